@@ -1,0 +1,215 @@
+//! What instructions do to variables.
+//!
+//! A variable lives in one of four namespaces. `local` holds the frame's slots, `cell` what the cells of shared variables hold: a
+//! `MAKE_CELL` puts the slot's value into a new cell and the cell into the slot, so that a `LOAD_FAST` of a shared variable (which
+//! builds a closure) uses the `MAKE_CELL`, or the `COPY_FREE_VARS` that brought the cell from outside.
+
+use super::violation::Violation;
+use crate::instruction::Instruction;
+use crate::object::{Code, PyStr, flag, local_kind};
+use crate::opcode::op;
+
+/// One event of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// The instruction.
+    pub instr: u32,
+    /// What happens.
+    pub kind: AccessKind,
+    /// To which variable.
+    pub variable: Variable,
+    /// Which of the instruction's uses it is, from 0; 0 for everything but uses.
+    pub ordinal: u32,
+}
+
+/// What happens to a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessKind {
+    /// It is read.
+    Use,
+    /// It gets a value.
+    Define,
+    /// It loses its value.
+    Delete,
+    /// A new cell takes over what the slot of the same index in the local namespace holds: an argument, or nothing.
+    Capture,
+}
+
+impl AccessKind {
+    /// `use`, `define`, `delete` or `capture`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Use => "use",
+            Self::Define => "define",
+            Self::Delete => "delete",
+            Self::Capture => "capture",
+        }
+    }
+}
+
+/// A variable: a namespace and an index into the table of the code object that holds its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Variable {
+    /// Where it lives.
+    pub namespace: Namespace,
+    /// Index into `localsplusnames` for locals and cells, into `names` for globals and names.
+    pub index: u32,
+}
+
+impl Variable {
+    /// The name; `None` if `code` is not the code object that the variable belongs to.
+    #[must_use]
+    pub fn name(self, code: &Code) -> Option<&PyStr> {
+        let table = match self.namespace {
+            Namespace::Local | Namespace::Cell => &code.localsplusnames,
+            Namespace::Global | Namespace::Name => &code.names,
+        };
+        table.get(self.index as usize)
+    }
+}
+
+/// Where a variable lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Namespace {
+    /// The fast slots of the frame.
+    Local,
+    /// What the cells of shared variables hold.
+    Cell,
+    /// The module's dictionary, as `*_GLOBAL` opcodes see it.
+    Global,
+    /// The dictionary of a module or class body, as `*_NAME` opcodes see it.
+    Name,
+}
+
+impl Namespace {
+    /// `local`, `cell`, `global` or `name`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Cell => "cell",
+            Self::Global => "global",
+            Self::Name => "name",
+        }
+    }
+}
+
+/// The accesses of a code object, in the order in which its instructions make them.
+pub(super) struct Accesses {
+    pub(super) list: Vec<Access>,
+    locals: u32,
+    names: u32,
+}
+
+impl Accesses {
+    /// A number for each variable, below [`Self::variables`].
+    pub(super) fn number(&self, variable: Variable) -> usize {
+        let base = match variable.namespace {
+            Namespace::Local => 0,
+            Namespace::Cell => self.locals,
+            Namespace::Global => 2 * self.locals,
+            Namespace::Name => 2 * self.locals + self.names,
+        };
+        (base + variable.index) as usize
+    }
+
+    pub(super) fn variables(&self) -> usize {
+        2 * (self.locals + self.names) as usize
+    }
+}
+
+/// How many of the first locals are arguments, `*args` and `**kwargs` included.
+pub(super) fn arguments(code: &Code) -> usize {
+    let positional = usize::try_from(code.argcount).unwrap_or(0).saturating_add(usize::try_from(code.kwonlyargcount).unwrap_or(0));
+    let collected = usize::from(code.has_flag(flag::VARARGS)) + usize::from(code.has_flag(flag::VARKEYWORDS));
+    positional.saturating_add(collected).min(code.localsplusnames.len())
+}
+
+/// Lists the accesses of a code object.
+pub(super) fn collect(code: &Code, instructions: &[Instruction<'_>], violations: &mut Vec<Violation>) -> Accesses {
+    let (locals, names) = (code.localsplusnames.len() as u32, code.names.len() as u32);
+    let list = Vec::with_capacity(instructions.len() / 2);
+    let mut collector = Collector { accesses: Accesses { list, locals, names }, violations, instr: 0, ordinal: 0 };
+    for (instr, instruction) in (0..).zip(instructions) {
+        (collector.instr, collector.ordinal) = (instr, 0);
+        collector.instruction(code, instruction.baseopcode, super::effect::unsigned(instruction.arg));
+    }
+    collector.accesses
+}
+
+struct Collector<'a> {
+    accesses: Accesses,
+    violations: &'a mut Vec<Violation>,
+    instr: u32,
+    ordinal: u32,
+}
+
+impl Collector<'_> {
+    fn instruction(&mut self, code: &Code, baseopcode: u8, arg: u32) {
+        use AccessKind::{Capture, Define, Delete, Use};
+        use Namespace::{Cell, Global, Local, Name};
+        // The two locals of a superinstruction.
+        let (first, second) = (arg >> 4, arg & 15);
+        match baseopcode {
+            op::LOAD_FAST | op::LOAD_FAST_CHECK => self.push(Use, Local, arg),
+            op::LOAD_FAST_AND_CLEAR => {
+                self.push(Use, Local, arg);
+                self.push(Delete, Local, arg);
+            }
+            op::LOAD_FAST_LOAD_FAST => {
+                self.push(Use, Local, first);
+                self.push(Use, Local, second);
+            }
+            op::STORE_FAST => self.push(Define, Local, arg),
+            op::STORE_FAST_LOAD_FAST => {
+                self.push(Define, Local, first);
+                self.push(Use, Local, second);
+            }
+            op::STORE_FAST_STORE_FAST => {
+                self.push(Define, Local, first);
+                self.push(Define, Local, second);
+            }
+            op::DELETE_FAST => self.push(Delete, Local, arg),
+
+            op::MAKE_CELL => {
+                self.push(Capture, Cell, arg);
+                self.push(Define, Local, arg);
+            }
+            op::COPY_FREE_VARS => {
+                for (index, kind) in (0..).zip(&code.localspluskinds) {
+                    if kind & local_kind::FREE != 0 {
+                        self.push(Define, Local, index);
+                    }
+                }
+            }
+            op::LOAD_DEREF | op::LOAD_FROM_DICT_OR_DEREF => self.push(Use, Cell, arg),
+            op::STORE_DEREF => self.push(Define, Cell, arg),
+            op::DELETE_DEREF => self.push(Delete, Cell, arg),
+
+            op::LOAD_GLOBAL => self.push(Use, Global, arg >> 1),
+            op::LOAD_FROM_DICT_OR_GLOBALS => self.push(Use, Global, arg),
+            op::STORE_GLOBAL => self.push(Define, Global, arg),
+            op::DELETE_GLOBAL => self.push(Delete, Global, arg),
+
+            op::LOAD_NAME => self.push(Use, Name, arg),
+            op::STORE_NAME => self.push(Define, Name, arg),
+            op::DELETE_NAME => self.push(Delete, Name, arg),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, kind: AccessKind, namespace: Namespace, index: u32) {
+        let table = match namespace {
+            Namespace::Local | Namespace::Cell => self.accesses.locals,
+            Namespace::Global | Namespace::Name => self.accesses.names,
+        };
+        if index >= table {
+            self.violations.push(Violation::UnknownVariable { instr: self.instr, variable: index });
+            return;
+        }
+        let ordinal = if kind == AccessKind::Use { self.ordinal } else { 0 };
+        self.ordinal += u32::from(kind == AccessKind::Use);
+        self.accesses.list.push(Access { instr: self.instr, kind, variable: Variable { namespace, index }, ordinal });
+    }
+}

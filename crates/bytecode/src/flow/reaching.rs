@@ -1,0 +1,319 @@
+//! Reaching definitions of variables.
+//!
+//! Static single assignment without rewriting anything: phis are placed at the iterated dominance frontier of the definitions
+//! (Cytron et al.), for variables only that some block uses before it defines them, and one walk over the dominator tree gives every
+//! use its value.
+//!
+//! Exceptions leave a block before any of its instructions. So a handler sees, of each block that it covers, the value at the start
+//! and every definition but one by the last instruction. To stay linear where a handler covers many blocks, the value at the start
+//! is handed over only where it is new to the handler: at the block's own phis, and where control comes in from a block that the
+//! handler does not cover.
+
+use super::access::{Access, AccessKind, Accesses, Namespace, Variable, arguments};
+use super::dominators::NONE;
+use super::graph::{EdgeKind, Graph, accumulate, range};
+use super::value::{Phis, Value};
+use crate::object::Code;
+
+/// The value of each access that is a use, and `Nothing` for the others.
+pub(super) struct Uses {
+    pub(super) values: Vec<Value>,
+    pub(super) phis: Phis,
+}
+
+/// Finds what every use may see.
+pub(super) fn run(code: &Code, accesses: &Accesses, graph: &Graph) -> Uses {
+    let blocks = AccessRanges::new(accesses, graph);
+    let places = PhiPlaces::new(accesses, &blocks, graph);
+    let mut current = vec![Value::Nothing; accesses.variables()];
+    current[..arguments(code)].fill(Value::Argument);
+    let phis = Phis::with_count(places.variables.len());
+    let values = vec![Value::Nothing; accesses.list.len()];
+    let mut renamer = Renamer { accesses, graph, places: &places, current, log: Vec::new(), uses: Uses { values, phis } };
+    renamer.walk(&blocks);
+    renamer.uses
+}
+
+/// Where the accesses of each block stand in the list.
+struct AccessRanges {
+    starts: Vec<u32>,
+}
+
+impl AccessRanges {
+    fn new(accesses: &Accesses, graph: &Graph) -> Self {
+        let mut starts = Vec::with_capacity(graph.blocks.len() + 1);
+        let mut at = 0;
+        for block in &graph.blocks {
+            starts.push(at as u32);
+            while accesses.list.get(at).is_some_and(|access| access.instr <= block.last_instr) {
+                at += 1;
+            }
+        }
+        starts.push(at as u32);
+        Self { starts }
+    }
+}
+
+/// The phis of each block, ordered by variable.
+struct PhiPlaces {
+    /// Where the phis of each block start, with an end at the end.
+    starts: Vec<u32>,
+    /// The number of each phi's variable.
+    variables: Vec<u32>,
+}
+
+impl PhiPlaces {
+    fn new(accesses: &Accesses, blocks: &AccessRanges, graph: &Graph) -> Self {
+        let mut starts = vec![0; graph.blocks.len() + 1];
+        if graph.edges.is_empty() {
+            return Self { starts, variables: Vec::new() };
+        }
+        let definitions = Definitions::new(accesses, blocks, graph);
+        if definitions.blocks.is_empty() {
+            return Self { starts, variables: Vec::new() };
+        }
+        let frontiers = Frontiers::new(graph);
+        let mut found = Vec::new();
+        let mut placed_for = vec![NONE; graph.blocks.len()];
+        let mut todo = Vec::new();
+        for variable in 0..accesses.variables() as u32 {
+            let mut place = |target: u32, todo: &mut Vec<u32>| {
+                if std::mem::replace(&mut placed_for[target as usize], variable) != variable {
+                    found.push((target, variable));
+                    todo.push(target);
+                }
+            };
+            let defining = &definitions.blocks[range(&definitions.starts, variable)];
+            todo.extend_from_slice(defining);
+            // A handler needs a phi even for a definition in the only block that it covers: it sees the value before it, too.
+            for edge in defining.iter().filter_map(|&block| graph.exception(block)) {
+                place(edge.dst, &mut todo);
+            }
+            while let Some(block) = todo.pop() {
+                for &target in frontiers.of(block) {
+                    place(target, &mut todo);
+                }
+            }
+        }
+        // Stable by variable within each block.
+        for &(block, _) in &found {
+            starts[block as usize + 1] += 1;
+        }
+        accumulate(&mut starts);
+        let mut next = starts.clone();
+        let mut variables = vec![0; found.len()];
+        for (block, variable) in found {
+            let place = &mut next[block as usize];
+            variables[*place as usize] = variable;
+            *place += 1;
+        }
+        Self { starts, variables }
+    }
+
+    /// The phis of a block with their variables.
+    fn of(&self, block: u32) -> impl Iterator<Item = (u32, u32)> {
+        let range = range(&self.starts, block);
+        (range.start as u32..).zip(self.variables[range].iter().copied())
+    }
+
+    /// The phi of a variable in a block.
+    fn find(&self, block: u32, variable: u32) -> Option<u32> {
+        let range = range(&self.starts, block);
+        let found = self.variables[range.clone()].binary_search(&variable).ok()?;
+        Some((range.start + found) as u32)
+    }
+}
+
+/// The blocks that define each variable which some block uses without having defined it.
+struct Definitions {
+    starts: Vec<u32>,
+    blocks: Vec<u32>,
+}
+
+impl Definitions {
+    fn new(accesses: &Accesses, blocks: &AccessRanges, graph: &Graph) -> Self {
+        let count = accesses.variables();
+        let mut exposed = vec![false; count];
+        let mut defined_in = vec![NONE; count];
+        let mut pairs = Vec::new();
+        for &block in &graph.tree.reverse_postorder {
+            for access in &accesses.list[range(&blocks.starts, block)] {
+                let number = accesses.number(access.variable);
+                let used = match access.kind {
+                    AccessKind::Use => Some(number),
+                    AccessKind::Capture => Some(accesses.number(captured(access.variable))),
+                    AccessKind::Define | AccessKind::Delete => None,
+                };
+                if let Some(used) = used {
+                    exposed[used] |= defined_in[used] != block;
+                }
+                if access.kind != AccessKind::Use && std::mem::replace(&mut defined_in[number], block) != block {
+                    pairs.push((number, block));
+                }
+            }
+        }
+        let mut starts = vec![0; count + 1];
+        pairs.retain(|&(variable, _)| exposed[variable]);
+        for &(variable, _) in &pairs {
+            starts[variable + 1] += 1;
+        }
+        accumulate(&mut starts);
+        let mut next = starts.clone();
+        let mut blocks = vec![0; pairs.len()];
+        for (variable, block) in pairs {
+            blocks[next[variable] as usize] = block;
+            next[variable] += 1;
+        }
+        Self { starts, blocks }
+    }
+}
+
+/// The slot whose value a new cell takes over.
+fn captured(cell: Variable) -> Variable {
+    Variable { namespace: Namespace::Local, ..cell }
+}
+
+/// The dominance frontier of each block: the blocks where what it defines may meet other definitions.
+struct Frontiers {
+    starts: Vec<u32>,
+    blocks: Vec<u32>,
+}
+
+impl Frontiers {
+    fn new(graph: &Graph) -> Self {
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        let mut met = vec![NONE; graph.blocks.len()];
+        let tree = &graph.tree;
+        for &join in &tree.reverse_postorder {
+            let above = tree.immediate_dominator(join);
+            for edge in graph.predecessors(join).filter(|edge| tree.is_reachable(edge.src)) {
+                let mut block = Some(edge.src);
+                // Once a block has been met for this join, so has all above it.
+                while let Some(runner) = block.filter(|&runner| Some(runner) != above && met[runner as usize] != join) {
+                    met[runner as usize] = join;
+                    pairs.push((runner, join));
+                    block = tree.immediate_dominator(runner);
+                }
+            }
+        }
+        let mut starts = vec![0; graph.blocks.len() + 1];
+        for &(block, _) in &pairs {
+            starts[block as usize + 1] += 1;
+        }
+        accumulate(&mut starts);
+        let mut next = starts.clone();
+        let mut blocks = vec![0; pairs.len()];
+        for (block, join) in pairs {
+            let place = &mut next[block as usize];
+            blocks[*place as usize] = join;
+            *place += 1;
+        }
+        Self { starts, blocks }
+    }
+
+    fn of(&self, block: u32) -> &[u32] {
+        &self.blocks[range(&self.starts, block)]
+    }
+}
+
+/// Walks the dominator tree with the current value of every variable.
+struct Renamer<'a> {
+    accesses: &'a Accesses,
+    graph: &'a Graph,
+    places: &'a PhiPlaces,
+    current: Vec<Value>,
+    /// Values to put back when a subtree is left.
+    log: Vec<(u32, Value)>,
+    uses: Uses,
+}
+
+impl Renamer<'_> {
+    fn walk(&mut self, blocks: &AccessRanges) {
+        // Should a jump lead to the start of the code, what is there at first is one of the values of its phis.
+        for (phi, variable) in self.places.of(0) {
+            self.uses.phis.add(phi, self.current[variable as usize]);
+        }
+        // The blocks from the root to the current one, with the length of the log before each.
+        let mut path: Vec<(u32, usize)> = Vec::new();
+        for &block in &self.graph.tree.preorder {
+            while let Some(&(above, mark)) = path.last()
+                && Some(above) != self.graph.tree.immediate_dominator(block)
+            {
+                self.undo(mark);
+                path.pop();
+            }
+            path.push((block, self.log.len()));
+            self.enter(block);
+            for index in range(&blocks.starts, block) {
+                self.access(block, index);
+            }
+            for edge in self.graph.successors(block).iter().filter(|edge| edge.kind != EdgeKind::Exc) {
+                for (phi, variable) in self.places.of(edge.dst) {
+                    self.uses.phis.add(phi, self.current[variable as usize]);
+                }
+            }
+        }
+    }
+
+    fn undo(&mut self, mark: usize) {
+        for (variable, value) in self.log.drain(mark..).rev() {
+            self.current[variable as usize] = value;
+        }
+    }
+
+    fn set(&mut self, variable: u32, value: Value) {
+        let old = std::mem::replace(&mut self.current[variable as usize], value);
+        self.log.push((variable, old));
+    }
+
+    /// Sets the block's phis, and hands the values at its start to its handler.
+    fn enter(&mut self, block: u32) {
+        for (phi, variable) in self.places.of(block) {
+            self.set(variable, Value::Phi(phi));
+        }
+        let Some(handler) = self.handler(block) else { return };
+        let comes_from_outside = block == 0 || self.graph.predecessors(block).any(|edge| self.handler(edge.src) != Some(handler));
+        if comes_from_outside {
+            for (phi, variable) in self.places.of(handler) {
+                self.uses.phis.add(phi, self.current[variable as usize]);
+            }
+        } else {
+            for (phi, variable) in self.places.of(block) {
+                if let Some(seen) = self.places.find(handler, variable) {
+                    self.uses.phis.add(seen, Value::Phi(phi));
+                }
+            }
+        }
+    }
+
+    fn access(&mut self, block: u32, index: usize) {
+        let access = self.accesses.list[index];
+        let number = self.accesses.number(access.variable);
+        let value = match access.kind {
+            AccessKind::Use => {
+                self.uses.values[index] = self.current[number];
+                return;
+            }
+            AccessKind::Define => Value::Instr(access.instr),
+            AccessKind::Delete => Value::Nothing,
+            AccessKind::Capture => self.current[self.accesses.number(captured(access.variable))],
+        };
+        self.set(number as u32, value);
+        if let Some(handler) = self.handler(block)
+            && self.is_seen_by(handler, block, &access)
+            && let Some(phi) = self.places.find(handler, number as u32)
+        {
+            self.uses.phis.add(phi, value);
+        }
+    }
+
+    /// Whether an instruction that the handler covers follows a definition.
+    fn is_seen_by(&self, handler: u32, block: u32, access: &Access) -> bool {
+        let mut ways = self.graph.successors(block).iter().filter(|edge| edge.kind != EdgeKind::Exc);
+        access.instr < self.graph.blocks[block as usize].last_instr || ways.any(|edge| self.handler(edge.dst) == Some(handler))
+    }
+
+    fn handler(&self, block: u32) -> Option<u32> {
+        self.graph.exception(block).map(|edge| edge.dst)
+    }
+}

@@ -1,0 +1,297 @@
+//! Values and where they come from.
+//!
+//! While the analyses run, a value whose origin depends on the way taken is a *phi*: a node that lists the values it may be. Phis
+//! refer to phis, round loops too, and are unfolded into the producers behind them once per phi that a use asks for.
+
+use super::access::{Access, Namespace, Variable};
+use super::graph::Graph;
+use super::stack::Stack;
+use super::violation::Violation;
+
+/// A use of a value: one edge of the data flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataEdge {
+    /// What made the value.
+    pub producer: Producer,
+    /// The instruction that uses it.
+    pub dst: u32,
+    /// Over what the value travelled.
+    pub kind: DataKind,
+    /// For `USE_STACK`: which operand of the instruction it is. Values that the instruction leaves in place come first, then popped
+    /// ones, each group from the deepest up; nearly always that is the order from the deepest up. For a variable: which of the
+    /// instruction's uses of variables it is.
+    pub operand_index: u32,
+    /// The variable; `None` for `USE_STACK`.
+    pub variable: Option<Variable>,
+}
+
+/// Over what a value travels from its producer to its use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DataKind {
+    /// The stack.
+    Stack,
+    /// A local variable.
+    Local,
+    /// The cell of a shared variable.
+    Cell,
+    /// A global variable.
+    Global,
+    /// A name of a module or class body.
+    Name,
+}
+
+impl DataKind {
+    /// `USE_STACK`, `USE_LOCAL`, `USE_CELL`, `USE_GLOBAL` or `USE_NAME`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stack => "USE_STACK",
+            Self::Local => "USE_LOCAL",
+            Self::Cell => "USE_CELL",
+            Self::Global => "USE_GLOBAL",
+            Self::Name => "USE_NAME",
+        }
+    }
+}
+
+/// What makes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Producer {
+    /// The caller: the variable is an argument.
+    Argument,
+    /// The instruction pushed it, or stored it into the variable.
+    Instr(u32),
+    /// The exception that entered the handler whose first instruction this is.
+    Exception(u32),
+    /// The position of the raising instruction, pushed on the way into the handler whose first instruction this is.
+    Lasti(u32),
+}
+
+impl Producer {
+    /// The instruction to name as the source: the producing one, the first of the handler, or -1 for the caller.
+    #[must_use]
+    pub fn instr_index(self) -> i32 {
+        match self {
+            Self::Argument => -1,
+            Self::Instr(instr) | Self::Exception(instr) | Self::Lasti(instr) => i32::try_from(instr).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// `argument`, `instr`, `exception` or `lasti`.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Argument => "argument",
+            Self::Instr(_) => "instr",
+            Self::Exception(_) => "exception",
+            Self::Lasti(_) => "lasti",
+        }
+    }
+}
+
+/// A value while the analyses run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Made by nothing: an unbound variable, or a slot below an empty stack.
+    Nothing,
+    Argument,
+    Instr(u32),
+    /// By the handler's block.
+    Exception(u32),
+    /// By the handler's block.
+    Lasti(u32),
+    Phi(u32),
+}
+
+const END: u32 = u32::MAX;
+
+/// Phi nodes: for each the values it may be, as a linked list in one arena.
+#[derive(Debug, Default)]
+pub(super) struct Phis {
+    heads: Vec<u32>,
+    operands: Vec<(Value, u32)>,
+}
+
+impl Phis {
+    pub(super) fn with_count(count: usize) -> Self {
+        Self { heads: vec![END; count], operands: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self) -> u32 {
+        self.heads.push(END);
+        self.heads.len() as u32 - 1
+    }
+
+    pub(super) fn add(&mut self, phi: u32, value: Value) {
+        let head = self.heads[phi as usize];
+        // Neighbouring predecessors mostly bring the same value.
+        let repeated = head != END && self.operands[head as usize].0 == value;
+        if repeated || value == Value::Nothing || value == Value::Phi(phi) {
+            return;
+        }
+        self.heads[phi as usize] = self.operands.len() as u32;
+        self.operands.push((value, head));
+    }
+
+    fn operands(&self, phi: u32) -> impl Iterator<Item = Value> {
+        let mut at = self.heads[phi as usize];
+        std::iter::from_fn(move || {
+            let &(value, next) = self.operands.get(at as usize)?;
+            at = next;
+            Some(value)
+        })
+    }
+}
+
+/// Unfolds phis of one arena into producers, remembering what it found.
+struct Unfolder {
+    /// For each phi where its producers stand in `found`; at `END` if it is not unfolded yet.
+    known: Vec<(u32, u32)>,
+    found: Vec<Producer>,
+    /// Which phi's unfolding met each phi last.
+    met_by: Vec<u32>,
+    todo: Vec<u32>,
+}
+
+impl Unfolder {
+    fn new() -> Self {
+        Self { known: Vec::new(), found: Vec::new(), met_by: Vec::new(), todo: Vec::new() }
+    }
+
+    /// The producers behind a phi, ordered by the instruction that they name, one for each.
+    fn unfold(&mut self, phis: &Phis, phi: u32, producer: impl Fn(Value) -> Option<Producer>) -> &[Producer] {
+        if self.known.len() < phis.heads.len() {
+            self.known.resize(phis.heads.len(), (END, END));
+            self.met_by.resize(phis.heads.len(), END);
+        }
+        if self.known[phi as usize].0 == END {
+            let start = self.found.len();
+            self.met_by[phi as usize] = phi;
+            self.todo.push(phi);
+            while let Some(next) = self.todo.pop() {
+                for value in phis.operands(next) {
+                    match value {
+                        Value::Phi(operand) if std::mem::replace(&mut self.met_by[operand as usize], phi) != phi => self.todo.push(operand),
+                        _ => self.found.extend(producer(value)),
+                    }
+                }
+            }
+            // Where an instruction and the exception that enters its handler both may be the producer, the instruction stands for
+            // both: an edge is identified by the instruction that it names. (Cleanup handlers cover the PUSH_EXC_INFO before which
+            // the exception lies where later the previous exception does.)
+            self.found[start..].sort_unstable_by_key(|&producer| (producer.instr_index(), producer));
+            let mut end = start;
+            for at in start..self.found.len() {
+                if end == start || self.found[end - 1].instr_index() != self.found[at].instr_index() {
+                    self.found[end] = self.found[at];
+                    end += 1;
+                }
+            }
+            self.found.truncate(end);
+            self.known[phi as usize] = (start as u32, end as u32);
+        }
+        let (start, end) = self.known[phi as usize];
+        &self.found[start as usize..end as usize]
+    }
+}
+
+/// Collects the edges of a code object.
+pub(super) struct EdgeWriter {
+    edges: Edges,
+    stack: Unfolder,
+    variables: Unfolder,
+}
+
+impl EdgeWriter {
+    /// For a code object of `instructions` instructions.
+    pub(super) fn new(instructions: usize) -> Self {
+        let limit = EDGES_ALWAYS_KEPT.saturating_add(instructions.saturating_mul(EDGES_PER_INSTRUCTION));
+        let edges = Edges { list: Vec::with_capacity(instructions + instructions / 2), limit, uses_left_out: 0 };
+        Self { edges, stack: Unfolder::new(), variables: Unfolder::new() }
+    }
+
+    /// Writes the edges to the operands of an instruction.
+    pub(super) fn stack_operands(&mut self, dst: u32, stack: &Stack, graph: &Graph) {
+        // Blocks stand for their first instructions from here on.
+        let first = |block: u32| graph.blocks[block as usize].first_instr;
+        let producer = |value| match value {
+            Value::Instr(instr) => Some(Producer::Instr(instr)),
+            Value::Exception(block) => Some(Producer::Exception(first(block))),
+            Value::Lasti(block) => Some(Producer::Lasti(first(block))),
+            Value::Argument | Value::Nothing | Value::Phi(_) => None,
+        };
+        for (operand_index, &value) in (0..).zip(stack.operands(dst)) {
+            let edge = |producer| DataEdge { producer, dst, kind: DataKind::Stack, operand_index, variable: None };
+            self.edges.add(value, &mut self.stack, &stack.phis, producer, edge);
+        }
+    }
+
+    /// Writes the edges to a use of a variable.
+    pub(super) fn variable_use(&mut self, access: &Access, value: Value, phis: &Phis) {
+        let producer = |value| match value {
+            Value::Instr(instr) => Some(Producer::Instr(instr)),
+            Value::Argument => Some(Producer::Argument),
+            Value::Exception(_) | Value::Lasti(_) | Value::Nothing | Value::Phi(_) => None,
+        };
+        let kind = match access.variable.namespace {
+            Namespace::Local => DataKind::Local,
+            Namespace::Cell => DataKind::Cell,
+            Namespace::Global => DataKind::Global,
+            Namespace::Name => DataKind::Name,
+        };
+        let (dst, operand_index, variable) = (access.instr, access.ordinal, Some(access.variable));
+        let edge = |producer| DataEdge { producer, dst, kind, operand_index, variable };
+        self.edges.add(value, &mut self.variables, phis, producer, edge);
+    }
+
+    pub(super) fn finish(self, violations: &mut Vec<Violation>) -> Vec<DataEdge> {
+        if self.edges.uses_left_out > 0 {
+            violations.push(Violation::EdgeLimit { limit: self.edges.limit as u64, uses: self.edges.uses_left_out });
+        }
+        self.edges.list
+    }
+}
+
+/// How many edges any code object may have.
+const EDGES_ALWAYS_KEPT: usize = 1 << 16;
+
+/// How many more it may have for each instruction. No code object of the standard library has three.
+const EDGES_PER_INSTRUCTION: usize = 64;
+
+/// Edges up to a limit. A use has all of its edges or none, and none follows a use without.
+struct Edges {
+    list: Vec<DataEdge>,
+    limit: usize,
+    uses_left_out: u64,
+}
+
+impl Edges {
+    /// Adds the edges from all that may have made a value.
+    fn add(
+        &mut self,
+        value: Value,
+        unfolder: &mut Unfolder,
+        phis: &Phis,
+        producer: impl Fn(Value) -> Option<Producer>,
+        edge: impl Fn(Producer) -> DataEdge,
+    ) {
+        // Beyond the limit nothing is unfolded any more: that is what takes time and memory.
+        if self.uses_left_out == 0 {
+            match value {
+                Value::Phi(phi) => {
+                    let producers = unfolder.unfold(phis, phi, producer);
+                    if self.list.len() + producers.len() <= self.limit {
+                        self.list.extend(producers.iter().copied().map(edge));
+                        return;
+                    }
+                }
+                _ if self.list.len() < self.limit => {
+                    self.list.extend(producer(value).map(edge));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        self.uses_left_out += 1;
+    }
+}

@@ -1,0 +1,257 @@
+//! `bytefacts runs`: what is committed.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::temporal_conversions::timestamp_ms_to_datetime;
+use bytefacts_landing::{Manifest, RunHeader};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args::{Format, Runs};
+use crate::exit::Exit;
+use crate::facts::Facts;
+use crate::output::Output;
+use crate::summary::{bytes, count, thousands};
+use crate::table::{Layout, Limits, render};
+
+/// Characters of a digest that tell runs and files apart by eye.
+const DIGEST_PREFIX: usize = 12;
+
+/// A run as JSON: its manifest, untouched, and whether it is current.
+#[derive(Serialize)]
+struct Run<'a> {
+    current: bool,
+    #[serde(flatten)]
+    manifest: &'a Manifest,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the facts do not exist or cannot be read, or the run asked for is not committed. Facts without a run are no error.
+pub async fn run(args: Runs, output: &mut Output) -> anyhow::Result<Exit> {
+    let facts = Facts::open(&args.facts)?;
+    match (&args.run, args.format) {
+        (None, Format::Text) => output.data(list(&facts).await?)?,
+        (None, Format::Json) => all_as_json(&facts, output).await?,
+        (Some(id), format) => {
+            let manifest = facts.manifest(Some(id)).await?;
+            let run = Run { current: facts.current().await?.as_ref() == Some(&manifest.run.run_id), manifest: &manifest };
+            output.data(match format {
+                Format::Text => details(&run)?,
+                Format::Json => serde_json::to_string_pretty(&run)? + "\n",
+            })?;
+        }
+    }
+    Ok(Exit::Clean)
+}
+
+/// The committed runs as a table, newest first, or a line that says that there are none.
+///
+/// # Errors
+/// When the facts cannot be read.
+pub async fn list(facts: &Facts) -> anyhow::Result<String> {
+    let runs = facts.store.runs().await.with_context(|| facts.unreadable())?;
+    if runs.is_empty() {
+        return Ok(facts.nothing_committed() + "\n");
+    }
+    let current = facts.current().await?;
+    let rows = rows(&runs, |run| current.as_ref() == Some(&run.run_id))?;
+    Ok(render(Layout::Grid(Limits::default()), &rows)?)
+}
+
+fn rows(runs: &[RunHeader], is_current: impl Fn(&RunHeader) -> bool) -> anyhow::Result<RecordBatch> {
+    let text = |value: &dyn Fn(&RunHeader) -> String| Arc::new(StringArray::from_iter_values(runs.iter().map(value))) as ArrayRef;
+    let number = |value: &dyn Fn(&RunHeader) -> u64| {
+        let numbers = runs.iter().map(|run| i64::try_from(value(run)).unwrap_or(i64::MAX));
+        Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef
+    };
+    let columns = [
+        ("run", text(&|run| run.run_id.to_string())),
+        ("current", text(&|run| if is_current(run) { "*".to_owned() } else { String::new() })),
+        ("committed", text(&|run| utc(run.committed_at_ms))),
+        ("repositories", number(&|run| run.repositories)),
+        ("files", number(&|run| run.stats.files)),
+        ("units", number(&|run| run.stats.units)),
+        ("instructions", number(&|run| run.stats.instructions)),
+        ("errors", number(&|run| run.stats.errors_of("error"))),
+        ("warnings", number(&|run| run.stats.errors_of("warning"))),
+        ("data files", number(&|run| run.data_files)),
+        ("size", text(&|run| bytes(run.data_bytes))),
+        ("python", text(&|run| interpreter(run, "version"))),
+        ("digest", text(&|run| prefix(&run.digest))),
+    ];
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+/// An array of all runs, written one by one: a run of many repositories has many files.
+async fn all_as_json(facts: &Facts, output: &mut Output) -> anyhow::Result<()> {
+    let runs = facts.store.runs().await.with_context(|| facts.unreadable())?;
+    let current = facts.current().await?;
+    output.data("[")?;
+    let mut separator = "\n";
+    for header in &runs {
+        let manifest = facts.store.manifest(&header.run_id).await.with_context(|| facts.unreadable())?;
+        // A run can only go if somebody deletes it right now.
+        let Some(manifest) = manifest else { continue };
+        let run = Run { current: current.as_ref() == Some(&header.run_id), manifest: &manifest };
+        output.data(format!("{separator}{}", serde_json::to_string(&run)?))?;
+        separator = ",\n";
+    }
+    output.data(if runs.is_empty() { "]\n" } else { "\n]\n" })
+}
+
+/// All that is known of a run, for people.
+fn details(run: &Run<'_>) -> anyhow::Result<String> {
+    let Manifest { run: header, repos, files } = run.manifest;
+    let stats = &header.stats;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| writeln!(text, "{name:<16}{value}");
+    line("run", format!("{}{}", header.run_id, if run.current { " (current)" } else { "" }))?;
+    line("committed", utc(header.committed_at_ms))?;
+    line("started", utc(header.started_at_ms))?;
+    line("parent", header.parent.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string))?;
+    line("corpus", header.corpus.clone())?;
+    line("interpreter", pairs(&header.interpreter))?;
+    line("options", pairs(&header.options))?;
+    line("schema", format!("{} version {}", header.schema_name, header.schema_version))?;
+    line("files", format!("{} ({} of source) in {}", thousands(stats.files), bytes(stats.source_bytes), plural(header.repositories, "repository", "repositories")))?;
+    line("facts", format!("{}, {}", count(stats.units, "code object"), count(stats.instructions, "instruction")))?;
+    line("cache", format!("{}, {} compiled", plural(stats.cache_hits, "hit", "hits"), thousands(stats.cache_misses)))?;
+    line("landed", format!("{}, {}, from {}", count(header.data_files, "data file"), bytes(header.data_bytes), count(u64::from(header.bins), "bin")))?;
+    line("digest", header.digest.clone())?;
+    for (nth, error) in stats.errors.iter().enumerate() {
+        let name = if nth == 0 { "errors" } else { "" };
+        line(name, format!("{} × {} ({}, stage {})", thousands(error.count), error.error_type, error.severity, error.stage))?;
+    }
+    if stats.errors.is_empty() {
+        line("errors", "none".to_owned())?;
+    }
+
+    let grid = Layout::Grid(Limits::default());
+    let texts = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let numbers = |values: Vec<u64>| Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)))) as ArrayRef;
+    let repo = |repo: &Option<String>| repo.clone().unwrap_or_default();
+    let repos = RecordBatch::try_from_iter([
+        ("repository", texts(repos.iter().map(|r| repo(&r.repo)).collect())),
+        ("files", numbers(repos.iter().map(|r| r.files).collect())),
+        ("bytes", numbers(repos.iter().map(|r| r.bytes).collect())),
+        ("digest", texts(repos.iter().map(|r| prefix(&r.digest)).collect())),
+    ])?;
+    let files = RecordBatch::try_from_iter([
+        ("repository", texts(files.iter().map(|f| repo(&f.repo)).collect())),
+        ("data file", texts(files.iter().map(|f| f.key.clone()).collect())),
+        ("rows", numbers(files.iter().map(|f| f.rows).collect())),
+        ("bytes", numbers(files.iter().map(|f| f.bytes).collect())),
+        ("sha256", texts(files.iter().map(|f| prefix(&f.sha256)).collect())),
+    ])?;
+    Ok(format!("{text}\n{}\n{}", render(grid, &repos)?, render(grid, &files)?))
+}
+
+/// A time as ISO 8601, UTC, in whole seconds.
+fn utc(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
+    time.map_or_else(|| "?".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+fn prefix(digest: &str) -> String {
+    digest.chars().take(DIGEST_PREFIX).collect()
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(n), if n == 1 { one } else { many })
+}
+
+fn interpreter(run: &RunHeader, key: &str) -> String {
+    run.interpreter.get(key).and_then(Value::as_str).unwrap_or("?").to_owned()
+}
+
+/// `a=1, b="x"`.
+fn pairs(value: &Value) -> String {
+    match value {
+        Value::Object(entries) => entries.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytefacts_landing::{BinStats, LandedFile, RepoSummary, RunId};
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn manifest(id: &str, files: u64) -> Manifest {
+        let mut stats = BinStats { files, units: 12, instructions: 3_456, source_bytes: 1_234_567, cache_misses: files, ..BinStats::default() };
+        stats.count_error("compile", "SyntaxError", "error", 2);
+        stats.count_error("compile", "SyntaxWarning", "warning", 5);
+        let repo = Some("a/b c".to_owned());
+        Manifest {
+            run: RunHeader {
+                run_id: RunId::new(id).unwrap(),
+                sequence: 2,
+                parent: Some(RunId::new("first").unwrap()),
+                committed_at_ms: 1_763_833_333_999,
+                started_at_ms: 951_782_399_000,
+                schema_name: "bytecode_files_v1".to_owned(),
+                schema_version: 1,
+                corpus: "file:///corpus".to_owned(),
+                interpreter: serde_json::json!({ "version": "3.13.0", "magic": "f30d0d0a" }),
+                options: serde_json::json!({ "optimize": 0, "exclude": ["x"] }),
+                bins: 1,
+                repositories: 1,
+                data_files: 1,
+                data_bytes: 4_567_890,
+                rows: files,
+                stats,
+                digest: "0123456789abcdef".repeat(4),
+            },
+            repos: vec![RepoSummary { repo: repo.clone(), files, bytes: 4_567_890, digest: "fedcba9876543210".repeat(4) }],
+            files: vec![LandedFile {
+                repo,
+                key: "bytecode_files_v1/repo=a%2Fb%20c/x.parquet".to_owned(),
+                rows: files,
+                bytes: 4_567_890,
+                sha256: "00112233445566778899".repeat(3),
+            }],
+        }
+    }
+
+    #[test]
+    fn runs_are_a_table() {
+        let runs = [manifest("second", 2_134).run, manifest("first", 1).run];
+        let rows = rows(&runs, |run| run.run_id.as_str() == "second").unwrap();
+        assert_snapshot!(render(Layout::Grid(Limits::default()), &rows).unwrap());
+    }
+
+    #[test]
+    fn a_run_is_shown_whole() {
+        let manifest = manifest("second", 2_134);
+        assert_snapshot!(details(&Run { current: true, manifest: &manifest }).unwrap());
+    }
+
+    #[test]
+    fn json_is_the_manifest_and_whether_it_is_current() {
+        let manifest = manifest("second", 1);
+        let mut json = serde_json::to_value(Run { current: true, manifest: &manifest }).unwrap();
+        assert_eq!(json.as_object_mut().unwrap().remove("current"), Some(Value::Bool(true)));
+        assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
+    }
+
+    #[tokio::test]
+    async fn facts_without_a_run_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
+        assert!(list(&facts).await.unwrap().starts_with("no run is committed at "));
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399_999), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(u64::MAX), "?");
+    }
+}

@@ -1,0 +1,179 @@
+//! Settings: a YAML file, then the command line over it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bytefacts_corpus::{BinOptions, Target};
+use bytefacts_engine::ExtractOptions;
+use serde::Deserialize;
+
+use crate::args::JobArgs;
+use crate::exit::UsageError;
+
+/// The settings file. Every key may be missing; a key that does not exist is an error.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The CPython 3.13 that compiles; found by itself when null.
+    pub python: Option<PathBuf>,
+    /// What determines a row beside the source, and the limits of one file.
+    pub extract: ExtractOptions,
+    /// How files are packed into bins.
+    pub bins: BinSettings,
+    /// The embedded cluster.
+    pub embedded: EmbeddedSettings,
+    /// The cache of compiled units.
+    pub cache: CacheSettings,
+}
+
+/// How files are packed into bins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BinSettings {
+    /// About this many bins in all; null lets the cores decide.
+    pub count: Option<u32>,
+    /// Bins that one Ballista task may hold; 0 leaves it to the scheduler.
+    pub per_task: Option<usize>,
+}
+
+/// The embedded cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddedSettings {
+    /// Cores over all executors; null is all of the machine's.
+    pub jobs: Option<u16>,
+    /// Executors.
+    pub executors: u16,
+    /// Bytes of source that each executor holds in memory at a time; more makes files wait.
+    pub memory_budget_bytes: u64,
+}
+
+impl Default for EmbeddedSettings {
+    fn default() -> Self {
+        Self { jobs: None, executors: 2, memory_budget_bytes: 256 << 20 }
+    }
+}
+
+/// The cache of compiled units.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Its folder; null is `units` in the user's cache folder.
+    pub folder: Option<PathBuf>,
+    /// Bytes kept in memory.
+    pub memory_bytes: u64,
+    /// Bytes kept on disk.
+    pub disk_bytes: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30 }
+    }
+}
+
+impl Settings {
+    /// Reads the file that the arguments name, if any, and lays the arguments over it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds what is no setting.
+    pub fn load(args: &JobArgs) -> anyhow::Result<Self> {
+        let mut settings = match &args.config {
+            Some(file) => Self::read(file)?,
+            None => Self::default(),
+        };
+        if args.python.is_some() {
+            settings.python.clone_from(&args.python);
+        }
+        if let Some(optimize) = args.optimize {
+            settings.extract.optimize = optimize;
+        }
+        if args.jobs.is_some() {
+            settings.embedded.jobs = args.jobs;
+        }
+        if let Some(executors) = args.executors {
+            settings.embedded.executors = executors;
+        }
+        settings.cache.enabled &= !args.no_cache;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?;
+        Self::parse(&text).map_err(|error| UsageError(format!("settings {}: {error:#}", file.display())).into())
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        // An empty file, or one of comments alone, is the defaults.
+        let settings: Option<Self> = serde_yaml::from_str(text).context("not valid")?;
+        Ok(settings.unwrap_or_default())
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        let fault = if self.extract.optimize > 2 {
+            "extract.optimize is 0, 1 or 2"
+        } else if self.extract.adaptive {
+            "extract.adaptive: adaptive instructions exist only in code that has run, and nothing is run here; leave it false"
+        } else if self.embedded.executors == 0 || self.embedded.jobs == Some(0) {
+            "embedded.executors and embedded.jobs are at least 1"
+        } else if self.extract.compile_cpu_seconds == 0 {
+            "extract.compile_cpu_seconds is at least 1"
+        } else {
+            return Ok(());
+        };
+        Err(UsageError(fault.to_owned()))
+    }
+
+    /// Cores of each executor: the machine's, or those asked for, dealt out evenly, and at least one.
+    pub fn cores_per_executor(&self) -> usize {
+        let cores = self.embedded.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+        (cores / usize::from(self.embedded.executors)).max(1)
+    }
+
+    /// How the job packs its files.
+    pub fn bin_options(&self) -> BinOptions {
+        let cores = self.cores_per_executor() * usize::from(self.embedded.executors);
+        let target = self.bins.count.map_or_else(|| Target::Cores(u32::try_from(cores).unwrap_or(u32::MAX)), Target::Bins);
+        BinOptions { target }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_states_the_defaults() {
+        let shipped = include_str!("../../../config/bytefacts.yaml");
+        assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        for text in ["", "# nothing\n", "{}"] {
+            assert_eq!(Settings::parse(text).unwrap(), Settings::default());
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_those_that_exist() {
+        let error = format!("{:#}", Settings::parse("embedded: {executers: 3}").unwrap_err());
+        assert!(error.contains("executers") && error.contains("executors"), "{error}");
+    }
+
+    #[test]
+    fn adaptive_runs_are_refused_with_the_reason() {
+        let settings = Settings::parse("extract: {adaptive: true}").unwrap();
+        assert!(settings.check().unwrap_err().to_string().contains("nothing is run here"));
+    }
+
+    #[test]
+    fn cores_are_dealt_out_and_never_zero() {
+        let with = |jobs, executors| Settings { embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() }, ..Default::default() };
+        assert_eq!(with(8, 2).cores_per_executor(), 4);
+        assert_eq!(with(1, 3).cores_per_executor(), 1);
+    }
+}

@@ -1,0 +1,56 @@
+//! The `bytefacts` command line.
+
+mod args;
+mod commands;
+mod config;
+mod exit;
+mod facts;
+mod output;
+mod paint;
+mod progress;
+mod summary;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+use crate::exit::Exit;
+use crate::output::Output;
+
+/// Plans are encoded, decoded and optimised by recursion: Ballista's own binaries run on stacks of this size.
+const STACK_BYTES: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut output = Output::new(&args);
+    output.start_log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let result = match runtime {
+        // The first future too runs on a thread of the runtime: the process's main thread has the stack that the shell gave it.
+        Ok(runtime) => runtime.block_on(async move {
+            let task = tokio::spawn(async move {
+                let result = run(args, &mut output).await;
+                (result, output)
+            });
+            match task.await {
+                Ok((result, output)) => output.report(result),
+                Err(panic) => Output::plain().report(Err(anyhow::Error::from(panic).context("bytefacts has a bug: please report it with this text"))),
+            }
+        }),
+        Err(error) => output.report(Err(anyhow::Error::from(error).context("cannot start the async runtime"))),
+    };
+    result.into()
+}
+
+async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
+    match args.command {
+        Command::Extract(extract) => commands::extract::run(*extract, output).await,
+        Command::Demo(demo) => commands::demo::run(*demo, output).await,
+        Command::Sql(sql) => commands::sql::run(sql, output).await,
+        Command::Runs(runs) => commands::runs::run(runs, output).await,
+        Command::Dis(dis) => commands::dis::run(dis, output).await,
+        Command::Python(python) => commands::python::run(python, output).await,
+    }
+}

@@ -1,0 +1,114 @@
+//! Where text goes: data to stdout, everything else to stderr.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use anyhow::Error;
+
+use crate::args::Args;
+use crate::exit::{Exit, UsageError};
+
+/// The two streams of a command.
+pub struct Output {
+    verbose: u8,
+    colour: bool,
+}
+
+impl Output {
+    /// As the arguments and the terminal say. `NO_COLOR` turns colour off whatever they say.
+    pub fn new(args: &Args) -> Self {
+        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Self { verbose: args.verbose, colour }
+    }
+
+    /// No colour, no log.
+    pub fn plain() -> Self {
+        Self { verbose: 0, colour: false }
+    }
+
+    /// Whether stdout takes colours.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Sends log lines to stderr: warnings by default, more with `-v`, or as `BYTEFACTS_LOG` says.
+    pub fn start_log(&self) {
+        // Ballista logs an error for every LIMIT that ends a shuffle early, and a line for every task: theirs are shown on demand only.
+        let default = match self.verbose {
+            0 => "warn,ballista=error,ballista_core=error,ballista_scheduler=error,ballista_executor=error,datafusion=error",
+            1 => "info,ballista=warn,ballista_core=warn,ballista_scheduler=warn,ballista_executor=warn,datafusion=warn",
+            2 => "debug,h2=info,hyper=info,tower=info,ballista=info",
+            _ => "trace",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_from_env("BYTEFACTS_LOG").unwrap_or_else(|_| default.into());
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        // A log that was started already (in tests) stays.
+        let _: Result<(), _> = log.try_init();
+    }
+
+    /// Writes data.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn data(&mut self, text: impl AsRef<str>) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_ref().as_bytes())?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// Writes a line about what is going on.
+    pub fn note(&self, text: impl AsRef<str>) {
+        // A closed stderr leaves nobody to tell.
+        let _: io::Result<()> = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    }
+
+    /// Tells how a command ended, with the chain of causes.
+    pub fn report(&self, result: anyhow::Result<Exit>) -> Exit {
+        match result {
+            Ok(exit) => exit,
+            Err(error) if is_closed_pipe(&error) => Exit::Clean, // `bytefacts … | head` has what it wants
+            Err(error) => {
+                self.note(format!("error: {}", chain(&error)));
+                if error.downcast_ref::<UsageError>().is_some() { Exit::Usage } else { Exit::Failed }
+            }
+        }
+    }
+}
+
+/// The causes of an error, outermost first, each said once.
+fn chain(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Many errors repeat their source in their own text.
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("\n  caused by: ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
+fn is_closed_pipe(error: &Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_part_of_the_text_is_not_repeated() {
+        let error = anyhow::anyhow!("disk full").context("cannot write x: disk full").context("the job failed");
+        assert_eq!(chain(&error), "the job failed\n  caused by: cannot write x: disk full");
+    }
+
+    #[test]
+    fn a_usage_error_ends_with_2_even_with_context() {
+        let error = Error::from(UsageError("no such option".into())).context("config.yaml");
+        assert_eq!(Output::plain().report(Err(error)), Exit::Usage);
+    }
+}

@@ -1,0 +1,147 @@
+//! What a job is summed up as, for people and for programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytefacts_landing::{ErrorCount, Manifest};
+use serde::Serialize;
+
+/// The end of a job.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The run.
+    pub run: String,
+    /// The corpus, as a URI.
+    pub corpus: String,
+    /// Where the facts are, as a URI.
+    pub facts: String,
+    /// Whether readers see this run now; a newer one may have been committed meanwhile.
+    pub current: bool,
+    /// Whether this run had been committed before, so that nothing was done.
+    pub committed_before: bool,
+    /// The interpreter that compiled.
+    pub python: String,
+    /// Files listed; each has a row.
+    pub files: u64,
+    /// Repositories.
+    pub repositories: u64,
+    /// Bytes of source.
+    pub source_bytes: u64,
+    /// Code objects.
+    pub units: u64,
+    /// Instructions.
+    pub instructions: u64,
+    /// Files whose compiled unit came from the cache.
+    pub cache_hits: u64,
+    /// Errors and warnings by stage, type and severity.
+    pub errors: Vec<ErrorCount>,
+    /// Bins, each landed by one task.
+    pub bins: u32,
+    /// Parquet files.
+    pub data_files: u64,
+    /// Bytes of Parquet.
+    pub data_bytes: u64,
+    /// The digest of the whole run: equal runs have equal digests.
+    pub digest: String,
+    /// Wall-clock time.
+    pub seconds: f64,
+    /// CPU time of all processes, compile workers included.
+    pub cpu_seconds: f64,
+    /// CPU time of the compile workers alone, as they reported it.
+    pub compile_cpu_seconds: f64,
+}
+
+impl Summary {
+    /// Sums up a committed run.
+    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Duration) -> Self {
+        let run = &manifest.run;
+        let text = |key: &str| run.interpreter.get(key).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
+        Self {
+            run: run.run_id.to_string(),
+            corpus: run.corpus.clone(),
+            facts: facts.to_owned(),
+            current,
+            committed_before,
+            python: format!("{} {}", text("implementation"), text("version")),
+            files: run.stats.files,
+            repositories: run.repositories,
+            source_bytes: run.stats.source_bytes,
+            units: run.stats.units,
+            instructions: run.stats.instructions,
+            cache_hits: run.stats.cache_hits,
+            errors: run.stats.errors.clone(),
+            bins: run.bins,
+            data_files: run.data_files,
+            data_bytes: run.data_bytes,
+            digest: run.digest.clone(),
+            seconds: wall.as_secs_f64(),
+            cpu_seconds: cpu.as_secs_f64(),
+            compile_cpu_seconds: Duration::from_micros(run.stats.compile_cpu_us).as_secs_f64(),
+        }
+    }
+
+    /// The summary for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing to a string does not fail.
+            let _: std::fmt::Result = writeln!(text, "{name:<14}{value}");
+        };
+        line("run", if self.current { self.run.clone() } else { format!("{} (not current: a newer run was committed meanwhile)", self.run) });
+        if self.committed_before {
+            line("", "was committed before; nothing was done".to_owned());
+        }
+        line("corpus", format!("{} ({}, {})", self.corpus, count(self.files, "file"), bytes(self.source_bytes)));
+        line("compiled by", self.python.clone());
+        line("facts", format!("{} code objects, {} instructions", thousands(self.units), thousands(self.instructions)));
+        for (i, error) in self.errors.iter().enumerate() {
+            let name = if i == 0 { "errors" } else { "" };
+            line(name, format!("{} × {} ({}, stage {})", thousands(error.count), error.error_type, error.severity, error.stage));
+        }
+        if self.errors.is_empty() {
+            line("errors", "none".to_owned());
+        }
+        line("cache", format!("{} of {} files", thousands(self.cache_hits), thousands(self.files)));
+        line("landed", format!("{} in {} of {}", bytes(self.data_bytes), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin")));
+        line("time", format!("{:.1} s, {:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.cpu_seconds, self.compile_cpu_seconds));
+        line("digest", self.digest.clone());
+        line("facts are in", self.facts.clone());
+        text
+    }
+}
+
+/// `1 file`, `2,132 files`.
+pub fn count(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+/// `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 MB`: decimal units.
+pub fn bytes(n: u64) -> String {
+    indicatif::DecimalBytes(n).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(2_132, "file"), "2,132 files");
+        assert_eq!(bytes(33_100_000), "33.10 MB");
+    }
+}

@@ -1,0 +1,110 @@
+//! The layouts on one batch that holds what is hard: nulls, nested values, quotes, line breaks, wide characters.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, MapBuilder, StringArray, StringBuilder, StructArray};
+use arrow::datatypes::{DataType, Field, Int32Type};
+use insta::assert_snapshot;
+
+use super::*;
+
+fn batch() -> RecordBatch {
+    let names = StringArray::from(vec![Some("plain"), Some("漢字, \"q\""), Some(""), None]);
+    let counts = Int64Array::from(vec![Some(1), Some(-20_000), None, Some(i64::MAX)]);
+    let shares = Float64Array::from(vec![Some(0.5), Some(f64::NAN), None, Some(1e300)]);
+    let text = StringArray::from(vec!["one\ntwo", "\tx\x1b[31m", " padded ", "é"]);
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), Some(vec![]), None, Some(vec![Some(3)])]);
+    let point = StructArray::from(vec![
+        (Arc::new(Field::new("line", DataType::Int32, true)), Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)])) as ArrayRef),
+        (Arc::new(Field::new("exact", DataType::Boolean, true)), Arc::new(BooleanArray::from(vec![true, false, true, false])) as ArrayRef),
+    ]);
+    let mut attrs = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    attrs.keys().append_value("k");
+    attrs.values().append_value("v \"w\"");
+    for _ in 0..4 {
+        attrs.append(true).unwrap();
+    }
+    let columns: [(&str, ArrayRef); 7] = [
+        ("name", Arc::new(names)),
+        ("n", Arc::new(counts)),
+        ("share", Arc::new(shares)),
+        ("text", Arc::new(text)),
+        ("list", Arc::new(list)),
+        ("point", Arc::new(point)),
+        ("attrs", Arc::new(attrs.finish())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
+}
+
+#[test]
+fn a_grid_aligns_by_width_and_breaks_lines() {
+    assert_snapshot!(render(Layout::Grid(Limits::default()), &batch()).unwrap());
+}
+
+#[test]
+fn a_grid_is_cut_where_asked() {
+    let limits = Limits { rows: Some(2), value_columns: Some(6) };
+    assert_snapshot!(render(Layout::Grid(limits), &batch()).unwrap());
+}
+
+#[test]
+fn expanded_rows_have_a_line_a_value() {
+    let limits = Limits { rows: Some(2), value_columns: None };
+    assert_snapshot!(render(Layout::Expanded(limits), &batch()).unwrap());
+}
+
+#[test]
+fn csv_tells_null_from_empty_and_quotes_what_needs_it() {
+    assert_snapshot!(render(Layout::Csv, &batch()).unwrap());
+}
+
+#[test]
+fn json_keeps_nested_values_and_nulls() {
+    let text = render(Layout::Json, &batch()).unwrap();
+    assert_snapshot!(text);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows[0]["text"], "one\ntwo");
+    assert_eq!(rows[0]["list"], serde_json::json!([1, null]));
+    assert_eq!(rows[1]["point"], serde_json::json!({ "line": null, "exact": false }));
+    assert_eq!(rows[0]["attrs"]["k"], "v \"w\"");
+    assert_eq!(rows[3]["name"], serde_json::Value::Null);
+    assert_eq!(rows[3]["n"], i64::MAX);
+}
+
+#[test]
+fn several_batches_make_one_result() {
+    let batch = batch();
+    for layout in [Layout::Csv, Layout::Json, Layout::Grid(Limits::default())] {
+        let (mut whole, mut parts) = (String::new(), String::new());
+        let mut writer = RowWriter::new(layout, &batch.schema());
+        writer.write(&batch, &mut whole).unwrap();
+        writer.finish(&mut whole).unwrap();
+        let mut writer = RowWriter::new(layout, &batch.schema());
+        for row in 0..batch.num_rows() {
+            writer.write(&batch.slice(row, 1), &mut parts).unwrap();
+        }
+        writer.finish(&mut parts).unwrap();
+        assert_eq!(whole, parts, "{layout:?}");
+    }
+}
+
+#[test]
+fn no_rows_are_a_header_or_an_empty_array() {
+    let none = batch().slice(0, 0);
+    assert_eq!(render(Layout::Csv, &none).unwrap(), "name,n,share,text,list,point,attrs\n");
+    assert_eq!(serde_json::from_str::<Vec<()>>(&render(Layout::Json, &none).unwrap()).unwrap(), []);
+    assert!(render(Layout::Grid(Limits::default()), &none).unwrap().starts_with(" name | n | share"));
+}
+
+#[test]
+fn a_grid_of_many_rows_is_streamed() {
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..20_000));
+    let batch = RecordBatch::try_from_iter([("number", numbers)]).unwrap();
+    let mut writer = RowWriter::new(Layout::Grid(Limits::default()), &batch.schema());
+    let mut out = String::new();
+    writer.write(&batch, &mut out).unwrap();
+    assert!(out.lines().count() > 15_000, "rows beyond those measured wait for the end");
+    writer.finish(&mut out).unwrap();
+    assert_eq!(out.lines().count(), 20_002);
+    assert_eq!(out.lines().last(), Some("  19999"));
+}

@@ -1,0 +1,46 @@
+//! The client's session for extraction jobs.
+
+use std::sync::Arc;
+
+use ballista::prelude::SessionContextExt as _;
+use ballista_core::extension::SessionConfigExt as _;
+use ballista_core::serde::BallistaLogicalExtensionCodec;
+use bytefacts_engine::codec::LogicalCodec;
+use bytefacts_engine::stores::Stores;
+use datafusion::common::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+/// How Ballista is to run a job.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// The name that Ballista shows for the job.
+    pub name: String,
+    /// Partitions (that is, bins) that one task may hold; 0 leaves it to the scheduler. One bin a task makes the bin the unit of retry.
+    pub max_partitions_per_task: usize,
+}
+
+impl JobSettings {
+    /// One bin a task, under the run's name.
+    #[must_use]
+    pub fn for_run(run: &str) -> Self {
+        Self { name: format!("bytefacts-{run}"), max_partitions_per_task: 1 }
+    }
+}
+
+/// Connects to the scheduler at `url` (`df://host:port`).
+///
+/// Adaptive planning is off: it replaces physical rules, re-optimises our operators after each stage, and has open bugs when executors are lost.
+///
+/// # Errors
+/// When the URL is not one, or a setting is unknown to Ballista. No connection is made before the first query.
+pub async fn job_session(url: &str, stores: Arc<Stores>, settings: &JobSettings) -> Result<SessionContext> {
+    let codec = LogicalCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), stores);
+    let mut config = SessionConfig::new_with_ballista()
+        .with_ballista_logical_extension_codec(Arc::new(codec))
+        .with_ballista_adaptive_query_planner(false)
+        .with_ballista_job_name(&settings.name);
+    config.options_mut().set("ballista.scheduler.max_partitions_per_task", &settings.max_partitions_per_task.to_string())?;
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    SessionContext::remote_with_state(url, state).await
+}

@@ -1,0 +1,350 @@
+//! N workers behind one bounded queue.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::interpreter::Interpreter;
+use crate::outcome::{Compiled, Diagnostic, MEMORY_LIMIT, Outcome, SIZE_LIMIT, TIME_LIMIT, WORKER_CRASH};
+use crate::protocol::Answer;
+use crate::settings::{CompileOptions, Limits, WorkerSettings};
+use crate::source_line;
+use crate::worker::{Blueprint, Death, StartError, Worker};
+
+/// Why the pool could not answer. Never the fault of a unit.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// CPython has no such level of optimisation.
+    #[error("optimize is {0}, but CPython knows 0, 1 and 2 only")]
+    Optimize(u8),
+    /// The pool was shut down or dropped.
+    #[error("the compile pool is closed")]
+    Closed,
+    /// No worker could be started.
+    #[error("no CPython worker could be started after {attempts} attempts: {reason}")]
+    Start {
+        /// How often it was tried.
+        attempts: u32,
+        /// What the last attempt said.
+        reason: String,
+    },
+}
+
+/// Counters since the start of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Units answered.
+    pub units: u64,
+    /// Workers started.
+    pub starts: u64,
+    /// Workers that died by themselves.
+    pub crashes: u64,
+    /// Workers ended by a limit of time.
+    pub timeouts: u64,
+    /// Workers that ran out of memory, or were doubted because a unit did.
+    pub out_of_memory: u64,
+    /// Workers replaced for their age or their size.
+    pub recycled: u64,
+    /// CPU time of the answered units.
+    pub cpu: Duration,
+}
+
+impl PoolStats {
+    /// Workers that were replaced, for whatever reason.
+    #[must_use]
+    pub const fn restarts(&self) -> u64 {
+        self.crashes + self.timeouts + self.out_of_memory + self.recycled
+    }
+}
+
+/// A pool of CPython workers. Share it behind an `Arc`; dropping it kills the workers.
+///
+/// Units are answered first come, first served. What becomes of a unit depends on the unit alone: when a worker that
+/// has seen others runs out of memory, stands still or dies, the unit gets a second chance on a fresh one, and only
+/// what happens there counts.
+#[derive(Debug)]
+pub struct Pool {
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    tasks: AsyncMutex<JoinSet<()>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+struct Job {
+    source: Bytes,
+    reply: oneshot::Sender<Result<Compiled, PoolError>>,
+}
+
+type Queue = Arc<AsyncMutex<mpsc::Receiver<Job>>>;
+
+impl Pool {
+    /// Starts a pool of at most `workers` processes (at least one). The first is started at once, so that what is wrong
+    /// shows here; the others when there is work for them.
+    ///
+    /// # Errors
+    /// [`PoolError::Start`] if no worker starts, [`PoolError::Optimize`] if the options make no sense.
+    pub async fn start(interpreter: &Interpreter, options: CompileOptions, workers: usize, limits: Limits) -> Result<Self, PoolError> {
+        Self::start_with(interpreter, options, workers, limits, WorkerSettings::default()).await
+    }
+
+    /// Like [`Pool::start`], with what audits vary.
+    ///
+    /// # Errors
+    /// As [`Pool::start`].
+    pub async fn start_with(
+        interpreter: &Interpreter,
+        options: CompileOptions,
+        workers: usize,
+        limits: Limits,
+        settings: WorkerSettings,
+    ) -> Result<Self, PoolError> {
+        if options.optimize > 2 {
+            return Err(PoolError::Optimize(options.optimize));
+        }
+        let blueprint = Arc::new(Blueprint { interpreter: interpreter.clone(), options, limits, settings });
+        let counters = Arc::new(Counters::default());
+        let workers = workers.max(1);
+        let (sender, receiver) = mpsc::channel(workers);
+        let queue = Arc::new(AsyncMutex::new(receiver));
+        let mut slots: Vec<_> = (0..workers).map(|_| Slot::new(&blueprint, &counters)).collect();
+        if let Some(first) = slots.first_mut() {
+            first.worker().await?;
+        }
+        let mut tasks = JoinSet::new();
+        for slot in slots {
+            tasks.spawn(slot.serve(Arc::clone(&queue)));
+        }
+        Ok(Self { queue: Mutex::new(Some(sender)), tasks: AsyncMutex::new(tasks), counters })
+    }
+
+    /// Compiles one unit. Waits while the queue is full. Bad source, limits and crashes are outcomes, not errors.
+    ///
+    /// # Errors
+    /// [`PoolError`], only when no worker can be had at all.
+    pub async fn compile(&self, source: Bytes) -> Result<Compiled, PoolError> {
+        let queue = self.lock_queue().clone().ok_or(PoolError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        queue.send(Job { source, reply }).await.map_err(|_| PoolError::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| PoolError::Closed)?
+    }
+
+    /// The counters now.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.counters.read()
+    }
+
+    /// Takes no more units, answers those that are queued, lets the workers end. Returns when they are gone.
+    pub async fn shutdown(&self) {
+        drop(mem::take(&mut *self.lock_queue()));
+        let mut tasks = self.tasks.lock().await;
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the compile pool failed");
+            }
+        }
+    }
+
+    fn lock_queue(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one worker: owned by one task, empty until there is work and after a death.
+#[derive(Debug)]
+struct Slot {
+    blueprint: Arc<Blueprint>,
+    counters: Arc<Counters>,
+    worker: Option<Worker>,
+}
+
+impl Slot {
+    fn new(blueprint: &Arc<Blueprint>, counters: &Arc<Counters>) -> Self {
+        Self { blueprint: Arc::clone(blueprint), counters: Arc::clone(counters), worker: None }
+    }
+
+    async fn serve(mut self, queue: Queue) {
+        // The lock is fair, so idle slots take turns; it is held while waiting for a unit, not while working on it.
+        while let Some(Job { source, reply }) = { queue.lock().await.recv().await } {
+            if reply.is_closed() {
+                continue;
+            }
+            let compiled = self.compile(&source).await;
+            if let Ok(compiled) = &compiled {
+                Counters::add(&self.counters.units, 1);
+                Counters::add(&self.counters.cpu_nanos, u64::try_from(compiled.cpu.as_nanos()).unwrap_or(u64::MAX));
+            }
+            let _ = reply.send(compiled);
+        }
+        if let Some(worker) = self.worker.take() {
+            worker.retire(self.blueprint.limits.start_wall).await;
+        }
+    }
+
+    /// Compiles one unit, on a second worker if the first one's end may not have been the unit's fault.
+    async fn compile(&mut self, source: &[u8]) -> Result<Compiled, PoolError> {
+        let blueprint = Arc::clone(&self.blueprint);
+        let limits = &blueprint.limits;
+        let size = source.len() as u64;
+        if size > limits.source_bytes.min(u64::from(u32::MAX)) {
+            let message = format!("the source has {size} bytes, more than the limit of {}", limits.source_bytes);
+            return Ok(failed("read", SIZE_LIMIT, message, Duration::ZERO));
+        }
+        let mut second_chance = true;
+        loop {
+            let worker = self.worker().await?;
+            let was_fresh = worker.is_fresh();
+            let death = match worker.compile(source, limits).await {
+                Ok(answer) if !ran_out_of_memory(&answer) => {
+                    self.recycle_if_due(answer.resident);
+                    return Ok(compiled(answer, source));
+                }
+                Ok(_) => Death::Memory,
+                Err(death) => death,
+            };
+            self.worker = None;
+            self.counters.count(&death);
+            match death {
+                Death::Cpu => {
+                    let message = format!("more than {:?} of CPU time", limits.unit_cpu);
+                    return Ok(failed("compile", TIME_LIMIT, message, limits.unit_cpu));
+                }
+                Death::Memory if was_fresh => {
+                    let message = format!("more than {} bytes of memory", limits.memory_bytes);
+                    return Ok(failed("compile", MEMORY_LIMIT, message, Duration::ZERO));
+                }
+                Death::Memory => {}
+                Death::Wall if second_chance => {
+                    tracing::warn!(bytes = size, limit = ?limits.unit_wall, "a worker stood still; trying the unit on a fresh one");
+                    second_chance = false;
+                }
+                Death::Wall => {
+                    let message = format!("no answer within {:?}, twice", limits.unit_wall);
+                    return Ok(failed("compile", TIME_LIMIT, message, Duration::ZERO));
+                }
+                Death::Crash { how, stderr } if second_chance => {
+                    tracing::warn!(bytes = size, how, stderr, "a worker crashed; trying the unit on a fresh one");
+                    second_chance = false;
+                }
+                Death::Crash { how, stderr } => {
+                    tracing::warn!(bytes = size, how, stderr, "a unit crashed two workers and is given up");
+                    return Ok(failed("quarantine", WORKER_CRASH, format!("two workers ended: {how}"), Duration::ZERO));
+                }
+            }
+        }
+    }
+
+    /// The living worker of this slot; starts one, with some patience, if there is none.
+    async fn worker(&mut self) -> Result<&mut Worker, PoolError> {
+        if self.worker.as_mut().is_some_and(Worker::is_gone) {
+            tracing::warn!("a worker ended while it was idle");
+            self.counters.count(&Death::Crash { how: String::new(), stderr: String::new() });
+            self.worker = None;
+        }
+        let worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => self.start().await?,
+        };
+        Ok(self.worker.insert(worker))
+    }
+
+    async fn start(&self) -> Result<Worker, PoolError> {
+        let mut pauses = [50, 200, 800, 2_000].into_iter().map(Duration::from_millis);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.blueprint.start().await {
+                Ok(worker) => {
+                    Counters::add(&self.counters.starts, 1);
+                    return Ok(worker);
+                }
+                Err(error) => error,
+            };
+            let pause = pauses.next().filter(|_| !matches!(error, StartError::Changed { .. }));
+            let Some(pause) = pause else { return Err(PoolError::Start { attempts, reason: error.to_string() }) };
+            tracing::warn!(%error, attempts, ?pause, "a worker did not start; trying again");
+            sleep(pause).await;
+        }
+    }
+
+    /// Retires a worker whose age or size could come to matter for the units after it.
+    fn recycle_if_due(&mut self, resident: u64) {
+        let limits = &self.blueprint.limits;
+        let due = |worker: &mut Worker| worker.units() >= limits.recycle_units || resident > limits.recycle_bytes;
+        if self.worker.as_mut().is_some_and(due) {
+            self.worker = None;
+            Counters::add(&self.counters.recycled, 1);
+        }
+    }
+}
+
+fn compiled(answer: Answer, source: &[u8]) -> Compiled {
+    let Answer { mut outcome, mut warnings, cpu, .. } = answer;
+    for warning in &mut warnings {
+        source_line::fill_in(warning, source);
+    }
+    if let Outcome::Failed(failure) = &mut outcome {
+        source_line::fill_in(failure, source);
+    }
+    Compiled { outcome, warnings, cpu }
+}
+
+fn failed(stage: &str, error_type: &str, message: String, cpu: Duration) -> Compiled {
+    Compiled { outcome: Outcome::Failed(Diagnostic::limit(stage, error_type, message)), warnings: Vec::new(), cpu }
+}
+
+/// Whether an allocation failed. A MemoryError with a message is the parser's, for source that is too complex whatever
+/// the memory; and where CPython forgets to raise one, the call that failed is reported as a SystemError.
+fn ran_out_of_memory(answer: &Answer) -> bool {
+    let Outcome::Failed(failure) = &answer.outcome else { return false };
+    match failure.error_type.as_str() {
+        "MemoryError" => failure.message.is_empty(),
+        "SystemError" => failure.message.ends_with("without setting an exception"),
+        _ => false,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    units: AtomicU64,
+    starts: AtomicU64,
+    crashes: AtomicU64,
+    timeouts: AtomicU64,
+    out_of_memory: AtomicU64,
+    recycled: AtomicU64,
+    cpu_nanos: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Relaxed);
+    }
+
+    fn count(&self, death: &Death) {
+        let counter = match death {
+            Death::Cpu | Death::Wall => &self.timeouts,
+            Death::Memory => &self.out_of_memory,
+            Death::Crash { .. } => &self.crashes,
+        };
+        Self::add(counter, 1);
+    }
+
+    fn read(&self) -> PoolStats {
+        PoolStats {
+            units: self.units.load(Relaxed),
+            starts: self.starts.load(Relaxed),
+            crashes: self.crashes.load(Relaxed),
+            timeouts: self.timeouts.load(Relaxed),
+            out_of_memory: self.out_of_memory.load(Relaxed),
+            recycled: self.recycled.load(Relaxed),
+            cpu: Duration::from_nanos(self.cpu_nanos.load(Relaxed)),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+"""A worker of bytefacts: sources in on stdin, marshalled code or structured errors out on stdout, until stdin ends.
+
+It compiles and never executes. `protocol.rs` is the other side of every format here. Arguments: optimize, dont_inherit,
+CPU seconds a unit, bytes of address space, bytes of C stack, largest marshalled code.
+"""
+
+import _signal
+import _thread
+import fcntl
+import marshal
+import os
+import resource
+import sys
+import time
+import warnings
+from importlib.util import MAGIC_NUMBER
+
+OPTIMIZE, DONT_INHERIT = int(sys.argv[1]), bool(int(sys.argv[2]))
+CPU_SECONDS, MEMORY, STACK, LARGEST_CODE = float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
+
+FILENAME = "<bytefacts>"  # logical, so that no path of a machine gets into code or messages
+MARSHAL_VERSION = 2  # without references, whose presence depends on what was compiled before
+MOST_WARNINGS = 10_000
+LONGEST_TEXT = 4096
+EXIT_MEMORY = 77  # memory ran out where no answer can be given
+
+ABSENT_INT = -(2**31)
+ABSENT_TEXT = 0xFFFF_FFFF
+
+
+def main():
+    source_pipe, answer_pipe = private_pipes()
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers itself
+    _signal.signal(_signal.SIGPROF, _signal.SIG_DFL)  # death in the middle of C code; the parent knows what it means
+    sys.set_int_max_str_digits(4300)
+    resident = resident_meter()
+    confine()
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run():
+        try:
+            serve(source_pipe, answer_pipe, resident)
+        except BrokenPipeError:
+            pass  # the parent is gone
+        except MemoryError:
+            os._exit(EXIT_MEMORY)
+        finally:
+            done.release()
+
+    # A thread, because only a thread's stack has a size that the host does not decide.
+    _thread.stack_size(STACK)
+    _thread.start_new_thread(run, ())
+    done.acquire()
+    os._exit(0)
+
+
+def private_pipes():
+    """Takes stdin and stdout for the protocol; whatever else reads or writes them gets nothing and disturbs nothing."""
+    source_pipe, answer_pipe = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return open(source_pipe, "rb"), open(answer_pipe, "wb")
+
+
+def confine():
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 32),  # codecs of coding cookies are imported on demand
+        (resource.RLIMIT_AS, MEMORY),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(limit, (value, value))
+        except (OSError, ValueError) as error:  # macOS knows RLIMIT_AS and refuses it
+            print(f"cannot set resource limit {limit} to {value}: {error}", file=sys.stderr, flush=True)
+
+
+def resident_meter():
+    """A function that gives the resident memory now, in bytes; where the system has none, the peak."""
+    try:
+        statm, page = os.open("/proc/self/statm", os.O_RDONLY), os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return lambda: int(os.pread(statm, 256, 0).split()[1]) * page
+
+
+def lifeline(pipe):
+    """Two functions, to take hold of the parent's life and to let go.
+
+    While it is held, the kernel ends this process by SIGIO when the other end of `pipe` closes, in the middle of C code too. It must not be held
+    while sources may arrive. (On macOS the signal does nothing, and an orphan ends after its unit.)
+    """
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    quiet = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    return lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, quiet | os.O_ASYNC), lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, quiet)
+
+
+def serve(source_pipe, answer_pipe, resident):
+    hold, let_go = lifeline(source_pipe)
+    # One recorder for the worker's life: each unit takes what it finds there and empties it.
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        version = ".".join(map(str, sys.version_info[:3]))
+        ready = f"{version} {MAGIC_NUMBER.hex()} {sys.flags.hash_randomization}"
+        answer_pipe.write(b"bytefacts-worker-1\n" + packed_text(ready))
+        answer_pipe.flush()
+        while len(length := source_pipe.read(4)) == 4:
+            size = int.from_bytes(length, "little")
+            source = source_pipe.read(size)
+            if len(source) != size:
+                return
+            hold()
+            code, failure, cpu = compile_unit(source)
+            let_go()
+            diagnostics = [] if failure is None else [failure]
+            diagnostics += described_warnings(recorded)
+            recorded.clear()
+            answer_pipe.write(
+                b"".join(
+                    (
+                        b"\1" if failure is None else b"\0",
+                        cpu.to_bytes(8, "little"),
+                        resident().to_bytes(8, "little"),
+                        len(diagnostics).to_bytes(4, "little"),
+                        *diagnostics,
+                        len(code).to_bytes(4, "little"),
+                    )
+                )
+            )
+            answer_pipe.write(code)
+            answer_pipe.flush()
+            del source, code, diagnostics
+
+
+def compile_unit(source):
+    """Gives (marshalled code, None or the packed failure, nanoseconds of CPU)."""
+    code, failure, stage = b"", None, "compile"
+    _signal.setitimer(_signal.ITIMER_PROF, CPU_SECONDS)
+    started = time.thread_time_ns()  # not process_time: while the timer runs, Linux counts that one by ticks
+    try:
+        code = compile(source, FILENAME, "exec", dont_inherit=DONT_INHERIT, optimize=OPTIMIZE)
+        stage = "marshal"
+        code = marshal.dumps(code, MARSHAL_VERSION)
+    except BaseException as error:
+        code, failure = b"", described_error(error, stage)
+    cpu = time.thread_time_ns() - started
+    _signal.setitimer(_signal.ITIMER_PROF, 0)
+    if len(code) > LARGEST_CODE:
+        failure = packed("marshal", 0, "SizeLimit", f"the code takes {len(code)} bytes, more than the limit of {LARGEST_CODE}")
+        code = b""
+    return code, failure, cpu
+
+
+def described_error(error, stage):
+    name = type(error).__name__
+    if not isinstance(error, SyntaxError):
+        return packed("decode" if isinstance(error, UnicodeError) else stage, 0, name, str(error))
+    message = str(error.msg)
+    # CPython gives an encoding problem of the file line 0, and one within a literal the name of the codec.
+    if error.lineno == 0 or message.startswith(("(unicode error) 'utf-8'", "Non-UTF-8 code")):
+        stage = "decode"
+    position = error.lineno, error.offset, error.end_lineno, error.end_offset
+    return packed(stage, 0, name, message, *position, error.text)
+
+
+def described_warnings(recorded):
+    for warning in recorded[:MOST_WARNINGS]:
+        # Folding a constant may warn of what this very file seems to do: such a warning has no line in the source.
+        line = warning.lineno if warning.filename == FILENAME else None
+        yield packed("compile", 1, warning.category.__name__, str(warning.message), line)
+    if len(recorded) > MOST_WARNINGS:
+        more = f"{len(recorded) - MOST_WARNINGS} more warnings of this unit are left out"
+        yield packed("compile", 1, "TooManyWarnings", more)
+
+
+def packed(stage, severity, name, message, line=None, offset=None, end_line=None, end_offset=None, text=None):
+    return b"".join(
+        (
+            packed_text(stage),
+            severity.to_bytes(1),
+            packed_text(name),
+            packed_text(shortened(message)),
+            *((ABSENT_INT if n is None else n).to_bytes(4, "little", signed=True) for n in (line, offset, end_line, end_offset)),
+            ABSENT_TEXT.to_bytes(4, "little") if text is None else packed_text(shortened(text.rstrip("\r\n"))),
+        )
+    )
+
+
+def packed_text(text):
+    encoded = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its six characters
+    return len(encoded).to_bytes(4, "little") + encoded
+
+
+def shortened(text):
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+main()

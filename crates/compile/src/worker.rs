@@ -1,0 +1,236 @@
+//! One worker process: starting it, one unit through it, and what its death means.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::task::{self, JoinHandle};
+use tokio::time::timeout;
+
+use crate::interpreter::Interpreter;
+use crate::launch;
+use crate::protocol::{self, Answer, EXIT_MEMORY};
+use crate::settings::{CompileOptions, Limits, WorkerSettings};
+
+const SCRIPT: &str = include_str!("worker.py");
+/// The signal of an `ITIMER_PROF` that ran out; 27 on Linux (x86, Arm) and macOS.
+const SIGPROF: i32 = 27;
+/// How long a process whose pipe broke may take to be gone before it is killed.
+const DEATH_GRACE: Duration = Duration::from_secs(1);
+/// How much of a worker's complaints is kept for the log, bytes.
+const STDERR_KEPT: usize = 8 << 10;
+
+/// Everything that workers of one pool have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Blueprint {
+    pub(crate) interpreter: Interpreter,
+    pub(crate) options: CompileOptions,
+    pub(crate) limits: Limits,
+    pub(crate) settings: WorkerSettings,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot run {executable}: {source}")]
+    Spawn { executable: String, source: io::Error },
+    #[error("the worker did not report within {} s: {stderr}", limit.as_secs())]
+    Silent { limit: Duration, stderr: String },
+    #[error("the worker ended at its start: {source}: {stderr}")]
+    Ended { source: io::Error, stderr: String },
+    /// Trying again cannot help.
+    #[error("the worker is {found}, but the interpreter was probed as {expected}")]
+    Changed { found: String, expected: String },
+}
+
+/// How a worker ended in the middle of a unit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// The kernel ended it at the CPU limit.
+    Cpu,
+    /// It gave no answer within the wall limit and was killed.
+    Wall,
+    /// It ran out of memory where it could not answer.
+    Memory,
+    /// Anything else: what ended it, and its last complaints for the log.
+    Crash { how: String, stderr: String },
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    stderr: Tail,
+    units: u64,
+}
+
+impl Blueprint {
+    /// Starts a worker and waits until it says that it is ready and what was expected.
+    pub(crate) async fn start(&self) -> Result<Worker, StartError> {
+        let Self { interpreter, options, limits, settings } = self;
+        let arguments = [
+            options.optimize.to_string(),
+            u8::from(options.dont_inherit).to_string(),
+            limits.unit_cpu.as_secs_f64().max(0.001).to_string(),
+            limits.memory_bytes.to_string(),
+            limits.stack_bytes.to_string(),
+            limits.code_bytes.min(u64::from(u32::MAX)).to_string(),
+        ];
+        let mut command = launch::isolated(&interpreter.executable, settings.hash_seed, SCRIPT, arguments);
+        let spawned = |source| StartError::Spawn { executable: interpreter.executable.display().to_string(), source };
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(spawned)?;
+        let (Some(requests), Some(answers), Some(complaints)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(spawned(io::Error::other("no pipes")));
+        };
+        let mut worker = Worker { child, requests, answers: BufReader::new(answers), stderr: Tail::drain(complaints), units: 0 };
+
+        let found = match timeout(limits.start_wall, protocol::read_greeting(&mut worker.answers)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(source)) => {
+                wait_or_kill(&mut worker.child).await;
+                return Err(StartError::Ended { source, stderr: worker.stderr.text().await });
+            }
+            Err(_) => {
+                kill(&mut worker.child).await;
+                return Err(StartError::Silent { limit: limits.start_wall, stderr: worker.stderr.text().await });
+            }
+        };
+        // CPython counts seed 0 as "not randomised" and any other, fixed or random, as randomised.
+        let randomised = u8::from(settings.hash_seed != Some(0));
+        let expected = format!("{} {} {randomised}", interpreter.version, interpreter.magic);
+        if found == expected { Ok(worker) } else { Err(StartError::Changed { found, expected }) }
+    }
+}
+
+impl Worker {
+    /// Whether it has answered nothing yet, so that what it does depends on the next unit alone.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.units == 0
+    }
+
+    /// How many units it has answered.
+    pub(crate) fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Whether it ended while it had nothing to do.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends one unit through it. After an error the worker is dead.
+    pub(crate) async fn compile(&mut self, source: &[u8], limits: &Limits) -> Result<Answer, Death> {
+        let exchange = async {
+            protocol::write_request(&mut self.requests, source).await?;
+            protocol::read_answer(&mut self.answers, limits.code_bytes).await
+        };
+        match timeout(limits.unit_wall, exchange).await {
+            Ok(Ok(answer)) => {
+                self.units += 1;
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.died(&error).await),
+            Err(_) => {
+                kill(&mut self.child).await;
+                Err(Death::Wall)
+            }
+        }
+    }
+
+    /// Lets it end by itself, as it does at the end of its input.
+    pub(crate) async fn retire(self, grace: Duration) {
+        let Self { mut child, requests, .. } = self;
+        drop(requests);
+        if timeout(grace, child.wait()).await.is_err() {
+            kill(&mut child).await;
+        }
+    }
+
+    async fn died(&mut self, error: &io::Error) -> Death {
+        let how = match wait_or_kill(&mut self.child).await {
+            Some(status) => match (status.signal(), status.code()) {
+                (Some(SIGPROF), _) => return Death::Cpu,
+                (_, Some(EXIT_MEMORY)) => return Death::Memory,
+                (Some(signal), _) => signal_name(signal),
+                _ => status.to_string(),
+            },
+            None => format!("broken protocol ({error})"),
+        };
+        Death::Crash { how, stderr: self.stderr.text().await }
+    }
+}
+
+/// The end of a process that should be ending; `None` if it had to be killed.
+async fn wait_or_kill(child: &mut Child) -> Option<ExitStatus> {
+    if let Ok(Ok(status)) = timeout(DEATH_GRACE, child.wait()).await {
+        return Some(status);
+    }
+    kill(child).await;
+    None
+}
+
+async fn kill(child: &mut Child) {
+    if let Err(error) = child.kill().await {
+        tracing::warn!(%error, "cannot kill a worker");
+    }
+}
+
+/// POSIX names of the signals that end processes.
+fn signal_name(signal: i32) -> String {
+    let bus = if cfg!(target_os = "macos") { 10 } else { 7 };
+    let name = match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        _ if signal == bus => "SIGBUS",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}
+
+/// The last of what a worker wrote to its stderr, which is always read, so that it never blocks.
+#[derive(Debug)]
+struct Tail {
+    kept: Arc<Mutex<Vec<u8>>>,
+    drain: JoinHandle<()>,
+}
+
+impl Tail {
+    fn drain(mut stderr: ChildStderr) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&kept);
+        let drain = task::spawn(async move {
+            let mut chunk = [0; 1024];
+            while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                let excess = kept.len().saturating_sub(STDERR_KEPT);
+                kept.drain(..excess);
+            }
+        });
+        Self { kept, drain }
+    }
+
+    /// What a dead worker said last.
+    async fn text(&mut self) -> String {
+        // The pipe ends with the process; only a child of the worker could hold it open.
+        let _ = timeout(DEATH_GRACE, &mut self.drain).await;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept).trim().to_owned()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
+}

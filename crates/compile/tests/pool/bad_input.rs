@@ -1,0 +1,133 @@
+//! Sources that are hard to compile or cannot be: each is an outcome, as CPython 3.13 gives it.
+
+use bytefacts_compile::{Limits, MAX_TEXT};
+
+use crate::{code, compile, failure, failure_of, line, pool};
+
+#[tokio::test]
+async fn empty_source_is_a_module() {
+    assert_eq!(code("").await.first(), Some(&b'c'));
+}
+
+#[tokio::test]
+async fn nul_bytes() {
+    assert_eq!(line(&failure(&b"x = 1\n\0"[..]).await), "compile SyntaxError source code string cannot contain null bytes @?:?-?:?");
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8() {
+    let failure = failure(&b"x = 1\ny = '\xff'\n"[..]).await;
+    assert_eq!(
+        line(&failure),
+        "decode SyntaxError (unicode error) 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte @2:4-2:5"
+    );
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_changes_nothing() {
+    assert_eq!(code(&b"\xef\xbb\xbfx = 1"[..]).await, code("x = 1").await);
+}
+
+#[tokio::test]
+async fn coding_cookies_are_followed() {
+    assert_eq!(code(&b"# coding: latin-1\nx = '\xe9'"[..]).await, code("#\nx = 'é'").await);
+    assert_eq!(code(&b"# -*- coding: cp1251 -*-\nx = '\xe9'"[..]).await, code("#\nx = 'й'").await);
+}
+
+#[tokio::test]
+async fn wrong_coding_cookies() {
+    let pool = pool(1, Limits::default()).await;
+    for (source, message) in [
+        (&b"# coding: no-such\nx = 1"[..], "unknown encoding: no-such"),
+        (b"\xef\xbb\xbf# coding: latin-1\nx = 1", "encoding problem: iso-8859-1 with BOM"),
+        (b"# coding: ascii\nx = '\xe9'", "'ascii' codec can't decode byte 0xe9 in position 21: ordinal not in range(128)"),
+        (b"# coding: rot13\nx = 1", "'rot13' is not a text encoding; use codecs.decode() to handle arbitrary codecs"),
+    ] {
+        assert_eq!(line(failure_of(&compile(&pool, source).await)), format!("decode SyntaxError {message} @?:?-?:?"));
+    }
+}
+
+#[tokio::test]
+async fn lone_surrogates_are_kept_in_generalised_utf8() {
+    let code = code("x = '\\ud800'").await;
+    assert!(code.windows(3).any(|window| window == b"\xed\xa0\x80"));
+}
+
+#[tokio::test]
+async fn an_escape_that_is_no_escape_is_no_matter_of_the_file_s_encoding() {
+    let failure = failure("x = '\\N{NO SUCH}'\n").await;
+    assert_eq!((failure.stage.as_str(), failure.error_type.as_str(), failure.line1), ("compile", "SyntaxError", Some(1)));
+}
+
+#[tokio::test]
+async fn five_thousand_digits() {
+    let failure = failure(format!("x = {}", "7".repeat(5_000))).await;
+    assert!(failure.message.starts_with("Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits"));
+    assert_eq!((failure.stage.as_str(), failure.line1, failure.col), ("compile", Some(1), None));
+    let text = failure.source_line.unwrap();
+    assert_eq!((text.chars().count(), text.ends_with("7…")), (MAX_TEXT, true));
+    let hex = format!("x = 0x{}", "7".repeat(5_000));
+    code(hex).await;
+}
+
+#[tokio::test]
+async fn tabs_and_spaces_mixed() {
+    let failure = failure("if 1:\n\tx\n        y\n").await;
+    assert_eq!(line(&failure), "compile TabError inconsistent use of tabs and spaces in indentation @3:0-3:?");
+    assert_eq!(failure.source_line.as_deref(), Some("        y"));
+}
+
+#[tokio::test]
+async fn python_2() {
+    let failure = failure("import os\nprint \"x\"\n").await;
+    assert_eq!(line(&failure), "compile SyntaxError Missing parentheses in call to 'print'. Did you mean print(...)? @2:0-2:9");
+    assert_eq!(failure.source_line.as_deref(), Some("print \"x\""));
+}
+
+#[tokio::test]
+async fn columns_count_characters() {
+    let failure = failure("é = = 1\n").await;
+    assert_eq!(line(&failure), "compile SyntaxError invalid syntax @1:4-1:5");
+}
+
+#[tokio::test]
+async fn errors_of_the_compiler_proper_have_their_line_too() {
+    let failure = failure("def f():\n    pass\nreturn 1\r\n").await;
+    assert_eq!(line(&failure), "compile SyntaxError 'return' outside function @3:0-3:8");
+    assert_eq!(failure.source_line.as_deref(), Some("return 1"));
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_nested_parentheses() {
+    let failure = failure("(".repeat(100_000) + &")".repeat(100_000)).await;
+    assert_eq!(line(&failure), "compile SyntaxError too many nested parentheses @1:200-1:200");
+}
+
+#[tokio::test]
+async fn too_complex_for_the_parser_is_a_memory_error_of_cpython_and_reproducible() {
+    let pool = pool(1, Limits::default()).await;
+    let compiled = compile(&pool, "-".repeat(10_000) + "x").await;
+    assert_eq!(line(failure_of(&compiled)), "compile MemoryError Parser stack overflowed - Python source too complex to parse @?:?-?:?");
+    assert!(compiled.is_reproducible());
+    assert_eq!(pool.stats().restarts(), 0);
+}
+
+#[tokio::test]
+async fn ten_thousand_terms() {
+    let terms = |n: usize| format!("x = {}", vec!["a"; n].join(" + "));
+    code(terms(9_900)).await;
+    let failure = failure(terms(10_000)).await;
+    assert_eq!(line(&failure), "compile RecursionError maximum recursion depth exceeded during compilation @?:?-?:?");
+}
+
+#[tokio::test]
+async fn code_too_deep_to_marshal() {
+    let failure = failure("lambda: ".repeat(1_500) + "0").await;
+    assert_eq!(line(&failure), "marshal ValueError object too deeply nested to marshal @?:?-?:?");
+}
+
+#[tokio::test]
+async fn a_literal_of_fifty_megabytes() {
+    let code = code(format!("x = '{}'", "a".repeat(50_000_000))).await;
+    assert!(code.len() > 50_000_000);
+}

@@ -1,0 +1,212 @@
+//! Workers that die or stand still, and pools that end.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytefacts_compile::{Limits, PoolError, WORKER_CRASH};
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use crate::{code_of, compile, failure_of, line, pool, slow};
+
+/// Limits that only this test's workers have on their command line, by which the test finds them.
+fn marked(mark: u64) -> Limits {
+    Limits { memory_bytes: (3 << 30) + mark, ..Limits::default() }
+}
+
+/// Process ids of the living workers with that mark.
+pub(crate) fn workers(limits: &Limits) -> Vec<u32> {
+    let mark = limits.memory_bytes.to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes())
+    })
+    .collect()
+}
+
+fn signal(name: &str, id: u32) {
+    assert!(Command::new("kill").args([format!("-{name}"), id.to_string()]).status().unwrap().success());
+}
+
+/// Waits until exactly `count` workers live.
+async fn settled(limits: &Limits, count: usize) -> Vec<u32> {
+    let look = async {
+        loop {
+            let found = workers(limits);
+            if found.len() == count {
+                return found;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), look).await.unwrap_or_else(|_| panic!("{:?} workers instead of {count}", workers(limits)))
+}
+
+#[tokio::test]
+async fn killed_between_units() {
+    let limits = marked(1);
+    let pool = pool(1, limits.clone()).await;
+    let before = code_of(&compile(&pool, "x = 1").await).clone();
+    signal("KILL", settled(&limits, 1).await[0]);
+    settled(&limits, 0).await;
+    assert_eq!(code_of(&compile(&pool, "x = 1").await), &before);
+    let stats = pool.stats();
+    assert_eq!((stats.units, stats.starts, stats.crashes), (2, 2, 1));
+}
+
+#[tokio::test]
+async fn killed_once_in_the_middle_of_a_unit() {
+    let limits = marked(2);
+    let pool = Arc::new(pool(1, limits.clone()).await);
+    let first = settled(&limits, 1).await[0];
+    let running = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { compile(&pool, slow(20)).await }
+    });
+    sleep(Duration::from_millis(500)).await;
+    signal("KILL", first);
+    code_of(&running.await.unwrap());
+    assert_eq!((pool.stats().starts, pool.stats().crashes), (2, 1));
+}
+
+#[tokio::test]
+async fn a_unit_that_loses_two_workers_is_quarantined() {
+    let limits = marked(3);
+    let pool = Arc::new(pool(1, limits.clone()).await);
+    let running = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { compile(&pool, slow(20)).await }
+    });
+    let mut last = 0;
+    for _ in 0..2 {
+        let id = loop {
+            let [id] = settled(&limits, 1).await[..] else { unreachable!() };
+            if id != last {
+                break id;
+            }
+            sleep(Duration::from_millis(10)).await;
+        };
+        sleep(Duration::from_millis(300)).await;
+        signal("SEGV", id);
+        last = id;
+    }
+    let compiled = running.await.unwrap();
+    assert_eq!(line(failure_of(&compiled)), "quarantine WorkerCrash two workers ended: SIGSEGV @?:?-?:?");
+    assert_eq!(failure_of(&compiled).error_type, WORKER_CRASH);
+    assert!(!compiled.is_reproducible());
+    code_of(&compile(&pool, "x = 1").await);
+    assert_eq!((pool.stats().units, pool.stats().starts, pool.stats().crashes), (2, 3, 2));
+}
+
+#[tokio::test]
+async fn a_worker_that_stands_still_is_replaced() {
+    let limits = Limits { unit_wall: Duration::from_secs(2), ..marked(4) };
+    let pool = pool(1, limits.clone()).await;
+    signal("STOP", settled(&limits, 1).await[0]);
+    code_of(&compile(&pool, "x = 1").await);
+    let stats = pool.stats();
+    assert_eq!((stats.units, stats.starts, stats.timeouts), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn one_bad_worker_of_many_delays_only_its_own_unit() {
+    let limits = Limits { unit_wall: Duration::from_secs(5), ..marked(5) };
+    let pool = Arc::new(pool(3, limits.clone()).await);
+    signal("STOP", settled(&limits, 1).await[0]);
+    let started = Instant::now();
+    let mut units: Vec<_> = Vec::new();
+    for n in 0..60 {
+        let pool = Arc::clone(&pool);
+        units.push(tokio::spawn(async move {
+            code_of(&compile(&pool, format!("x = {n}")).await);
+            started.elapsed()
+        }));
+    }
+    let mut late = 0;
+    for unit in units {
+        late += u32::from(unit.await.unwrap() > Duration::from_secs(4));
+    }
+    assert!(late <= 1, "{late} units waited for a worker that stood still");
+    assert_eq!(pool.stats().units, 60);
+}
+
+#[tokio::test]
+async fn ctrl_c_does_not_reach_the_workers() {
+    let limits = marked(6);
+    let pool = pool(1, limits.clone()).await;
+    signal("INT", settled(&limits, 1).await[0]);
+    sleep(Duration::from_millis(100)).await;
+    code_of(&compile(&pool, "x = 1").await);
+    assert_eq!(pool.stats().starts, 1);
+}
+
+#[tokio::test]
+async fn shutdown_answers_what_is_queued_and_leaves_nobody() {
+    let limits = marked(7);
+    let pool = Arc::new(pool(2, limits.clone()).await);
+    let units: Vec<_> = (0..20)
+        .map(|n| {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.compile(format!("x = {n}\n").repeat(2_000).into()).await })
+        })
+        .collect();
+    while pool.stats().units < 4 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    pool.shutdown().await;
+    assert!(workers(&limits).is_empty());
+    for unit in units {
+        match unit.await.unwrap() {
+            Ok(compiled) => drop(code_of(&compiled).clone()),
+            Err(error) => assert!(matches!(error, PoolError::Closed)),
+        }
+    }
+    assert!(matches!(pool.compile(Bytes::new()).await, Err(PoolError::Closed)));
+}
+
+#[tokio::test]
+async fn a_dropped_pool_kills_its_workers_even_at_work() {
+    let limits = marked(8);
+    let pool = Arc::new(pool(2, limits.clone()).await);
+    let _ = timeout(Duration::from_millis(500), pool.compile(slow(300).into())).await;
+    drop(pool);
+    settled(&limits, 0).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_costs_nothing_but_its_unit() {
+    let pool = pool(1, Limits::default()).await;
+    let _ = timeout(Duration::from_millis(100), pool.compile(slow(10).into())).await;
+    code_of(&compile(&pool, "x = 1").await);
+    assert_eq!(pool.stats().starts, 1);
+}
+
+/// Not a test of its own: the process that [`workers_do_not_outlive_a_killed_parent`] kills.
+#[tokio::test]
+#[ignore = "started by workers_do_not_outlive_a_killed_parent"]
+async fn parent_to_be_killed() {
+    let pool = pool(2, marked(9)).await;
+    tokio::join!(pool.compile(slow(400).into()), pool.compile("x = 1".into())).0.unwrap();
+    sleep(Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn workers_do_not_outlive_a_killed_parent() {
+    let limits = marked(9);
+    let mut parent = Command::new(std::env::current_exe().unwrap());
+    parent.args(["--exact", "death::parent_to_be_killed", "--ignored"]).stdout(Stdio::null());
+    let mut parent = parent.spawn().unwrap();
+    settled(&limits, 2).await;
+    sleep(Duration::from_millis(500)).await;
+    let busy = Instant::now();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    settled(&limits, 0).await;
+    if cfg!(target_os = "linux") {
+        assert!(busy.elapsed() < Duration::from_secs(5), "a worker finished its unit for nobody");
+    }
+}

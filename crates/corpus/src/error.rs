@@ -1,0 +1,215 @@
+//! What can go wrong with a corpus, and with one of its files.
+
+use std::io;
+
+use crate::inventory::Notes;
+
+/// Why a corpus cannot be listed. The texts name the location as the user gave it.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// There is no such place.
+    #[error("corpus {location} does not exist")]
+    Missing {
+        /// The corpus.
+        location: String,
+    },
+    /// It is a file.
+    #[error("corpus {location} is not a folder")]
+    NotAFolder {
+        /// The corpus.
+        location: String,
+    },
+    /// It may not be listed.
+    #[error("no permission to list corpus {location}")]
+    Denied {
+        /// The corpus.
+        location: String,
+    },
+    /// It holds nothing at all.
+    #[error("corpus {location} is empty")]
+    Empty {
+        /// The corpus.
+        location: String,
+    },
+    /// It holds something, but no source.
+    #[error("corpus {location} holds no Python file (.py or .pyw); it holds {notes}")]
+    NoPythonFiles {
+        /// The corpus.
+        location: String,
+        /// What is there instead.
+        notes: Box<Notes>,
+    },
+    /// The local disk failed.
+    #[error("cannot list corpus {location}")]
+    Io {
+        /// The corpus.
+        location: String,
+        /// The system's own account.
+        source: io::Error,
+    },
+    /// The object store failed.
+    #[error("cannot list corpus {location}")]
+    Store {
+        /// The corpus.
+        location: String,
+        /// The store's own account.
+        source: object_store::Error,
+    },
+    /// The listing was interrupted.
+    #[error("listing of corpus {location} was interrupted")]
+    Interrupted {
+        /// The corpus.
+        location: String,
+        /// The runtime's own account.
+        source: tokio::task::JoinError,
+    },
+}
+
+/// What is wrong with a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SymlinkFault {
+    /// Its target does not exist, or it is part of a loop.
+    Broken,
+    /// Its target lies outside the corpus.
+    Outside,
+}
+
+/// Why a file cannot be read.
+///
+/// All but [`ReadError::Transient`] are facts about the corpus and become error rows; their texts depend on the corpus
+/// alone, and hold no path of this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It was listed and is gone.
+    #[error("the file vanished between listing and reading")]
+    Missing,
+    /// It may not be read.
+    #[error("no permission to read the file")]
+    Denied,
+    /// It is larger than the limit.
+    #[error("the file is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// It is a symbolic link that leads nowhere, or out of the corpus.
+    #[error("{}", match .0 {
+        SymlinkFault::Broken => "the file is a symbolic link without a target",
+        SymlinkFault::Outside => "the file is a symbolic link that leads out of the corpus",
+    })]
+    Symlink(SymlinkFault),
+    /// It is a pipe, a socket, a device or a folder.
+    #[error("not a regular file: {kind}")]
+    Special {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// It is a folder that could not be listed, so that its files are unknown.
+    #[error("the folder could not be listed: {reason}")]
+    Folder {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Its path cannot be a path inside a corpus.
+    #[error("the path is not a path inside the corpus")]
+    BadPath,
+    /// The disk or the store failed for good.
+    #[error("the file cannot be read: {kind}")]
+    Io {
+        /// The kind of failure.
+        kind: io::ErrorKind,
+    },
+    /// The disk or the store failed in a way that may pass: try again.
+    #[error("the file cannot be read at the moment")]
+    Transient {
+        /// The system's or the store's own account.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ReadError {
+    /// Whether the same read may succeed later. If so it is no fact about the corpus and must not become a row.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+
+    /// The `error_type` of its error row.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Missing => "FileNotFound",
+            Self::Denied => "PermissionDenied",
+            Self::TooLarge { .. } => "FileTooLarge",
+            Self::Symlink(SymlinkFault::Broken) => "BrokenSymlink",
+            Self::Symlink(SymlinkFault::Outside) => "SymlinkOutsideCorpus",
+            Self::Special { .. } => "NotARegularFile",
+            Self::Folder { .. } => "UnreadableFolder",
+            Self::BadPath => "BadPath",
+            Self::Io { .. } => "ReadFailed",
+            Self::Transient { .. } => "TransientReadFailure",
+        }
+    }
+
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        use io::ErrorKind as K;
+        match error.kind() {
+            K::NotFound | K::NotADirectory => Self::Missing,
+            K::PermissionDenied => Self::Denied,
+            K::IsADirectory => Self::Special { kind: "a folder" },
+            kind if is_transient(kind, error.raw_os_error()) => Self::Transient { source: Box::new(error) },
+            kind => Self::Io { kind },
+        }
+    }
+
+    pub(crate) fn from_store(error: object_store::Error) -> Self {
+        use object_store::Error as E;
+        match error {
+            E::NotFound { .. } => Self::Missing,
+            E::PermissionDenied { .. } => Self::Denied,
+            E::InvalidPath { .. } => Self::BadPath,
+            // An expired credential is no fact about a file, so that everything else may pass.
+            error => Self::Transient { source: Box::new(error) },
+        }
+    }
+}
+
+/// Shortages of the process or the machine, and network disks that are away.
+fn is_transient(kind: io::ErrorKind, code: Option<i32>) -> bool {
+    use io::ErrorKind as K;
+    // ENFILE and EMFILE, which have no kind of their own.
+    const OUT_OF_FILES: [i32; 2] = [23, 24];
+    matches!(
+        kind,
+        K::Interrupted
+            | K::WouldBlock
+            | K::TimedOut
+            | K::OutOfMemory
+            | K::StaleNetworkFileHandle
+            | K::ResourceBusy
+            | K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::NetworkDown
+            | K::ConnectionReset
+            | K::ConnectionAborted
+            | K::NotConnected
+    ) || code.is_some_and(|code| OUT_OF_FILES.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortages_may_pass_and_the_rest_is_a_fact() {
+        assert!(ReadError::from_io(io::Error::from_raw_os_error(24)).is_transient());
+        assert!(ReadError::from_io(io::ErrorKind::TimedOut.into()).is_transient());
+        for (kind, error_type) in [
+            (io::ErrorKind::NotFound, "FileNotFound"),
+            (io::ErrorKind::PermissionDenied, "PermissionDenied"),
+            (io::ErrorKind::InvalidFilename, "ReadFailed"),
+        ] {
+            let error = ReadError::from_io(kind.into());
+            assert!(!error.is_transient());
+            assert_eq!(error.error_type(), error_type);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use super::*;
+
+fn tree(files: &[&str]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for file in files {
+        write(root.path(), file, file);
+    }
+    root
+}
+
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn listed(root: &Path, form: &Form) -> Vec<(Option<String>, String, u64)> {
+    let inventory = list(root, form).unwrap();
+    let entries = inventory.entries.into_iter();
+    entries.map(|e| (e.repo, e.path, e.size)).collect()
+}
+
+fn entry(repo: Option<&str>, path: &str) -> Entry {
+    Entry { repo: repo.map(str::to_owned), path: path.to_owned(), size: 0 }
+}
+
+fn read_entry(root: &Path, entry: &Entry) -> Result<Bytes, ReadError> {
+    read(root, &path_of(entry, &Form::Tree)?, 1_000)
+}
+
+#[test]
+fn first_level_folders_are_repositories() {
+    let root = tree(&["setup.py", "b/x.py", "a/pkg/x.pyw", "a/pkg/y.py", "a.txt"]);
+    assert_eq!(
+        listed(root.path(), &Form::Tree),
+        [
+            (None, "setup.py".into(), 8),
+            (Some("a".into()), "pkg/x.pyw".into(), 11),
+            (Some("a".into()), "pkg/y.py".into(), 10),
+            (Some("b".into()), "x.py".into(), 6),
+        ]
+    );
+}
+
+#[test]
+fn a_whole_tree_can_be_one_repository() {
+    let root = tree(&["setup.py", "a/x.py"]);
+    let form = Form::Repository("mine".into());
+    assert_eq!(listed(root.path(), &form), [(Some("mine".into()), "a/x.py".into(), 6), (Some("mine".into()), "setup.py".into(), 8),]);
+    let path = path_of(&entry(Some("mine"), "a/x.py"), &form).unwrap();
+    assert_eq!(read(root.path(), &path, 100).unwrap(), "a/x.py");
+}
+
+#[test]
+fn every_listed_file_can_be_read() {
+    let names = ["x y.py", "quote'\".py", "new\nline.py", "ä.py", "back\\udc41.py", ".py", "a.py/b.py"];
+    let root = tree(&names);
+    let odd = root.path().join(OsStr::from_bytes(b"r\xff/\xe9.py"));
+    fs::create_dir(odd.parent().unwrap()).unwrap();
+    fs::write(&odd, b"odd").unwrap();
+    let entries = list(root.path(), &Form::Tree).unwrap().entries;
+    assert_eq!(entries.len(), names.len() + 1);
+    let last = entries.last().unwrap();
+    assert_eq!((last.repo.as_deref(), last.path.as_str()), (Some("r\\udcff"), "\\udce9.py"));
+    for e in entries {
+        assert_eq!(read_entry(root.path(), &e).unwrap().len() as u64, e.size, "{e:?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let root = tree(&["a/x.py", "a/.git/hooks/x.py", "a/.venv/y.py", "a/data.json", ".git/z.py", "README"]);
+    symlink(root.path().join("a"), root.path().join("linked")).unwrap();
+    symlink("..", root.path().join("a/loop.py")).unwrap();
+    let Inventory { entries, notes } = list(root.path(), &Form::Tree).unwrap();
+    let paths: Vec<_> = entries.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, [".venv/y.py", "x.py"]);
+    assert_eq!(notes.git_folders.examples, [".git", "a/.git"]);
+    assert_eq!(notes.linked_folders.examples, ["a/loop.py", "linked"]);
+    assert_eq!((notes.linked_folders.count, notes.other_files), (2, 2));
+}
+
+#[test]
+fn links_to_files_are_read_inside_the_corpus_only() {
+    let outside = tree(&["secret.py"]);
+    let root = tree(&["a/x.py"]);
+    let link = |target: &Path, name: &str| symlink(target, root.path().join("a").join(name)).unwrap();
+    link(Path::new("x.py"), "inside.py");
+    link(&outside.path().join("secret.py"), "outside.py");
+    link(Path::new("nowhere"), "broken.py");
+    link(Path::new("self.py"), "self.py");
+
+    let sizes: Vec<_> = (listed(root.path(), &Form::Tree).into_iter()).map(|(_, path, _)| path).collect();
+    assert_eq!(sizes, ["broken.py", "inside.py", "outside.py", "self.py", "x.py"]);
+    let read = |name| read_entry(root.path(), &entry(Some("a"), name));
+    assert_eq!(read("inside.py").unwrap(), "a/x.py");
+    for (name, fault) in [("outside.py", SymlinkFault::Outside), ("broken.py", SymlinkFault::Broken), ("self.py", SymlinkFault::Broken)] {
+        match read(name) {
+            Err(ReadError::Symlink(found)) => assert_eq!(found, fault, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_turned_into_a_link_does_not_lead_out() {
+    let outside = tree(&["x.py"]);
+    let root = tree(&["a/sub/x.py"]);
+    let listed = list(root.path(), &Form::Tree).unwrap().entries;
+    fs::remove_dir_all(root.path().join("a/sub")).unwrap();
+    symlink(outside.path(), root.path().join("a/sub")).unwrap();
+    let error = read_entry(root.path(), &listed[0]).unwrap_err();
+    assert_eq!(error.error_type(), "SymlinkOutsideCorpus");
+}
+
+#[test]
+fn special_files_are_entries_that_cannot_be_read() {
+    let root = tree(&["a/x.py"]);
+    let _socket = UnixListener::bind(root.path().join("a/socket.py")).unwrap();
+    let pipe = root.path().join("a/pipe.py");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    assert_eq!(listed(root.path(), &Form::Tree).len(), 3);
+    for (name, text) in [("socket.py", "a socket"), ("pipe.py", "a named pipe")] {
+        let error = read_entry(root.path(), &entry(Some("a"), name)).unwrap_err();
+        assert_eq!(error.to_string(), format!("not a regular file: {text}"));
+    }
+}
+
+#[test]
+fn a_file_that_vanished_is_missing() {
+    let root = tree(&["a/x.py"]);
+    for gone in ["y.py", "no/x.py", "x.py/y.py"] {
+        let error = read_entry(root.path(), &entry(Some("a"), gone)).unwrap_err();
+        assert_eq!(error.error_type(), "FileNotFound", "{gone}");
+    }
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused() {
+    let root = tree(&[]);
+    write(root.path(), "a/x.py", &"x".repeat(1_001));
+    write(root.path(), "a/y.py", &"x".repeat(1_000));
+    let error = read_entry(root.path(), &entry(Some("a"), "x.py")).unwrap_err();
+    assert_eq!(error.error_type(), "FileTooLarge");
+    assert_eq!(read_entry(root.path(), &entry(Some("a"), "y.py")).unwrap().len(), 1_000);
+}
+
+/// Whether the tests run as a user whom no permission stops.
+fn is_privileged() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o000)).unwrap();
+    fs::read_dir(folder.path()).is_ok()
+}
+
+#[test]
+fn what_may_not_be_read_is_an_entry_all_the_same() {
+    if is_privileged() {
+        return;
+    }
+    let root = tree(&["a/x.py", "a/locked/y.py", "b/z.py"]);
+    let locked = ["a/x.py", "a/locked", "b"].map(|p| root.path().join(p));
+    for path in &locked {
+        fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+    }
+    let Inventory { entries, notes } = list(root.path(), &Form::Tree).unwrap();
+    let found: Vec<_> = (entries.iter()).map(|e| (e.repo.as_deref(), e.path.as_str())).collect();
+    assert_eq!(found, [(Some("a"), "locked/"), (Some("a"), "x.py"), (Some("b"), "./")]);
+    assert_eq!(notes.unreadable_folders.examples, ["a/locked/", "b/"]);
+    let errors = entries.iter().map(|e| read_entry(root.path(), e).unwrap_err());
+    let types: Vec<_> = errors.map(|e| e.error_type()).collect();
+    assert_eq!(types, ["UnreadableFolder", "PermissionDenied", "UnreadableFolder"]);
+    for path in &locked {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+    // Readable by now, but the run does not know its files.
+    let error = read_entry(root.path(), &entries[0]).unwrap_err();
+    assert_eq!(error.error_type(), "UnreadableFolder");
+}
+
+#[test]
+fn an_entry_cannot_lead_out_of_the_corpus() {
+    let root = tree(&["a/x.py"]);
+    for (repo, path) in [
+        (Some(".."), "x.py"),
+        (Some("a/.."), "x.py"),
+        (Some("a"), "../x.py"),
+        (Some("a"), "/etc/hostname"),
+        (None, "a//x.py"),
+        (None, "./x.py"),
+        (Some("a"), "x\0.py"),
+        (Some(""), "x.py"),
+    ] {
+        let error = read_entry(root.path(), &entry(repo, path)).unwrap_err();
+        assert_eq!(error.error_type(), "BadPath", "{repo:?} {path:?}");
+    }
+}
+
+#[test]
+fn errors_name_no_path_of_the_machine() {
+    let root = tree(&["a/x.py"]);
+    symlink("/nowhere/at/all", root.path().join("a/broken.py")).unwrap();
+    let machine_path = root.path().to_str().unwrap();
+    for name in ["gone.py", "broken.py", "../x.py", "sub/"] {
+        let error = read_entry(root.path(), &entry(Some("a"), name)).unwrap_err();
+        let text = error.to_string();
+        assert!(!text.contains(machine_path) && !text.contains("/nowhere"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_corpus_says_why() {
+    let root = tree(&["file.py", "texts/a.txt", "texts/b.txt"]);
+    fs::create_dir(root.path().join("empty")).unwrap();
+    for (folder, says) in [
+        ("none", "does not exist"),
+        ("file.py", "is not a folder"),
+        ("empty", "is empty"),
+        ("texts", "holds no Python file (.py or .pyw); it holds 2 other files"),
+    ] {
+        let error = list(&root.path().join(folder), &Form::Tree).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! How the corpus table and the two operators travel: JSON behind a tag of our own, everything else by Ballista's codecs.
+//!
+//! Ballista's codecs carry its shuffle operators and a positional list of file formats; replacing them would break every query, so ours wrap
+//! them. The tag is no valid protobuf message of Ballista's (field 0 does not exist), so the two cannot be confused.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, internal_err};
+use datafusion::datasource::file_format::FileFormatFactory;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF, WindowUDF};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::analyze::AnalyzeExec;
+use crate::error::external;
+use crate::job::Job;
+use crate::land::LandExec;
+use crate::node::Node;
+use crate::stores::Stores;
+use crate::table::CorpusTable;
+
+const TAG: &[u8] = b"\0bytefacts1";
+
+/// Logical plans: [`CorpusTable`].
+#[derive(Debug)]
+pub struct LogicalCodec {
+    inner: Arc<dyn LogicalExtensionCodec>,
+    stores: Arc<Stores>,
+}
+
+impl LogicalCodec {
+    /// Wraps Ballista's codec; tables that it decodes list and write through `stores`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn LogicalExtensionCodec>, stores: Arc<Stores>) -> Self {
+        Self { inner, stores }
+    }
+}
+
+/// Physical plans: [`AnalyzeExec`] and [`LandExec`].
+#[derive(Debug)]
+pub struct PhysicalCodec {
+    inner: Arc<dyn PhysicalExtensionCodec>,
+    node: Option<Arc<Node>>,
+}
+
+impl PhysicalCodec {
+    /// Wraps Ballista's codec. Operators that it decodes run on `node`; a scheduler has none and only encodes.
+    #[must_use]
+    pub fn new(inner: Arc<dyn PhysicalExtensionCodec>, node: Option<Arc<Node>>) -> Self {
+        Self { inner, node }
+    }
+}
+
+/// An operator on the wire; its child travels beside it.
+#[derive(Serialize, Deserialize)]
+enum Operator {
+    Analyze { job: Job },
+    Land { job: Job, projection: Option<Vec<usize>> },
+}
+
+fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
+    buf.extend_from_slice(TAG);
+    serde_json::to_writer(buf, value).map_err(external)
+}
+
+/// The value behind our tag, or `None` when the bytes are not ours.
+fn decode<T: DeserializeOwned>(buf: &[u8]) -> Result<Option<T>> {
+    buf.strip_prefix(TAG).map(|json| serde_json::from_slice(json).map_err(external)).transpose()
+}
+
+impl PhysicalExtensionCodec for PhysicalCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(operator) = decode::<Operator>(buf)? else { return self.inner.try_decode(buf, inputs, ctx, converter) };
+        let [input] = inputs else { return internal_err!("an operator of bytefacts takes one input, got {}", inputs.len()) };
+        let input = Arc::clone(input);
+        Ok(match operator {
+            Operator::Analyze { job } => Arc::new(AnalyzeExec::new(job, input, self.node.clone())),
+            Operator::Land { job, projection } => Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?),
+        })
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        if let Some(analyze) = node.downcast_ref::<AnalyzeExec>() {
+            analyze.check_input()?;
+            encode(&Operator::Analyze { job: analyze.job().clone() }, buf)
+        } else if let Some(land) = node.downcast_ref::<LandExec>() {
+            encode(&Operator::Land { job: land.job().clone(), projection: land.projection().map(<[usize]>::to_vec) }, buf)
+        } else {
+            self.inner.try_encode(node, buf, converter)
+        }
+    }
+
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.inner.try_decode_udf(name, buf)
+    }
+    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udf(node, buf)
+    }
+    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.inner.try_decode_udaf(name, buf)
+    }
+    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udaf(node, buf)
+    }
+    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.inner.try_decode_udwf(name, buf)
+    }
+    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udwf(node, buf)
+    }
+}
+
+impl LogicalExtensionCodec for LogicalCodec {
+    fn try_decode(&self, buf: &[u8], inputs: &[LogicalPlan], ctx: &TaskContext) -> Result<Extension> {
+        self.inner.try_decode(buf, inputs, ctx)
+    }
+
+    fn try_encode(&self, node: &Extension, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode(node, buf)
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        buf: &[u8],
+        table: &TableReference,
+        schema: SchemaRef,
+        ctx: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match decode::<Job>(buf)? {
+            Some(job) => Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores)))),
+            None => self.inner.try_decode_table_provider(buf, table, schema, ctx),
+        }
+    }
+
+    fn try_encode_table_provider(&self, table: &TableReference, node: Arc<dyn TableProvider>, buf: &mut Vec<u8>) -> Result<()> {
+        match (node.as_ref() as &dyn std::any::Any).downcast_ref::<CorpusTable>() {
+            Some(corpus) => encode(corpus.job(), buf),
+            None => self.inner.try_encode_table_provider(table, node, buf),
+        }
+    }
+
+    fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
+        self.inner.try_decode_file_format(buf, ctx)
+    }
+    fn try_encode_file_format(&self, buf: &mut Vec<u8>, node: Arc<dyn FileFormatFactory>) -> Result<()> {
+        self.inner.try_encode_file_format(buf, node)
+    }
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.inner.try_decode_udf(name, buf)
+    }
+    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udf(node, buf)
+    }
+    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.inner.try_decode_udaf(name, buf)
+    }
+    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udaf(node, buf)
+    }
+    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.inner.try_decode_udwf(name, buf)
+    }
+    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.inner.try_encode_udwf(node, buf)
+    }
+}

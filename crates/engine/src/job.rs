@@ -1,0 +1,101 @@
+//! What a job is: the few hundred bytes that travel from the client to the scheduler and on to every executor.
+
+use bytefacts_corpus::BinOptions;
+use bytefacts_facts::{Options, RunAttrs};
+use serde::{Deserialize, Serialize};
+
+/// One extraction job. It names its corpus and never lists it, so that a plan does not grow with the corpus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The corpus as a URL.
+    pub corpus: String,
+    /// The one repository that the whole corpus is; without it, first-level folders are the repositories.
+    pub repo: Option<String>,
+    /// Where the facts go, as a URL.
+    pub facts: String,
+    /// The run's id.
+    pub run: String,
+    /// What determines a row, beside the source.
+    pub options: ExtractOptions,
+    /// How files are packed into bins.
+    pub bins: BinOptions,
+    /// The interpreter that the client found. An executor whose own interpreter is another one refuses the job: rows must not depend on the node.
+    pub interpreter: InterpreterId,
+}
+
+/// The identity of a CPython build as far as rows depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterpreterId {
+    /// `3.13.0`.
+    pub version: String,
+    /// The magic number in hex, as it stands at the start of a `.pyc`.
+    pub magic: String,
+    /// `cpython`.
+    pub implementation: String,
+}
+
+/// The options of contract.md, 6, and the limits of one file. They are recorded in the run's manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExtractOptions {
+    /// `compile(optimize=…)`: 0, 1 (no asserts) or 2 (no docstrings either).
+    pub optimize: u8,
+    /// `compile(dont_inherit=…)`.
+    pub dont_inherit: bool,
+    /// Whether specialised instructions are shown. Such runs are not comparable.
+    pub adaptive: bool,
+    /// Whether blocks, edges, stack depths and data flow are derived.
+    pub include_cfg_derivations: bool,
+    /// The opcodes that end a block without being jumps.
+    pub terminator_opnames: Vec<String>,
+    /// The largest source file that is read, in bytes; a larger one is an error row.
+    pub max_file_bytes: u64,
+    /// CPU seconds that compiling one file may take before it becomes an error row.
+    pub compile_cpu_seconds: u64,
+    /// Address space of one compile worker, in bytes; a file that needs more becomes an error row.
+    pub compile_memory_bytes: u64,
+    /// Names of folders that are left out wherever they are. `.git` always is.
+    pub exclude: Vec<String>,
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        Self {
+            optimize: 0,
+            dont_inherit: true,
+            adaptive: false,
+            include_cfg_derivations: true,
+            terminator_opnames: ["RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"].map(str::to_owned).to_vec(),
+            max_file_bytes: 64 << 20,
+            compile_cpu_seconds: 60,
+            compile_memory_bytes: 4 << 30,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+impl Job {
+    /// The limits of one row.
+    #[must_use]
+    pub fn row_options(&self) -> Options {
+        Options::default()
+    }
+
+    /// The root attributes of every row of this job.
+    #[must_use]
+    pub fn attrs(&self) -> RunAttrs {
+        RunAttrs {
+            python_version: self.interpreter.version.clone(),
+            python_magic: self.interpreter.magic.clone(),
+            python_implementation: self.interpreter.implementation.clone(),
+            optimize: self.options.optimize,
+            dont_inherit: self.options.dont_inherit,
+            adaptive: self.options.adaptive,
+            include_cfg: self.options.include_cfg_derivations,
+            analyzer_version: ANALYZER_VERSION.to_owned(),
+        }
+    }
+}
+
+/// The version of the analysis. It changes whenever the same source could give other facts.
+pub const ANALYZER_VERSION: &str = "1";

@@ -1,0 +1,37 @@
+//! The DataFusion side of bytefacts: the corpus as a table whose scan is the job, the operators that do the work, and facts as SQL tables.
+//!
+//! ```text
+//! CorpusTable::scan ─▶ LandExec ◀─ AnalyzeExec ◀─ DataSourceExec(memory: one row a bin)
+//!                        │            └ read ▶ cache ▶ compile ▶ rows      (unit.rs, on a Node)
+//!                        └ Parquet, bin record                             (crate bytefacts-landing)
+//! run_job: submit, check coverage, commit, sweep                           (driver.rs, on the client)
+//! facts_session: bytecode_files_v1 and its views                           (session.rs)
+//! ```
+
+mod analyze;
+pub mod codec;
+mod corpus;
+mod driver;
+mod error;
+mod facts_table;
+mod job;
+mod land;
+pub mod node;
+mod outcome;
+mod plan;
+mod progress;
+mod session;
+pub mod stores;
+mod table;
+mod udf;
+mod unit;
+mod work;
+
+pub use analyze::{AnalyzeExec, BinRow, bins_schema};
+pub use driver::{Finished, JobError, run_job};
+pub use facts_table::FactsTable;
+pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
+pub use land::{LandExec, landed_schema};
+pub use progress::{Progress, Reading};
+pub use session::{FACTS_TABLE, facts_session, register_facts};
+pub use table::CorpusTable;

@@ -1,0 +1,176 @@
+//! What an executor has beside the plan: an interpreter, compile workers, a cache, object stores, a memory budget and counters.
+//!
+//! None of it travels. A codec instance holds the node of its process and hands it to the operators that it decodes.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytefacts_cache::Cache;
+use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, WorkerSettings};
+use datafusion::common::{Result, exec_err};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{external, transient};
+use crate::job::{ExtractOptions, InterpreterId, Job};
+use crate::progress::Progress;
+use crate::stores::Stores;
+
+/// How a node is equipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// Compile workers, that is, files compiled at a time.
+    pub workers: usize,
+    /// Bytes of source and compiled code that may be in memory at a time. More makes files wait, never fail.
+    pub memory_budget_bytes: u64,
+    /// What an audit varies and nobody else should.
+    pub worker: WorkerSettings,
+}
+
+/// The services of one executor.
+pub struct Node {
+    options: NodeOptions,
+    interpreter: Interpreter,
+    stores: Arc<Stores>,
+    cache: Option<Arc<Cache>>,
+    progress: Arc<Progress>,
+    /// The pool of the last job's compile settings: jobs of one executor seldom differ, and idle workers of another setting are only memory.
+    pool: Mutex<Option<(ExtractOptions, Arc<Pool>)>>,
+    budget: Arc<Semaphore>,
+    /// Where the pool lives: a task's own runtime may end before the workers do.
+    runtime: Handle,
+    incarnation: u64,
+    attempts: AtomicU64,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("options", &self.options).field("interpreter", &self.interpreter).finish_non_exhaustive()
+    }
+}
+
+/// One semaphore permit stands for this many bytes: permits are 32-bit, budgets may be larger.
+const BUDGET_UNIT: u64 = 4096;
+
+impl Node {
+    /// Equips a node. Workers start with the first job, on the runtime that this is called from.
+    #[must_use]
+    pub fn new(
+        options: NodeOptions,
+        interpreter: Interpreter,
+        stores: Arc<Stores>,
+        cache: Option<Arc<Cache>>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let units = usize::try_from(options.memory_budget_bytes / BUDGET_UNIT).unwrap_or(usize::MAX);
+        Self {
+            options,
+            interpreter,
+            stores,
+            cache,
+            progress,
+            pool: Mutex::new(None),
+            budget: Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS))),
+            runtime: Handle::current(),
+            // Only told apart, never compared or written to a row: the hasher's random keys are randomness enough.
+            incarnation: std::hash::RandomState::new().build_hasher().finish(),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
+    /// The object stores.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// The cache of compiled units, unless it is off.
+    #[must_use]
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    /// The counters of this process.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Files worth having under way at a time: enough that no compile worker waits for an analysis, and few enough to bound memory.
+    #[must_use]
+    pub fn files_in_flight(&self) -> usize {
+        self.options.workers + 2
+    }
+
+    /// A name for an attempt at a bin that no other attempt of any process has.
+    pub fn next_attempt(&self) -> String {
+        format!("{:016x}_{:x}", self.incarnation, self.attempts.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The compile workers for `job`, started when there are none or they compile otherwise.
+    ///
+    /// # Errors
+    /// When this node's interpreter is not the job's, or workers cannot be started.
+    pub async fn pool(&self, job: &Job) -> Result<Arc<Pool>> {
+        let own = identity(&self.interpreter);
+        if own != job.interpreter {
+            return exec_err!(
+                "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
+                own.implementation,
+                own.version,
+                own.magic,
+                job.run,
+                job.interpreter.implementation,
+                job.interpreter.version,
+                job.interpreter.magic
+            );
+        }
+        let mut pool = self.pool.lock().await;
+        if let Some((options, running)) = pool.as_ref()
+            && *options == job.options
+        {
+            return Ok(Arc::clone(running));
+        }
+        let options = CompileOptions { optimize: job.options.optimize, dont_inherit: job.options.dont_inherit };
+        let cpu = Duration::from_secs(job.options.compile_cpu_seconds);
+        let limits =
+            Limits { unit_cpu: cpu, unit_wall: cpu.saturating_mul(5), memory_bytes: job.options.compile_memory_bytes, ..Limits::default() };
+        let (interpreter, workers, worker) = (self.interpreter.clone(), self.options.workers, self.options.worker.clone());
+        let started = self.runtime.spawn(async move { Pool::start_with(&interpreter, options, workers, limits, worker).await });
+        let started = started.await.map_err(external)?.map_err(pool_error)?;
+        let started = Arc::new(started);
+        *pool = Some((job.options.clone(), Arc::clone(&started)));
+        Ok(started)
+    }
+
+    /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time.
+    pub async fn shutdown(&self) {
+        if let Some((_, pool)) = self.pool.lock().await.take() {
+            pool.shutdown().await;
+        }
+    }
+
+    /// Waits until `bytes` fit the memory budget; a single file larger than the whole budget takes all of it.
+    pub async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let whole = (self.options.memory_budget_bytes / BUDGET_UNIT).clamp(1, u64::from(u32::MAX));
+        let units = bytes.div_ceil(BUDGET_UNIT).clamp(1, whole);
+        Arc::clone(&self.budget).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await.map_err(external)
+    }
+}
+
+/// What rows depend on of an interpreter.
+#[must_use]
+pub fn identity(interpreter: &Interpreter) -> InterpreterId {
+    InterpreterId {
+        version: interpreter.version.clone(),
+        magic: interpreter.magic.clone(),
+        implementation: interpreter.implementation.clone(),
+    }
+}
+
+/// No worker to be had may be a passing want of processes or memory on this node: the task is retried, elsewhere if need be.
+pub(crate) fn pool_error(error: PoolError) -> datafusion::error::DataFusionError {
+    transient(error)
+}

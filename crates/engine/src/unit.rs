@@ -1,0 +1,181 @@
+//! One file on its way to a row: read, look up, compile; then its facts are appended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytefacts_compile::{Compiled, Diagnostic, Outcome, Pool};
+use bytefacts_corpus::{Corpus, Entry, ReadError};
+use bytefacts_facts::{FactError, FileInput, RowBuilder, Severity};
+use bytes::Bytes;
+use datafusion::common::Result;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::corpus::open_corpus;
+use crate::error::{external, transient};
+use crate::job::Job;
+use crate::node::{Node, pool_error};
+use crate::outcome;
+use crate::work::Work;
+
+/// What loading the files of a job needs.
+pub(crate) struct Loader {
+    node: Arc<Node>,
+    corpus: Corpus,
+    pool: Arc<Pool>,
+    key_prefix: Vec<u8>,
+}
+
+/// A file that was read and compiled, or the reason why not.
+pub(crate) struct Loaded {
+    entry: Entry,
+    source: Option<Source>,
+    errors: Vec<FactError>,
+    code: Option<Bytes>,
+    compile_cpu: Duration,
+    cache_hit: bool,
+    /// Held until the row is built.
+    _memory: OwnedSemaphorePermit,
+}
+
+struct Source {
+    bytes: Bytes,
+    sha256: [u8; 32],
+}
+
+impl Loader {
+    pub(crate) async fn new(job: Job, node: Arc<Node>) -> Result<Self> {
+        Ok(Self {
+            corpus: open_corpus(&job, node.stores())?,
+            pool: node.pool(&job).await?,
+            key_prefix: outcome::key_prefix(&job),
+            node,
+        })
+    }
+
+    /// Reads and compiles one file. A bad file is a result; only a fault of this node or of the store is an error.
+    pub(crate) async fn load(&self, entry: Entry, memory: OwnedSemaphorePermit) -> Result<Loaded> {
+        let mut loaded = Loaded {
+            entry,
+            source: None,
+            errors: Vec::new(),
+            code: None,
+            compile_cpu: Duration::ZERO,
+            cache_hit: false,
+            _memory: memory,
+        };
+        let bytes = match self.read(&loaded.entry).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_transient() => return Err(transient(error)),
+            Err(error) => {
+                loaded.errors.push(read_failure(&error));
+                return Ok(loaded);
+            }
+        };
+        let (bytes, sha256) = hash(bytes).await?;
+        loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
+
+        let (compiled, cache_hit) = self.compile(bytes, &sha256).await?;
+        loaded.cache_hit = cache_hit;
+        loaded.compile_cpu = if cache_hit { Duration::ZERO } else { compiled.cpu };
+        match compiled.outcome {
+            Outcome::Code(code) => loaded.code = Some(code),
+            Outcome::Failed(failure) => loaded.errors.push(fact_error(failure)),
+        }
+        loaded.errors.extend(compiled.warnings.into_iter().map(fact_error));
+        Ok(loaded)
+    }
+
+    /// Reads a file; what may pass is tried three times before it is given to Ballista to retry.
+    async fn read(&self, entry: &Entry) -> Result<Bytes, ReadError> {
+        let mut wait = Duration::from_millis(100);
+        for _ in 0..2 {
+            match self.corpus.read(entry).await {
+                Err(error) if error.is_transient() => tokio::time::sleep(wait).await,
+                result => return result,
+            }
+            wait *= 4;
+        }
+        self.corpus.read(entry).await
+    }
+
+    /// The compiled unit from the cache, else from a worker; and whether it came from the cache.
+    async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, bool)> {
+        let Some(cache) = self.node.cache() else {
+            return Ok((self.pool.compile(source).await.map_err(pool_error)?, false));
+        };
+        let key = outcome::key(&self.key_prefix, sha256);
+        if let Some(compiled) = cache.get_async(key).await.and_then(|value| outcome::decode(&value)) {
+            return Ok((compiled, true));
+        }
+        let compiled = self.pool.compile(source).await.map_err(pool_error)?;
+        if compiled.is_reproducible() {
+            cache.put_async(key, outcome::encode(&compiled).map_err(external)?).await;
+        }
+        Ok((compiled, false))
+    }
+}
+
+/// Hashing a large file would hold up the other tasks of an async thread.
+async fn hash(bytes: Bytes) -> Result<(Bytes, [u8; 32])> {
+    const INLINE: usize = 256 << 10;
+    if bytes.len() <= INLINE {
+        let digest = Sha256::digest(&bytes).into();
+        return Ok((bytes, digest));
+    }
+    let task = tokio::task::spawn_blocking(move || {
+        let digest = Sha256::digest(&bytes).into();
+        (bytes, digest)
+    });
+    task.await.map_err(external)
+}
+
+impl Loaded {
+    /// Appends the file's row, and tells what making it took.
+    pub(crate) fn append_to(self, rows: &mut RowBuilder, bin: u32) -> Result<(Work, u64)> {
+        let (source, sha256) = self.source.as_ref().map_or((None, None), |s| (Some(s.bytes.as_ref()), Some(s.sha256)));
+        let input = FileInput {
+            repo: self.entry.repo.as_deref(),
+            path: &self.entry.path,
+            source,
+            sha256,
+            code: self.code.as_deref(),
+            errors: self.errors,
+        };
+        let stats = rows.append(input).map_err(external)?;
+        let work = Work {
+            bin,
+            landed: false,
+            units: stats.units as u64,
+            instructions: stats.instructions,
+            source_bytes: source.map_or(0, |s| s.len() as u64),
+            compile_cpu_us: u64::try_from(self.compile_cpu.as_micros()).unwrap_or(u64::MAX),
+            cache_hit: self.cache_hit,
+        };
+        let errors = stats.errors.iter().filter(|error| error.severity == Severity::Error).count();
+        Ok((work, errors as u64))
+    }
+}
+
+fn read_failure(error: &ReadError) -> FactError {
+    FactError { stage: "read".to_owned(), error_type: error.error_type().to_owned(), message: error.to_string(), ..FactError::default() }
+}
+
+fn fact_error(diagnostic: Diagnostic) -> FactError {
+    FactError {
+        error_type: diagnostic.error_type,
+        message: diagnostic.message,
+        attrs: Vec::new(),
+        stage: diagnostic.stage,
+        line1: diagnostic.line1,
+        col: diagnostic.col,
+        end_line1: diagnostic.end_line1,
+        end_col: diagnostic.end_col,
+        source_line: diagnostic.source_line,
+        code_unit_id: None,
+        severity: match diagnostic.severity {
+            bytefacts_compile::Severity::Error => Severity::Error,
+            bytefacts_compile::Severity::Warning => Severity::Warning,
+        },
+    }
+}

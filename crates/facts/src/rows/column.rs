@@ -1,0 +1,444 @@
+//! Column builders made for millions of values: flat vectors, offsets and a validity bitmap that exists only once there is a
+//! null. Nothing is allocated per value, and every builder can be cut back, which undoes a row that grew too large.
+
+use std::{mem, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
+    },
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
+    datatypes::{ArrowPrimitiveType, DataType, Fields, Int32Type, Int64Type},
+    error::ArrowError,
+};
+
+/// A column under construction.
+pub(crate) trait Column: Default {
+    /// The number of values.
+    fn len(&self) -> usize;
+    /// Appends a null (to a list, an empty list).
+    fn push_null(&mut self);
+    /// Cuts back to the first `len` values.
+    fn truncate(&mut self, len: usize);
+    /// The size of the values in bytes.
+    fn bytes(&self) -> usize;
+    /// The array of all values; leaves an empty builder with room for as many.
+    fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError>;
+}
+
+/// Which values are not null.
+#[derive(Default)]
+pub(crate) struct Validity(Option<BooleanBufferBuilder>);
+
+impl Validity {
+    /// After a value was appended.
+    pub(crate) fn valid(&mut self) {
+        if let Some(bits) = &mut self.0 {
+            bits.append(true);
+        }
+    }
+
+    /// After a placeholder was appended as value number `len - 1`.
+    pub(crate) fn null(&mut self, len: usize) {
+        let bits = self.0.get_or_insert_with(|| {
+            let mut bits = BooleanBufferBuilder::new(len.next_multiple_of(1024));
+            bits.append_n(len - 1, true);
+            bits
+        });
+        bits.append(false);
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if let Some(bits) = &mut self.0 {
+            bits.truncate(len);
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |bits| bits.len().div_ceil(8))
+    }
+
+    pub(crate) fn finish(&mut self) -> Option<NullBuffer> {
+        self.0.take().map(|mut bits| NullBuffer::new(bits.finish())).filter(|nulls| nulls.null_count() > 0)
+    }
+}
+
+/// `Int32` or `Int64`.
+pub(crate) struct Numbers<T: ArrowPrimitiveType> {
+    values: Vec<T::Native>,
+    validity: Validity,
+}
+
+/// `Int32`.
+pub(crate) type Int32s = Numbers<Int32Type>;
+/// `Int64`.
+pub(crate) type Int64s = Numbers<Int64Type>;
+
+impl<T: ArrowPrimitiveType> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), validity: Validity::default() }
+    }
+}
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    pub(crate) fn push(&mut self, value: T::Native) {
+        self.values.push(value);
+        self.validity.valid();
+    }
+
+    pub(crate) fn push_optional(&mut self, value: Option<T::Native>) {
+        match value {
+            Some(value) => self.push(value),
+            None => self.push_null(),
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType> Column for Numbers<T> {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn push_null(&mut self) {
+        self.values.push(T::Native::default());
+        self.validity.null(self.values.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.values.truncate(len);
+        self.validity.truncate(len);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<T::Native>() * self.values.len() + self.validity.bytes()
+    }
+
+    fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
+        let values = take_vec(&mut self.values);
+        Ok(Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), self.validity.finish())?))
+    }
+}
+
+/// `Boolean`.
+pub(crate) struct Booleans {
+    values: BooleanBufferBuilder,
+    validity: Validity,
+}
+
+impl Default for Booleans {
+    fn default() -> Self {
+        Self { values: BooleanBufferBuilder::new(0), validity: Validity::default() }
+    }
+}
+
+impl Booleans {
+    pub(crate) fn push(&mut self, value: bool) {
+        self.values.append(value);
+        self.validity.valid();
+    }
+}
+
+impl Column for Booleans {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn push_null(&mut self) {
+        self.values.append(false);
+        self.validity.null(self.values.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.values.truncate(len);
+        self.validity.truncate(len);
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.len().div_ceil(8) + self.validity.bytes()
+    }
+
+    fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
+        Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
+    }
+}
+
+/// Where the values of a variable-length column end, behind a leading zero.
+struct Offsets(Vec<i32>);
+
+impl Default for Offsets {
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
+impl Offsets {
+    fn len(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// The builder refuses more than fits an `i32` long before; were it to happen, the arrays' own check fails.
+    fn close(&mut self, end: usize) {
+        self.0.push(i32::try_from(end).unwrap_or(i32::MAX));
+    }
+
+    /// Cuts back and tells how much of the child is left.
+    fn truncate(&mut self, len: usize) -> usize {
+        self.0.truncate(len + 1);
+        self.0.last().map_or(0, |end| usize::try_from(*end).unwrap_or(0))
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<i32>() * self.0.len()
+    }
+
+    fn finish(&mut self) -> OffsetBuffer<i32> {
+        let offsets = take_vec(&mut self.0);
+        self.0.push(0);
+        OffsetBuffer::new(ScalarBuffer::from(offsets))
+    }
+}
+
+/// `Utf8`.
+#[derive(Default)]
+pub(crate) struct Texts {
+    offsets: Offsets,
+    text: String,
+    validity: Validity,
+}
+
+impl Texts {
+    pub(crate) fn push(&mut self, value: &str) {
+        self.text.push_str(value);
+        self.close();
+    }
+
+    pub(crate) fn push_optional(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.push(value),
+            None => self.push_null(),
+        }
+    }
+
+    /// Where the next value may be written piece by piece; [`Texts::close`] ends it.
+    pub(crate) fn open(&mut self) -> &mut String {
+        &mut self.text
+    }
+
+    /// Ends the value begun with [`Texts::open`].
+    pub(crate) fn close(&mut self) {
+        self.offsets.close(self.text.len());
+        self.validity.valid();
+    }
+
+    /// The size of all texts in bytes.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl Column for Texts {
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn push_null(&mut self) {
+        self.offsets.close(self.text.len());
+        self.validity.null(self.offsets.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        let text_len = self.offsets.truncate(len);
+        self.text.truncate(text_len);
+        self.validity.truncate(len);
+    }
+
+    fn bytes(&self) -> usize {
+        self.offsets.bytes() + self.text.len() + self.validity.bytes()
+    }
+
+    fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
+        let room = String::with_capacity(self.text.len());
+        let text = mem::replace(&mut self.text, room);
+        let array = StringArray::try_new(self.offsets.finish(), text.into_bytes().into(), self.validity.finish())?;
+        Ok(Arc::new(array))
+    }
+}
+
+/// A list: values go to `items`, then [`List::close`] ends the list.
+#[derive(Default)]
+pub(crate) struct List<C> {
+    offsets: Offsets,
+    pub(crate) items: C,
+}
+
+impl<C: Column> List<C> {
+    pub(crate) fn close(&mut self) {
+        self.offsets.close(self.items.len());
+    }
+}
+
+impl<C: Column> Column for List<C> {
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn push_null(&mut self) {
+        self.close();
+    }
+
+    fn truncate(&mut self, len: usize) {
+        let items = self.offsets.truncate(len);
+        self.items.truncate(items);
+    }
+
+    fn bytes(&self) -> usize {
+        self.offsets.bytes() + self.items.bytes()
+    }
+
+    fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+        let DataType::List(element) = data_type else { return Err(mismatch("list", data_type)) };
+        let items = self.items.finish(element.data_type())?;
+        Ok(Arc::new(ListArray::try_new(Arc::clone(element), self.offsets.finish(), items, None)?))
+    }
+}
+
+/// `Map<Utf8, Utf8>`: entries, then [`Map::close`].
+#[derive(Default)]
+pub(crate) struct Map {
+    offsets: Offsets,
+    keys: Texts,
+    values: Texts,
+}
+
+impl Map {
+    pub(crate) fn entry(&mut self, key: &str, value: &str) {
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    /// An entry whose value is written to the text returned; [`Map::close_entry`] ends it.
+    pub(crate) fn open_entry(&mut self, key: &str) -> &mut String {
+        self.keys.push(key);
+        self.values.open()
+    }
+
+    pub(crate) fn close_entry(&mut self) {
+        self.values.close();
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.offsets.close(self.keys.len());
+    }
+}
+
+impl Column for Map {
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn push_null(&mut self) {
+        self.close();
+    }
+
+    fn truncate(&mut self, len: usize) {
+        let entries = self.offsets.truncate(len);
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+    }
+
+    fn bytes(&self) -> usize {
+        self.offsets.bytes() + self.keys.bytes() + self.values.bytes()
+    }
+
+    fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+        let DataType::Map(entries, sorted) = data_type else { return Err(mismatch("map", data_type)) };
+        let arrays = vec![self.keys.finish(&DataType::Utf8)?, self.values.finish(&DataType::Utf8)?];
+        let structs = StructArray::try_new(fields(entries.data_type())?.clone(), arrays, None)?;
+        Ok(Arc::new(MapArray::try_new(Arc::clone(entries), self.offsets.finish(), structs, None, *sorted)?))
+    }
+}
+
+/// Defines a struct column whose fields are columns, in the order of the schema's record.
+macro_rules! record {
+    ($(#[$attribute:meta])* $name:ident { $($column:ident: $type:ty),* $(,)? }) => {
+        $(#[$attribute])*
+        #[derive(Default)]
+        pub(crate) struct $name {
+            validity: $crate::rows::column::Validity,
+            $(pub(crate) $column: $type,)*
+        }
+
+        impl $name {
+            /// The columns' names, which a test compares with the schema.
+            #[cfg(test)]
+            pub(crate) const COLUMNS: &[&str] = &[$(stringify!($column)),*];
+
+            /// Ends a value whose fields have all been appended.
+            #[allow(dead_code, reason = "records that are never null have no need of it")]
+            pub(crate) fn close(&mut self) {
+                self.validity.valid();
+            }
+
+            /// The columns as arrays.
+            pub(crate) fn finish_columns(
+                &mut self,
+                fields: &arrow::datatypes::Fields,
+            ) -> Result<Vec<arrow::array::ArrayRef>, arrow::error::ArrowError> {
+                let mut types = fields.iter().map(|field| field.data_type());
+                let mut next = || types.next().unwrap_or(&arrow::datatypes::DataType::Null);
+                Ok(vec![$($crate::rows::column::Column::finish(&mut self.$column, next())?),*])
+            }
+        }
+
+        impl $crate::rows::column::Column for $name {
+            fn len(&self) -> usize {
+                let lens = [$($crate::rows::column::Column::len(&self.$column)),*];
+                debug_assert!(lens.iter().all(|len| *len == lens[0]), "columns of unequal length: {lens:?}");
+                lens[0]
+            }
+
+            fn push_null(&mut self) {
+                $($crate::rows::column::Column::push_null(&mut self.$column);)*
+                self.validity.null($crate::rows::column::Column::len(self));
+            }
+
+            fn truncate(&mut self, len: usize) {
+                $($crate::rows::column::Column::truncate(&mut self.$column, len);)*
+                self.validity.truncate(len);
+            }
+
+            fn bytes(&self) -> usize {
+                self.validity.bytes() $(+ $crate::rows::column::Column::bytes(&self.$column))*
+            }
+
+            fn finish(
+                &mut self,
+                data_type: &arrow::datatypes::DataType,
+            ) -> Result<arrow::array::ArrayRef, arrow::error::ArrowError> {
+                let fields = $crate::rows::column::fields(data_type)?;
+                let arrays = self.finish_columns(fields)?;
+                let array = arrow::array::StructArray::try_new(fields.clone(), arrays, self.validity.finish())?;
+                Ok(std::sync::Arc::new(array))
+            }
+        }
+    };
+}
+pub(crate) use record;
+
+/// The fields of a struct type.
+pub(crate) fn fields(data_type: &DataType) -> Result<&Fields, ArrowError> {
+    match data_type {
+        DataType::Struct(fields) => Ok(fields),
+        _ => Err(mismatch("struct", data_type)),
+    }
+}
+
+fn mismatch(wanted: &str, data_type: &DataType) -> ArrowError {
+    ArrowError::SchemaError(format!("a {wanted} column has the type {data_type}"))
+}
+
+/// Takes the values and leaves room for as many.
+fn take_vec<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    mem::replace(values, room)
+}

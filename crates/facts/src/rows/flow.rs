@@ -1,0 +1,217 @@
+//! The columns of what is derived from the instructions: blocks, edges and events of variables.
+
+use std::fmt::Write as _;
+
+use bytefacts_bytecode::{
+    Instruction,
+    flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow},
+    object::{Code, PyStr, flag},
+    text::write_int,
+};
+
+use super::{
+    TooLarge,
+    column::{Booleans, Column as _, Int32s, Map, Texts, record},
+};
+use crate::unit::UnitFacts;
+
+record! {
+    /// `schema::BLOCK`.
+    Blocks {
+        start_offset: Int32s,
+        end_offset: Int32s,
+        kind: Texts,
+        attrs: Map,
+        block_index: Int32s,
+        first_instr_index: Int32s,
+        last_instr_index: Int32s,
+        is_exit: Booleans,
+        is_reachable: Booleans,
+        loop_depth: Int32s,
+        immediate_dominator: Int32s,
+    }
+}
+
+record! {
+    /// `schema::CFG_EDGE`.
+    CfgEdges {
+        src_block_start: Int32s,
+        src_block_end: Int32s,
+        dst_block_start: Int32s,
+        dst_block_end: Int32s,
+        kind: Texts,
+        edge_key: Texts,
+        cond_instr_index: Int32s,
+        cond_instr_offset: Int32s,
+        exc_index: Int32s,
+        attrs: Map,
+        polarity: Texts,
+        is_back_edge: Booleans,
+    }
+}
+
+record! {
+    /// `schema::DFG_EDGE`.
+    DfgEdges {
+        src_instr_index: Int32s,
+        dst_instr_index: Int32s,
+        kind: Texts,
+        attrs: Map,
+        operand_index: Int32s,
+        symbol: Texts,
+        producer_kind: Texts,
+        src_instr_offset: Int32s,
+        dst_instr_offset: Int32s,
+    }
+}
+
+record! {
+    /// `schema::EVENT`.
+    Events {
+        event_index: Int32s,
+        instr_index: Int32s,
+        instr_offset: Int32s,
+        kind: Texts,
+        namespace: Texts,
+        symbol: Texts,
+    }
+}
+
+impl Blocks {
+    /// Appends a unit's blocks.
+    pub(super) fn push_all(&mut self, blocks: &[Block]) {
+        for (index, block) in (0..).zip(blocks) {
+            self.start_offset.push(block.start);
+            self.end_offset.push(block.end);
+            self.kind.push(block.kind.as_str());
+            self.attrs.close();
+            self.block_index.push(index);
+            self.first_instr_index.push(int(block.first_instr));
+            self.last_instr_index.push(int(block.last_instr));
+            self.is_exit.push(block.is_exit);
+            self.is_reachable.push(block.is_reachable);
+            self.loop_depth.push_optional(block.is_reachable.then(|| int(block.loop_depth)));
+            self.immediate_dominator.push_optional(block.immediate_dominator.map(int));
+        }
+    }
+}
+
+impl CfgEdges {
+    /// Appends a unit's control flow.
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, flow: &Flow) {
+        for edge in &flow.edges {
+            let block = |index: u32| flow.blocks.get(index as usize);
+            let (Some(src), Some(dst)) = (block(edge.src), block(edge.dst)) else { continue };
+            self.src_block_start.push(src.start);
+            self.src_block_end.push(src.end);
+            self.dst_block_start.push(dst.start);
+            self.dst_block_end.push(dst.end);
+            self.kind.push(edge.kind.as_str());
+            // Writing to a String cannot fail.
+            let _ = write!(self.edge_key.open(), "{}", edge.key(&flow.blocks));
+            self.edge_key.close();
+            let condition = edge.condition.and_then(|instr| facts.instructions.get(instr as usize));
+            self.cond_instr_index.push_optional(edge.condition.map(int));
+            self.cond_instr_offset.push_optional(condition.map(|instruction| instruction.offset));
+            self.exc_index.push_optional(edge.exc.map(int));
+            self.push_attrs(facts, edge, src);
+            self.polarity.push_optional(edge.polarity.map(|polarity| if polarity { "true" } else { "false" }));
+            self.is_back_edge.push(edge.is_back_edge);
+        }
+    }
+
+    fn push_attrs(&mut self, facts: &UnitFacts<'_>, edge: &Edge, src: &Block) {
+        match edge.kind {
+            EdgeKind::Next => {}
+            EdgeKind::Branch | EdgeKind::Jump => {
+                let jump = edge.condition.unwrap_or(src.last_instr);
+                if let Some(jump) = facts.instructions.get(jump as usize) {
+                    self.attrs.entry("jump_kind", jump.opname());
+                    self.push_number("jump_label", jump.label);
+                    self.push_number("jump_target_label", jump.target_label);
+                }
+            }
+            EdgeKind::Exc => {
+                if let Some(entry) = edge.exc.and_then(|exc| facts.exceptions.get(exc as usize)) {
+                    self.push_number("depth", Some(entry.depth));
+                    self.attrs.entry("lasti", if entry.lasti { "True" } else { "False" });
+                }
+            }
+        }
+        self.attrs.close();
+    }
+
+    fn push_number(&mut self, key: &str, number: Option<i32>) {
+        if let Some(number) = number {
+            write_int(number.into(), self.attrs.open_entry(key));
+            self.attrs.close_entry();
+        }
+    }
+}
+
+/// What the row of an edge takes at least: its numbers and offsets.
+const EDGE_BYTES: usize = 60;
+
+impl DfgEdges {
+    /// Appends a unit's data flow.
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, edges: &[DataEdge], room: usize) -> Result<(), TooLarge> {
+        if edges.len().saturating_mul(EDGE_BYTES) > room {
+            return Err(TooLarge);
+        }
+        let offset = |instr: usize| facts.instructions.get(instr).map(|instruction| instruction.offset);
+        for edge in edges {
+            let src = edge.producer.instr_index();
+            self.src_instr_index.push(src);
+            self.dst_instr_index.push(int(edge.dst));
+            self.kind.push(edge.kind.as_str());
+            self.attrs.close();
+            self.operand_index.push(int(edge.operand_index));
+            match edge.variable.and_then(|variable| variable.name(facts.unit.code)) {
+                Some(name) => self.symbol.push(&name.to_text()),
+                None => self.symbol.push_null(),
+            }
+            self.producer_kind.push(edge.producer.kind());
+            self.src_instr_offset.push_optional(usize::try_from(src).ok().and_then(offset));
+            self.dst_instr_offset.push_optional(offset(edge.dst as usize));
+        }
+        Ok(())
+    }
+}
+
+impl Events {
+    /// Appends a unit's events: the arguments, which the call defines, then what the instructions do.
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, accesses: &[Access]) {
+        let code = facts.unit.code;
+        let mut index = 0..;
+        for argument in arguments(code) {
+            self.event_index.push_optional(index.next());
+            self.instr_index.push_null();
+            self.instr_offset.push_null();
+            self.kind.push(AccessKind::Define.as_str());
+            self.namespace.push("local");
+            self.symbol.push(&argument.to_text());
+        }
+        for access in accesses {
+            let Some(name) = access.variable.name(code) else { continue };
+            let instruction: Option<&Instruction<'_>> = facts.instructions.get(access.instr as usize);
+            self.event_index.push_optional(index.next());
+            self.instr_index.push(int(access.instr));
+            self.instr_offset.push_optional(instruction.map(|instruction| instruction.offset));
+            self.kind.push(access.kind.as_str());
+            self.namespace.push(access.variable.namespace.as_str());
+            self.symbol.push(&name.to_text());
+        }
+    }
+}
+
+/// The local variables that a call fills.
+fn arguments(code: &Code) -> impl Iterator<Item = &PyStr> {
+    let starred = [flag::VARARGS, flag::VARKEYWORDS].into_iter().filter(|flag| code.has_flag(*flag)).count();
+    let named = usize::try_from(code.argcount.saturating_add(code.kwonlyargcount)).unwrap_or(0);
+    code.localsplusnames.iter().take(named + starred)
+}
+
+/// Positions are far below 2³¹, since code that long is refused.
+fn int(position: u32) -> i32 {
+    i32::try_from(position).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,199 @@
+//! From marshalled code to the rows of `bytecode_files_v1`.
+
+mod column;
+mod file;
+mod flow;
+mod instruction;
+mod unit;
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, error::ArrowError};
+use bytefacts_bytecode::{flow::Terminators, marshal, unit::units};
+use thiserror::Error;
+
+use self::{
+    column::Column,
+    file::Files,
+    unit::{Ids, UnitContext},
+};
+use crate::{
+    constants::ConstTexts,
+    digest::{self, Digest},
+    ids,
+    input::{FactError, FileInput, Options, RunAttrs},
+    schema::schema,
+    source::SourceMap,
+    unit::{UnitFacts, chain},
+};
+
+/// Beyond this a batch takes no more files. With the most that a file may add it stays below what 32-bit offsets can say.
+const MAX_BATCH_BYTES: usize = 1 << 30;
+
+/// Why rows could not be built. What is wrong with a file never is the reason; that is a row.
+#[derive(Debug, Error)]
+pub enum RowError {
+    /// The batch holds 1 GiB; it must be finished before it takes another file.
+    #[error("batch of {bytes} bytes is full")]
+    Full {
+        /// What the batch holds.
+        bytes: usize,
+    },
+    /// Arrow refused the columns, which is a fault of this crate.
+    #[error("columns do not make a record batch")]
+    Arrow(#[from] ArrowError),
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileStats {
+    /// Units in the row.
+    pub units: usize,
+    /// Instructions in the row.
+    pub instructions: u64,
+    /// Errors and warnings of the row, those of the input first.
+    pub errors: Vec<FactError>,
+    /// Digest of the file's facts.
+    pub digest: Digest,
+    /// Digest of the marshalled code, if there is any.
+    pub marshal_digest: Option<Digest>,
+    /// Bytes of Arrow data that the row takes.
+    pub bytes: usize,
+}
+
+/// Builds record batches of the root table, one row a file, in the order of the files appended.
+pub struct RowBuilder {
+    attrs: Vec<(&'static str, String)>,
+    max_file_bytes: usize,
+    /// If derivations are on.
+    terminators: Option<Terminators>,
+    files: Files,
+    texts: ConstTexts,
+}
+
+/// The facts of a file outgrow the limit.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+/// What the units of a file add up to.
+#[derive(Default)]
+struct UnitTotals {
+    digests: Vec<Digest>,
+    instructions: u64,
+    /// Errors with the position of their unit.
+    errors: Vec<(Option<usize>, FactError)>,
+}
+
+impl RowBuilder {
+    /// A builder of empty batches.
+    pub fn new(attrs: &RunAttrs, options: Options) -> Self {
+        Self {
+            attrs: attrs.entries().into(),
+            max_file_bytes: options.max_file_bytes.min(MAX_BATCH_BYTES - 1),
+            terminators: attrs.include_cfg.then_some(options.terminators),
+            files: Files::default(),
+            texts: ConstTexts::default(),
+        }
+    }
+
+    /// Appends the row of a file.
+    ///
+    /// # Errors
+    /// [`RowError::Full`] if the batch already holds 1 GiB. Nothing has been appended then.
+    pub fn append(&mut self, input: FileInput<'_>) -> Result<FileStats, RowError> {
+        let before = self.bytes();
+        if before >= MAX_BATCH_BYTES {
+            return Err(RowError::Full { bytes: before });
+        }
+        let file_id = ids::file_id(input.repo, input.path);
+        let source = input.source.map(SourceMap::new);
+        let totals = input.code.map(|code| self.append_units(code, &file_id, input.path, source.as_ref())).unwrap_or_default();
+        let errors: Vec<_> = input.errors.into_iter().map(|error| (None, error)).chain(totals.errors).collect();
+        let errors_by_unit = errors.iter().map(|(unit, error)| (*unit, error));
+        let stats = FileStats {
+            units: totals.digests.len(),
+            instructions: totals.instructions,
+            digest: digest::file(input.sha256.as_ref(), &totals.digests, errors_by_unit),
+            marshal_digest: input.code.map(digest::marshal),
+            errors: errors.into_iter().map(|(_, error)| error).collect(),
+            bytes: 0,
+        };
+
+        let files = &mut self.files;
+        files.repo.push_optional(input.repo);
+        files.path.push(input.path);
+        files.file_id.push(&file_id);
+        files.file_sha256.push_optional(input.sha256.as_ref().map(|sha256| ids::hex(sha256)).as_deref());
+        files.code_objects.close();
+        files.push_errors(&stats.errors);
+        for (key, value) in &self.attrs {
+            files.attrs.entry(key, value);
+        }
+        files.attrs.close();
+        files.facts_digest.push(&ids::hex(&stats.digest));
+        files.marshal_digest.push_optional(stats.marshal_digest.as_ref().map(|digest| ids::hex(digest)).as_deref());
+        files.source_bytes.push_optional(input.source.and_then(|source| i64::try_from(source.len()).ok()));
+        files.source_lines.push_optional(source.and_then(|source| i32::try_from(source.line_count()).ok()));
+        Ok(FileStats { bytes: self.bytes() - before, ..stats })
+    }
+
+    /// The number of rows so far.
+    pub fn rows(&self) -> usize {
+        self.files.path.len()
+    }
+
+    /// The bytes of Arrow data so far.
+    pub fn bytes(&self) -> usize {
+        self.files.bytes()
+    }
+
+    /// The rows so far as a batch of [`schema`]; the builder is empty again.
+    ///
+    /// # Errors
+    /// [`RowError::Arrow`], which is a fault of this crate.
+    pub fn finish(&mut self) -> Result<RecordBatch, RowError> {
+        let schema = schema();
+        let columns = self.files.finish_columns(&schema.fields)?;
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+    }
+
+    /// Appends the units of a marshalled file, or takes back what there is of them and says why.
+    fn append_units(&mut self, marshalled: &[u8], file_id: &str, path: &str, source: Option<&SourceMap>) -> UnitTotals {
+        let failed = |stage: &str, error_type: &str, message: String| UnitTotals {
+            errors: vec![(
+                None,
+                FactError { stage: stage.to_owned(), error_type: error_type.to_owned(), message, ..FactError::default() },
+            )],
+            ..UnitTotals::default()
+        };
+        let module = match marshal::read_code(marshalled) {
+            Ok(module) => module,
+            Err(error) => return failed("marshal", "MarshalError", chain(&error)),
+        };
+        let units = units(&module);
+        let ids = Ids::new(&units, file_id);
+        let column = &mut self.files.code_objects.items;
+        let (len, bytes) = (column.len(), column.bytes());
+        let limit = self.max_file_bytes;
+        let mut totals = UnitTotals::default();
+        for (index, unit) in units.iter().enumerate() {
+            let room = limit.saturating_sub(column.bytes() - bytes);
+            let context = UnitContext { ids: &ids, index, path, source, room };
+            let facts = UnitFacts::new(unit, ids.of(index), self.terminators.as_ref(), room);
+            let pushed = facts.and_then(|facts| {
+                self.texts.set(unit.code, path);
+                let digest = digest::unit(&facts, &self.texts, source);
+                column.push(&facts, &context, &self.texts, &digest)?;
+                Ok((facts, digest))
+            });
+            let Ok((facts, digest)) = pushed else {
+                column.truncate(len);
+                return failed("disassembly", "FactsTooLarge", format!("facts of more than {limit} bytes"));
+            };
+            totals.digests.push(digest);
+            totals.instructions += facts.instructions.len() as u64;
+            totals.errors.extend(facts.errors.into_iter().map(|error| (Some(index), error)));
+        }
+        totals
+    }
+}

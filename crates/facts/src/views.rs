@@ -1,0 +1,159 @@
+//! The flat views over the nested table: one row of each list, with the ids that join them.
+//!
+//! A view is SQL for DataFusion over a table named [`TABLE`](crate::schema::TABLE). It unnests level by level and carries through
+//! each level only what it shows. Ids come from two variadic functions that the session must have: `bytefacts_hash64(prefix, part,
+//! …)` and `bytefacts_hash128(prefix, part, …)` join the parts by `:`, a null being an empty field, and put the prefix before
+//! [`hash64`](crate::ids::hash64) or [`hash128`](crate::ids::hash128) of that. An id of something that is not there is null.
+//!
+//! An empty or null list, as a file that failed has, gives no row.
+
+mod definition;
+mod tables;
+
+use std::{
+    fmt::Write,
+    sync::{Arc, LazyLock},
+};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use self::definition::Definition;
+
+/// A view of the contract.
+#[derive(Debug)]
+pub struct View {
+    /// Its name.
+    pub name: &'static str,
+    /// What a row is.
+    pub doc: &'static str,
+    /// A SELECT over the nested table.
+    pub sql: String,
+    /// The names, types and meanings of its columns, in order.
+    pub columns: Vec<ViewColumn>,
+}
+
+/// A column of a [`View`].
+#[derive(Debug, Clone)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type; nullability of the column itself is not part of it.
+    pub data_type: DataType,
+    /// The type as `arrow_typeof` and `information_schema.columns` print it.
+    pub type_text: String,
+    /// Meaning and unit.
+    pub doc: &'static str,
+}
+
+impl View {
+    /// The statement that creates the view, replacing one of that name.
+    pub fn create_statement(&self) -> String {
+        format!("CREATE OR REPLACE VIEW {} AS {}", self.name, self.sql)
+    }
+
+    /// The columns as a schema in which any may be null.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| Field::new(column.name, column.data_type.clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    fn new(definition: &Definition) -> Self {
+        let columns: Vec<_> = definition
+            .all_columns()
+            .map(|column| {
+                let data_type = column.kind(definition.record).data_type();
+                let doc = column.doc(definition.record);
+                ViewColumn { name: column.name, type_text: data_type.to_string(), data_type, doc }
+            })
+            .collect();
+        Self { name: definition.name, doc: definition.doc, sql: sql(definition), columns }
+    }
+}
+
+/// All views, in the order of the contract.
+pub fn all() -> &'static [View] {
+    static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| tables::ALL.iter().map(View::new).collect());
+    &VIEWS
+}
+
+/// The view of that name.
+pub fn by_name(name: &str) -> Option<&'static View> {
+    all().iter().find(|view| view.name == name)
+}
+
+fn sql(definition: &Definition) -> String {
+    let mut sql = String::from("SELECT");
+    for (nth, column) in definition.all_columns().enumerate() {
+        // Names are quoted because `offset` and others are words of SQL. Writing to a String cannot fail.
+        let _ = write!(sql, "{}\n  {} AS \"{}\"", if nth == 0 { "" } else { "," }, column.expression(), column.name);
+    }
+    let _ = write!(sql, "\nFROM {}", definition.from);
+    if let Some(condition) = definition.condition {
+        let _ = write!(sql, "\nWHERE {condition}");
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_are_those_of_the_contract() {
+        let names: Vec<_> = all().iter().map(|view| view.name).collect();
+        assert_eq!(
+            names,
+            [
+                "py_bc_code_units",
+                "py_bc_instructions",
+                "py_bc_line_table",
+                "bytecode_exception_table",
+                "py_bc_blocks",
+                "py_bc_cfg_edges",
+                "py_bc_dfg_edges",
+                "py_bc_consts",
+                "py_bc_cache_entries",
+                "py_bc_flags_detail",
+                "py_bc_instruction_attrs",
+                "py_bc_cfg_edge_attrs",
+                "py_bc_error_attrs",
+                "py_bc_instruction_spans",
+                "bytecode_errors",
+                "py_bc_metadata",
+                "py_bc_def_use_events",
+                "py_bc_reaches",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_view_has_two_columns_of_a_name() {
+        for view in all() {
+            let mut names: Vec<_> = view.columns.iter().map(|column| column.name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{}: {names:?}", view.name);
+        }
+    }
+
+    #[test]
+    fn every_field_that_a_view_names_is_in_the_schema() {
+        for definition in tables::ALL {
+            for column in definition.all_columns() {
+                assert!(!column.doc(definition.record).is_empty(), "{}.{}", definition.name, column.name);
+            }
+        }
+    }
+
+    #[test]
+    fn sql_and_columns_of_the_views() {
+        let mut text = String::new();
+        for view in all() {
+            writeln!(text, "-- {}: {}\n{};", view.name, view.doc, view.sql).unwrap();
+            for column in &view.columns {
+                writeln!(text, "-- {} {}: {}", column.name, column.type_text, column.doc).unwrap();
+            }
+            text.push('\n');
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,282 @@
+//! What is written down about a run: bin records, the manifest, the pointer to the current run.
+//!
+//! All of it is JSON with a fixed order of keys. Object keys are relative to the root of the facts, so that a folder
+//! of facts can be moved or copied as a whole.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{AttemptId, RunId};
+
+/// One Parquet file that a bin wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LandedFile {
+    /// The repository, null for files without one.
+    pub repo: Option<String>,
+    /// Object key below the root of the facts.
+    pub key: String,
+    /// Rows (source files) in it.
+    pub rows: u64,
+    /// Size, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, lower hex.
+    pub sha256: String,
+}
+
+/// How often one kind of error or warning occurred.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ErrorCount {
+    /// Stage, as the contract names it (`read`, `compile`, …).
+    pub stage: String,
+    /// Type (`SyntaxError`, …).
+    pub error_type: String,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// Occurrences.
+    pub count: u64,
+}
+
+/// Totals of a bin, or of a run as the sum over its bins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BinStats {
+    /// Source files taken in; equals the rows written.
+    pub files: u64,
+    /// Code objects.
+    pub units: u64,
+    /// Instructions, `EXTENDED_ARG` included.
+    pub instructions: u64,
+    /// Bytes of source read.
+    pub source_bytes: u64,
+    /// Files answered by the cache.
+    pub cache_hits: u64,
+    /// Files that had to be compiled.
+    pub cache_misses: u64,
+    /// CPU time of the compiling processes, in microseconds.
+    pub compile_cpu_us: u64,
+    /// CPU time of the analysis, in microseconds; 0 where it is not measured.
+    #[serde(default)]
+    pub analyse_cpu_us: u64,
+    /// Wall time from the start of the bin to its record, in microseconds (of a run: the sum over its bins).
+    #[serde(default)]
+    pub wall_us: u64,
+    /// Errors and warnings, sorted by stage, type and severity.
+    pub errors: Vec<ErrorCount>,
+}
+
+impl BinStats {
+    /// Counts one more error or warning.
+    pub fn count_error(&mut self, stage: &str, error_type: &str, severity: &str, count: u64) {
+        let key = (stage, error_type, severity);
+        let found = self.errors.binary_search_by(|e| (e.stage.as_str(), e.error_type.as_str(), e.severity.as_str()).cmp(&key));
+        match found {
+            Ok(at) => {
+                if let Some(entry) = self.errors.get_mut(at) {
+                    entry.count += count;
+                }
+            }
+            Err(at) => self.errors.insert(
+                at,
+                ErrorCount { stage: stage.to_owned(), error_type: error_type.to_owned(), severity: severity.to_owned(), count },
+            ),
+        }
+    }
+
+    /// Adds the figures of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.units += other.units;
+        self.instructions += other.instructions;
+        self.source_bytes += other.source_bytes;
+        self.cache_hits += other.cache_hits;
+        self.cache_misses += other.cache_misses;
+        self.compile_cpu_us += other.compile_cpu_us;
+        self.analyse_cpu_us += other.analyse_cpu_us;
+        self.wall_us += other.wall_us;
+        for e in &other.errors {
+            self.count_error(&e.stage, &e.error_type, &e.severity, e.count);
+        }
+    }
+
+    /// Occurrences of `severity` (`error`, `warning`) over all stages.
+    pub fn errors_of(&self, severity: &str) -> u64 {
+        let of_severity = self.errors.iter().filter(|e| e.severity == severity);
+        of_severity.map(|e| e.count).sum()
+    }
+}
+
+/// Digests of the files of one repository that one bin analysed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoDigests {
+    /// The repository, null for files without one.
+    pub repo: Option<String>,
+    /// Path and digest of each file, in path order.
+    pub files: Vec<FileDigest>,
+}
+
+/// Path and digest of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(String, String)", from = "(String, String)")]
+pub struct FileDigest {
+    /// Path inside the repository.
+    pub path: String,
+    /// Digest of its facts, lower hex.
+    pub digest: String,
+}
+
+impl From<(String, String)> for FileDigest {
+    fn from((path, digest): (String, String)) -> Self {
+        Self { path, digest }
+    }
+}
+
+impl From<FileDigest> for (String, String) {
+    fn from(file: FileDigest) -> Self {
+        (file.path, file.digest)
+    }
+}
+
+/// Everything a finished bin leaves behind: enough to commit without asking whoever did the work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BinRecord {
+    /// The run.
+    pub run_id: RunId,
+    /// The bin.
+    pub bin_id: u32,
+    /// The attempt that won.
+    pub attempt: AttemptId,
+    /// The figures.
+    pub stats: BinStats,
+    /// The data files, in order of repository and key.
+    pub files: Vec<LandedFile>,
+    /// Digests of the analysed files, by repository in sort order.
+    pub digests: Vec<RepoDigests>,
+}
+
+impl BinRecord {
+    /// Rows over all data files.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|f| f.rows).sum()
+    }
+}
+
+/// One repository of a committed run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoSummary {
+    /// The repository, null for files without one.
+    pub repo: Option<String>,
+    /// Source files.
+    pub files: u64,
+    /// Bytes of Parquet.
+    pub bytes: u64,
+    /// Digest folded from its files, lower hex.
+    pub digest: String,
+}
+
+/// What one wants to know of a run without its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// The run.
+    pub run_id: RunId,
+    /// Position in the line of committed runs; 1 is the first. Runs that commit at the same time may share a number,
+    /// the id then decides.
+    pub sequence: u64,
+    /// The run that was current when this one was committed.
+    pub parent: Option<RunId>,
+    /// When it was committed, in milliseconds since 1970, UTC.
+    pub committed_at_ms: u64,
+    /// When it was started, likewise.
+    pub started_at_ms: u64,
+    /// Name of the schema (`bytecode_files_v1`).
+    pub schema_name: String,
+    /// Version of the schema.
+    pub schema_version: u32,
+    /// Corpus, as it was given.
+    pub corpus: String,
+    /// Interpreter that compiled: version, magic, implementation, …
+    pub interpreter: Value,
+    /// Options of the run.
+    pub options: Value,
+    /// Number of bins.
+    pub bins: u32,
+    /// Number of repositories (files without one count as one).
+    pub repositories: u64,
+    /// Number of data files.
+    pub data_files: u64,
+    /// Bytes of data files.
+    pub data_bytes: u64,
+    /// Rows over all data files; equals `stats.files`.
+    pub rows: u64,
+    /// Sums over the bins.
+    pub stats: BinStats,
+    /// Digest folded from the repositories, lower hex.
+    pub digest: String,
+}
+
+/// A committed run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The run as a whole.
+    pub run: RunHeader,
+    /// Its repositories, in sort order.
+    pub repos: Vec<RepoSummary>,
+    /// Its data files, in order of repository and key.
+    pub files: Vec<LandedFile>,
+}
+
+/// The document `runs/<run>/manifest.json`: created once, it decides the fate of the run for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Verdict {
+    /// The run is committed.
+    Committed(Box<Manifest>),
+    /// The run was given up and its files are swept; it can no longer be committed.
+    Abandoned {
+        /// The run.
+        run_id: RunId,
+        /// When, in milliseconds since 1970, UTC.
+        at_ms: u64,
+    },
+}
+
+/// The document `current.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Current {
+    /// The current run.
+    pub run_id: RunId,
+    /// Its sequence.
+    pub sequence: u64,
+}
+
+impl Current {
+    /// What orders runs: the sequence, then the id.
+    pub fn order(&self) -> (u64, &RunId) {
+        (self.sequence, &self.run_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_stay_sorted_and_add_up() {
+        let mut a = BinStats::default();
+        a.count_error("read", "FileNotFound", "error", 1);
+        a.count_error("compile", "SyntaxError", "error", 2);
+        a.count_error("compile", "SyntaxWarning", "warning", 5);
+        let mut b = BinStats { files: 3, ..BinStats::default() };
+        b.count_error("compile", "SyntaxError", "error", 1);
+        b.add(&a);
+        let seen: Vec<_> = b.errors.iter().map(|e| (e.stage.as_str(), e.error_type.as_str(), e.count)).collect();
+        assert_eq!(seen, [("compile", "SyntaxError", 3), ("compile", "SyntaxWarning", 5), ("read", "FileNotFound", 1)]);
+        assert_eq!((b.errors_of("error"), b.errors_of("warning")), (4, 5));
+    }
+
+    #[test]
+    fn a_digest_is_a_pair_in_json() {
+        let file = FileDigest::from(("a/b.py".to_owned(), "00".to_owned()));
+        let json = serde_json::to_string(&file).unwrap();
+        assert_eq!(json, r#"["a/b.py","00"]"#);
+        assert_eq!(serde_json::from_str::<FileDigest>(&json).unwrap(), file);
+    }
+}

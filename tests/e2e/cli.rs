@@ -1,0 +1,122 @@
+//! The binary as its users meet it: output, exit codes, messages.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{bytefacts, folder, run, small_corpus, write_files};
+
+async fn extracted(root: &Path) -> String {
+    let corpus = small_corpus();
+    let facts = root.join("facts").to_str().unwrap().to_owned();
+    let (code, _, stderr) = run(bytefacts(root, &["extract", corpus.path().to_str().unwrap(), "--out", &facts, "--run-id", "one"]).await);
+    assert_eq!(code, 0, "{stderr}");
+    facts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extract_sums_up_for_people_and_for_programs() {
+    let (root, corpus) = (folder(), small_corpus());
+    let facts = root.path().join("facts");
+    let args = ["extract", corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap(), "--format", "json", "--progress", "always"];
+    let (code, stdout, stderr) = run(bytefacts(root.path(), &args).await);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((summary["files"].as_u64(), summary["repositories"].as_u64()), (Some(38), Some(4)));
+    assert_eq!(summary["errors"][0]["error_type"], "SyntaxError");
+    assert_eq!(summary["current"], true);
+    assert!(summary["instructions"].as_u64().unwrap() > 1000 && summary["cpu_seconds"].as_f64().unwrap() > 0.0, "{stdout}");
+    assert!(stderr.contains("38/38 files"), "progress was asked for: {stderr}");
+
+    // Again, for people: everything is in the cache, and nothing is drawn where nobody looks.
+    let (code, stdout, stderr) = run(bytefacts(root.path(), &args[..4]).await);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("38 of 38 files") && stdout.contains("1 × SyntaxError (error, stage compile)"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_lists_runs_and_their_files() {
+    let root = folder();
+    let facts = extracted(root.path()).await;
+    let (code, stdout, _) = run(bytefacts(root.path(), &["runs", "--facts", &facts, "--format", "json"]).await);
+    assert_eq!(code, 0);
+    let runs: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(runs.as_array().map(Vec::len), Some(1));
+    assert!(stdout.contains("\"one\"") && stdout.contains("bytecode_files_v1/repo=c%20d/"), "{stdout}");
+    let (code, stdout, _) = run(bytefacts(root.path(), &["runs", "--facts", &facts]).await);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("one"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_answers_as_table_csv_and_json() {
+    let root = folder();
+    let facts = extracted(root.path()).await;
+    let sql = "SELECT repo, count(*) AS files FROM bytecode_files_v1 GROUP BY repo ORDER BY repo NULLS FIRST";
+    let (code, csv, stderr) = run(bytefacts(root.path(), &["sql", "--facts", &facts, "--format", "csv", sql]).await);
+    assert_eq!((code, csv.as_str()), (0, "repo,files\n,1\na,12\nb,13\nc d,12\n"), "{stderr}");
+    let (_, json, _) = run(bytefacts(root.path(), &["sql", "--facts", &facts, "--format", "json", sql]).await);
+    let rows: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(rows[1], serde_json::json!({ "repo": "a", "files": 12 }));
+    let (_, table, _) = run(bytefacts(root.path(), &["sql", "--facts", &facts, sql]).await);
+    assert!(table.contains("| c d  | 12"), "{table}");
+    let (code, tables, _) = run(bytefacts(root.path(), &["sql", "--facts", &facts, "SHOW TABLES"]).await);
+    assert!(code == 0 && tables.contains("py_bc_instructions") && tables.contains("columns"), "{tables}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_is_wrong_and_set_the_exit_code() {
+    let root = folder();
+    let facts = extracted(root.path()).await;
+    write_files(root.path(), &[("settings.yaml", b"embedded:\n  executers: 3\n"), ("a file", b"")]);
+    let settings = root.path().join("settings.yaml").to_str().unwrap().to_owned();
+    let (file, nowhere) = (root.path().join("a file").to_str().unwrap().to_owned(), root.path().join("nowhere").to_str().unwrap().to_owned());
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["sql", "--facts", &facts, "SELECT nonsense FROM bytecode_files_v1"], 1, "nonsense"),
+        (&["sql", "--facts", &nowhere, "SELECT 1 FROM bytecode_files_v1"], 1, "nowhere"),
+        (&["extract", ".", "--out", &format!("{file}/facts")], 1, "cannot write facts to"),
+        (&["extract", ".", "--out", &facts, "--run-id", "../x"], 2, "--run-id"),
+        (&["extract", ".", "--out", &facts, "--run-id", "one"], 2, "has been committed"),
+        (&["extract", ".", "--out", &facts, "--config", &settings], 2, "executers"),
+        (&["extract", ".", "--out", "ftp://host/facts"], 2, "ftp"),
+        (&["extract", ".", "--out", &facts, "--optimize", "3"], 2, "--optimize"),
+        (&["extract", ".", "--out", &facts, "--python", &file], 1, "a file"),
+    ];
+    for (args, expected, message) in cases {
+        let (code, _, stderr) = run(bytefacts(root.path(), args).await);
+        assert_eq!(code, expected, "{args:?}: {stderr}");
+        assert!(stderr.contains(message), "{args:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_interpreter_the_ways_to_get_one_are_told() {
+    let root = folder();
+    let mut command = bytefacts(root.path(), &["extract", ".", "--out", root.path().to_str().unwrap()]).await;
+    command.env_clear().env("HOME", root.path()).env("PATH", root.path());
+    let (code, _, stderr) = run(command);
+    assert_eq!(code, 1);
+    for way in ["bytefacts python install", "--python", "BYTEFACTS_PYTHON"] {
+        assert!(stderr.contains(way), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dis_prints_the_facts_of_one_file() {
+    let root = folder();
+    write_files(root.path(), &[("m.py", b"def f(a):\n    for x in a:\n        yield x + 1\n"), ("bad.py", b"x = (\n")]);
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (code, stdout, stderr) = run(bytefacts(root.path(), &["dis", &path("m.py")]).await);
+    assert_eq!(code, 0, "{stderr}");
+    for part in ["FOR_ITER", "yield x + 1", "STOPITERATION"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    assert!(!stdout.contains('\x1b'), "no colour where there is no terminal");
+    let (code, stdout, _) = run(bytefacts(root.path(), &["dis", &path("m.py"), "--format", "json"]).await);
+    let row: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, row["code_objects"].as_array().or_else(|| row[0]["code_objects"].as_array()).map(Vec::len)), (0, Some(2)));
+    let (code, stdout, stderr) = run(bytefacts(root.path(), &["dis", &path("bad.py")]).await);
+    assert_eq!(code, 1);
+    assert!(format!("{stdout}{stderr}").contains("was never closed"), "{stdout}{stderr}");
+}

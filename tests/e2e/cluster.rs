@@ -1,0 +1,92 @@
+//! Each file exactly once, and the same rows, whatever the cluster's shape.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Shape, extract, folder, query_text, small_corpus, store, write_files};
+
+/// Files of [`small_corpus`].
+const FILES: u64 = 38;
+
+/// Ballista 55 silently doubles or loses the rows of a plan whose leaf it cannot slice. One bin a task, three, and as many as it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_file_has_one_row_however_bins_are_cut_into_tasks() {
+    let corpus = small_corpus();
+    for max_partitions_per_task in [0, 1, 3] {
+        let facts = folder();
+        let manifest = extract(corpus.path(), facts.path(), &Shape { max_partitions_per_task, bins: 8, ..Shape::default() }).await;
+        assert_eq!((manifest.run.stats.files, manifest.run.rows), (FILES, FILES), "{max_partitions_per_task} bins a task");
+        let counts = query_text(facts.path(), "SELECT count(*), count(DISTINCT file_id), count(repo) FROM bytecode_files_v1").await;
+        assert_eq!(counts, [["38", "38", "37"]], "{max_partitions_per_task} bins a task");
+        assert_eq!(store(facts.path()).finished_bins(&manifest.run.run_id).await.unwrap().len(), manifest.run.bins as usize);
+    }
+}
+
+/// One, two and three executors; few and many bins; other hash seeds: the digest of the whole run is one and the same, and so are the rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_depend_on_the_corpus_alone() {
+    let corpus = small_corpus();
+    let shapes = [
+        Shape { executors: 1, bins: 1, ..Shape::default() },
+        Shape { executors: 2, bins: 7, hash_seed: Some(1), ..Shape::default() },
+        Shape { executors: 3, cores: 2, bins: 38, hash_seed: None, max_partitions_per_task: 0, ..Shape::default() },
+    ];
+    let mut seen = Vec::new();
+    for shape in shapes {
+        let facts = folder();
+        let manifest = extract(corpus.path(), facts.path(), &shape).await;
+        let rows = query_text(facts.path(), "SELECT * FROM bytecode_files_v1 ORDER BY repo NULLS FIRST, path").await;
+        seen.push((manifest.run.digest.clone(), manifest.repos.iter().map(|r| r.digest.clone()).collect::<Vec<_>>(), rows));
+    }
+    assert_eq!(seen[0].2.len(), FILES as usize);
+    for other in &seen[1..] {
+        assert_eq!((&other.0, &other.1), (&seen[0].0, &seen[0].1));
+        assert!(other.2 == seen[0].2, "rows differ between shapes");
+    }
+}
+
+/// The digest is of facts, not of luck: any change of a source changes it, up to the root.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_source_changes_its_repository_and_no_other() {
+    let corpus = small_corpus();
+    let (before, after) = (folder(), folder());
+    let digests = |manifest: bytefacts_landing::Manifest| {
+        manifest.repos.into_iter().map(|repo| (repo.repo, repo.digest)).collect::<BTreeMap<_, _>>()
+    };
+    let old = extract(corpus.path(), before.path(), &Shape::default()).await;
+    write_files(corpus.path(), &[("a/pkg0/m0.py", b"answer = 43\n")]);
+    let new = extract(corpus.path(), after.path(), &Shape::default()).await;
+    assert_ne!(old.run.digest, new.run.digest);
+    let (old, new) = (digests(old), digests(new));
+    let changed: Vec<_> = old.iter().filter(|(repo, digest)| new.get(*repo) != Some(digest)).map(|(repo, _)| repo.as_deref()).collect();
+    assert_eq!(changed, [Some("a")]);
+}
+
+/// A second run with a warm cache compiles nothing and gives the same facts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_cache_changes_no_row() {
+    let (corpus, cold, warm, folder_of_cache) = (small_corpus(), folder(), folder(), folder());
+    let options = bytefacts_cache::CacheOptions { folder: Some(folder_of_cache.path().to_owned()), memory_bytes: 1 << 20, disk_bytes: 1 << 30 };
+    let shape = || Shape { cache: Some(std::sync::Arc::new(bytefacts_cache::Cache::open(&options))), ..Shape::default() };
+    let first = extract(corpus.path(), cold.path(), &shape()).await;
+    let second = extract(corpus.path(), warm.path(), &shape()).await;
+    assert_eq!(second.run.stats.cache_hits, FILES, "every file, failing ones included");
+    assert_eq!(second.run.stats.compile_cpu_us, 0);
+    assert_eq!(first.run.digest, second.run.digest);
+    // The same sources occur in three repositories: a copy costs one compile even in the first run, unless two were compiled at once.
+    assert!(first.run.stats.cache_hits > 0);
+}
+
+/// Two runs into the same facts: readers see the newer, both stay readable, and neither sweeps the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_run_replaces_the_old_one_as_current_and_keeps_it() {
+    let (corpus, facts) = (small_corpus(), folder());
+    let first = extract(corpus.path(), facts.path(), &Shape { run: "first", ..Shape::default() }).await;
+    write_files(corpus.path(), &[("a/new.py", b"x = 1\n")]);
+    extract(corpus.path(), facts.path(), &Shape { run: "second", ..Shape::default() }).await;
+    assert_eq!(query_text(facts.path(), "SELECT count(*) FROM bytecode_files_v1").await, [["39"]]);
+    let runs = store(facts.path()).runs().await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>(), ["second", "first"]);
+    for file in first.files {
+        assert!(facts.path().join(&file.key).exists(), "{} was swept", file.key);
+    }
+}

@@ -1,0 +1,12 @@
+//! The end-to-end tests: one binary, since each one links DataFusion and Ballista.
+//!
+//! They run the real thing: CPython workers, an embedded Ballista cluster, Parquet on disk, the `bytefacts` binary. What they need they make
+//! or find by themselves; CPython 3.13 is found as the product finds it.
+
+mod bad_inputs;
+mod cli;
+mod cluster;
+mod interruption;
+mod oracle;
+mod sql;
+mod support;

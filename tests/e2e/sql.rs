@@ -1,0 +1,129 @@
+//! SQL over facts: the `.slt` files in `tests/sql`, over the facts of the corpus in `tests/sql/corpus`.
+//!
+//! `BYTEFACTS_SLT_UPDATE=1 cargo test -p bytefacts --test e2e sql` rewrites the expected results; the diff is then read, not believed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef};
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_trait::async_trait;
+use bytefacts_engine::facts_session;
+use bytefacts_engine::stores::Stores;
+use bytefacts_facts::views;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator};
+
+use crate::support::{Shape, extract, folder, url};
+
+/// A session as the `.slt` files talk to it.
+struct Facts(Arc<SessionContext>);
+
+#[async_trait]
+impl AsyncDB for Facts {
+    type Error = DataFusionError;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, DataFusionError> {
+        let frame = self.0.sql(sql).await?;
+        let types = frame.schema().fields().iter().map(|f| column_type(f.data_type())).collect();
+        let mut rows = Vec::new();
+        for batch in frame.collect().await? {
+            for row in 0..batch.num_rows() {
+                rows.push(batch.columns().iter().map(|c| cell(c, row)).collect::<Result<_, _>>()?);
+            }
+        }
+        Ok(DBOutput::Rows { types, rows })
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+fn column_type(data_type: &DataType) -> DefaultColumnType {
+    match data_type {
+        data_type if data_type.is_integer() => DefaultColumnType::Integer,
+        data_type if data_type.is_floating() => DefaultColumnType::FloatingPoint,
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => DefaultColumnType::Text,
+        _ => DefaultColumnType::Any,
+    }
+}
+
+/// A value as text on one line, in which an empty string can be seen.
+fn cell(column: &ArrayRef, row: usize) -> Result<String, DataFusionError> {
+    if column.is_null(row) {
+        return Ok("NULL".to_owned());
+    }
+    let options = FormatOptions::new().with_null("NULL");
+    let text = ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).to_string();
+    Ok(if text.is_empty() { "(empty)".to_owned() } else { text.replace('\n', "\\n") })
+}
+
+fn sql_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_slt_file_holds() {
+    let facts = folder();
+    extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
+    let session = Arc::new(facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap());
+
+    let mut files: Vec<_> = std::fs::read_dir(sql_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "slt"));
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let mut runner = Runner::new(|| async { Ok(Facts(Arc::clone(&session))) });
+        if std::env::var_os("BYTEFACTS_SLT_UPDATE").is_some() {
+            runner.update_test_file(&file, " ", default_validator, default_normalizer, strict_column_validator).await.unwrap();
+        } else {
+            runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}
+
+/// Names and types of every view, by value, as `information_schema` and the rows themselves have them.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_has_the_columns_of_the_contract() {
+    let facts = folder();
+    extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    for view in views::all() {
+        let sql = format!("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position", view.name);
+        let mut columns = Vec::new();
+        for batch in session.sql(&sql).await.unwrap().collect().await.unwrap() {
+            for row in 0..batch.num_rows() {
+                columns.push((cell(batch.column(0), row).unwrap(), cell(batch.column(1), row).unwrap()));
+            }
+        }
+        let expected: Vec<_> = view.columns.iter().map(|c| (c.name.to_owned(), c.type_text.clone())).collect();
+        assert_eq!(columns, expected, "{}", view.name);
+        let rows = session.table(view.name).await.unwrap().collect().await.unwrap_or_else(|error| panic!("{}: {error}", view.name));
+        for batch in rows {
+            let types: Vec<_> = batch.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+            assert_eq!(types, view.columns.iter().map(|c| c.data_type.clone()).collect::<Vec<_>>(), "{}", view.name);
+        }
+    }
+}
+
+/// A filter on the repository chooses files, so that other repositories are not read at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_on_the_repository_reads_no_other_file() {
+    let facts = folder();
+    extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let plan = |filter: &str| {
+        let sql = format!("EXPLAIN SELECT path FROM bytecode_files_v1 WHERE {filter}");
+        let session = session.clone();
+        async move {
+            let rows = session.sql(&sql).await.unwrap().collect().await.unwrap();
+            arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string()
+        }
+    };
+    let one = plan("repo = 'plain'").await;
+    assert!(one.contains("repo=plain/") && !one.contains("repo=broken/"), "{one}");
+    let none = plan("repo IS NULL").await;
+    assert!(none.contains("__HIVE_DEFAULT_PARTITION__") && !none.contains("repo=plain/"), "{none}");
+}
