@@ -76,7 +76,7 @@ fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result<()>
         Ok(())
     };
     for round in 0..rounds {
-        enter(LOOP, run(Command::new(&python).args(["-I", "-S"]).arg(comparators.join("compile_loop.py")).arg(&listing))?)?;
+        enter(LOOP, run(Command::new(&python).arg("-S").arg(comparators.join("compile_loop.py")).arg(&listing))?)?;
         let cache = root.path().join(format!("cache-{round}"));
         let demo = |facts: String| {
             let mut command = Command::new(&bytefacts);

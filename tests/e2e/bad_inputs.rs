@@ -1,7 +1,7 @@
 //! Bad inputs: each is a row with its structured error, and none costs another file its row.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use arrow::array::AsArray as _;
@@ -23,7 +23,6 @@ struct Expected {
 
 #[derive(Deserialize)]
 struct Verdict {
-    outcome: String,
     error: Option<CompileError>,
     #[serde(default)]
     warnings: Vec<Warning>,
@@ -54,16 +53,29 @@ struct Found {
     position: [Option<i32>; 4],
 }
 
-/// Makes the corpus of bad inputs with the judge; what CPython says of each.
-async fn bad_corpus(root: &Path) -> Vec<Expected> {
-    let made = Command::new(python().await.executable).arg(judge("bad_inputs.py")).arg(root.join("bad")).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    serde_json::from_slice(&std::fs::read(root.join("bad/expected.json")).unwrap()).unwrap()
+/// Makes the corpus of bad inputs with the judge; its folder, and what CPython says of each file. Asking CPython takes a minute or more, so that
+/// `BYTEFACTS_BAD_INPUTS` may name a folder that the judge has made before.
+async fn bad_corpus(root: &Path) -> (PathBuf, Vec<Expected>) {
+    let folder = match std::env::var_os("BYTEFACTS_BAD_INPUTS") {
+        Some(folder) => folder.into(),
+        None => {
+            let made = Command::new(python().await.executable).arg(judge("bad_inputs.py")).arg(root.join("bad")).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            root.join("bad")
+        }
+    };
+    let expected = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    (folder.join("corpus"), expected)
 }
+
+/// What is in the corpus and, on purpose, no file of it: a `.git` folder, links to folders, folders, and what has no Python extension.
+const LEFT_OUT: [&str; 5] =
+    ["links/folder_loop", "names/.git/hook.py", "names/UPPER.PY", "special/folder_named.py", "special/not_python.txt"];
 
 /// The errors of every file, by repository and path.
 async fn errors(facts: &Path) -> BTreeMap<(String, String), Vec<Found>> {
-    let sql = "SELECT f.repo, f.path, e['stage'] AS stage, e['error_type'] AS error_type, e['message'] AS message, e['severity'] AS severity,
+    let sql =
+        "SELECT f.repo, f.path, e['stage'] AS stage, e['error_type'] AS error_type, e['message'] AS message, e['severity'] AS severity,
                  e['line1'] AS line1, e['col'] AS col, e['end_line1'] AS end_line1, e['end_col'] AS end_col
                FROM (SELECT repo, path, unnest(errors) AS e FROM bytecode_files_v1) AS f";
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -98,9 +110,12 @@ fn escaped(path_hex: &str) -> (String, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_input_is_a_row_with_its_error() {
     let root = folder();
-    let expected = bad_corpus(root.path()).await;
+    let (corpus, mut expected) = bad_corpus(root.path()).await;
+    let whole = expected.len();
+    expected.retain(|file| !LEFT_OUT.contains(&String::from_utf8_lossy(&hex::decode(&file.path_hex).unwrap()).as_ref()));
+    assert_eq!(expected.len(), whole - LEFT_OUT.len());
     let facts = root.path().join("facts");
-    let manifest = extract(&root.path().join("bad/corpus"), &facts, &Shape { bins: 6, ..Shape::default() }).await;
+    let manifest = extract(&corpus, &facts, &Shape { bins: 6, ..Shape::default() }).await;
 
     assert_eq!(manifest.run.stats.files, expected.len() as u64);
     let rows = query_text(&facts, "SELECT coalesce(repo, ''), path, count(*) FROM bytecode_files_v1 GROUP BY 1, 2").await;
@@ -131,7 +146,8 @@ fn fault(expected: &Expected, found: &[Found]) -> Option<String> {
     let (warnings, failures): (Vec<_>, Vec<_>) = found.iter().partition(|f| f.severity == "warning");
     let stages: Vec<_> = failures.iter().map(|f| f.stage.as_str()).collect();
     match expected.stage.as_deref() {
-        Some("any") => {}
+        // Limits decide between an outcome of CPython's and one of ours.
+        Some("any") => return None,
         None if stages.is_empty() => {}
         None => return Some(format!("compiles in CPython, here: {failures:?}")),
         Some(stage) if stages == [stage] => {}
@@ -139,12 +155,9 @@ fn fault(expected: &Expected, found: &[Found]) -> Option<String> {
     }
     let Some(verdict) = &expected.cpython else {
         let types: Vec<_> = failures.iter().map(|f| f.error_type.as_str()).collect();
-        let named = expected.error_type.as_deref().is_none_or(|t| types == [t]);
+        let named = expected.error_type.as_deref().is_none_or(|t| t == "any" || types == [t]);
         return (!named).then(|| format!("should be {:?}, is {types:?}", expected.error_type));
     };
-    if verdict.outcome == "limit" {
-        return failures.is_empty().then(|| "CPython ran into a limit, here it passed".to_owned());
-    }
     if let Some(error) = &verdict.error {
         let Some(failure) = failures.first() else { return Some(format!("should fail with {}", error.message)) };
         let position = [error.line1, error.col, error.end_line1, error.end_col];

@@ -59,7 +59,7 @@ async fn sql_answers_as_table_csv_and_json() {
     let rows: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(rows[1], serde_json::json!({ "repo": "a", "files": 12 }));
     let (_, table, _) = run(bytefacts(root.path(), &["sql", "--facts", &facts, sql]).await);
-    assert!(table.contains("| c d  | 12"), "{table}");
+    assert!(table.contains(" c d  |    12"), "{table}");
     let (code, tables, _) = run(bytefacts(root.path(), &["sql", "--facts", &facts, "SHOW TABLES"]).await);
     assert!(code == 0 && tables.contains("py_bc_instructions") && tables.contains("columns"), "{tables}");
 }
@@ -70,7 +70,8 @@ async fn errors_say_what_is_wrong_and_set_the_exit_code() {
     let facts = extracted(root.path()).await;
     write_files(root.path(), &[("settings.yaml", b"embedded:\n  executers: 3\n"), ("a file", b"")]);
     let settings = root.path().join("settings.yaml").to_str().unwrap().to_owned();
-    let (file, nowhere) = (root.path().join("a file").to_str().unwrap().to_owned(), root.path().join("nowhere").to_str().unwrap().to_owned());
+    let (file, nowhere) =
+        (root.path().join("a file").to_str().unwrap().to_owned(), root.path().join("nowhere").to_str().unwrap().to_owned());
     let cases: [(&[&str], i32, &str); 9] = [
         (&["sql", "--facts", &facts, "SELECT nonsense FROM bytecode_files_v1"], 1, "nonsense"),
         (&["sql", "--facts", &nowhere, "SELECT 1 FROM bytecode_files_v1"], 1, "nowhere"),

@@ -49,9 +49,8 @@ async fn rows_depend_on_the_corpus_alone() {
 async fn a_changed_source_changes_its_repository_and_no_other() {
     let corpus = small_corpus();
     let (before, after) = (folder(), folder());
-    let digests = |manifest: bytefacts_landing::Manifest| {
-        manifest.repos.into_iter().map(|repo| (repo.repo, repo.digest)).collect::<BTreeMap<_, _>>()
-    };
+    let digests =
+        |manifest: bytefacts_landing::Manifest| manifest.repos.into_iter().map(|repo| (repo.repo, repo.digest)).collect::<BTreeMap<_, _>>();
     let old = extract(corpus.path(), before.path(), &Shape::default()).await;
     write_files(corpus.path(), &[("a/pkg0/m0.py", b"answer = 43\n")]);
     let new = extract(corpus.path(), after.path(), &Shape::default()).await;
@@ -65,7 +64,8 @@ async fn a_changed_source_changes_its_repository_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warm_cache_changes_no_row() {
     let (corpus, cold, warm, folder_of_cache) = (small_corpus(), folder(), folder(), folder());
-    let options = bytefacts_cache::CacheOptions { folder: Some(folder_of_cache.path().to_owned()), memory_bytes: 1 << 20, disk_bytes: 1 << 30 };
+    let options =
+        bytefacts_cache::CacheOptions { folder: Some(folder_of_cache.path().to_owned()), memory_bytes: 1 << 20, disk_bytes: 1 << 30 };
     let shape = || Shape { cache: Some(std::sync::Arc::new(bytefacts_cache::Cache::open(&options))), ..Shape::default() };
     let first = extract(corpus.path(), cold.path(), &shape()).await;
     let second = extract(corpus.path(), warm.path(), &shape()).await;

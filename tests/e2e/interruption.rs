@@ -1,7 +1,8 @@
 //! Kills: whenever a job dies, readers keep what they had, and the next job succeeds.
 
+use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{CorpusTable, Job};
@@ -24,12 +25,14 @@ async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() 
     let (corpus, facts, cache) = (small_corpus(), folder(), folder());
     let before = extract(corpus.path(), facts.path(), &Shape { run: "before", ..Shape::default() }).await;
     write_files(corpus.path(), &[("a/new.py", b"x = 1\n")]);
+    write_files(cache.path(), &[("settings.yaml", b"bins: {count: 12}")]);
     let reference = folder();
     let undisturbed = extract(corpus.path(), reference.path(), &Shape::default()).await;
 
     let arguments = |id: &str| {
         let (corpus, facts) = (corpus.path().to_str().unwrap().to_owned(), facts.path().to_str().unwrap().to_owned());
-        ["extract".to_owned(), corpus, "--out".to_owned(), facts, "--run-id".to_owned(), id.to_owned(), "--no-cache".to_owned()]
+        let settings = cache.path().join("settings.yaml").to_str().unwrap().to_owned();
+        ["extract", &corpus, "--out", &facts, "--run-id", id, "--no-cache", "--config", &settings].map(str::to_owned)
     };
     // How long a whole job takes here sets the moments of the kills.
     let begun = Instant::now();
@@ -43,7 +46,7 @@ async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() 
         let id = format!("killed-{kill}");
         let current = store(facts.path()).current().await.unwrap().unwrap();
         let args = arguments(&id);
-        let mut child = bytefacts(cache.path(), &args.each_ref().map(String::as_str)).await.spawn().unwrap();
+        let mut child = bytefacts(cache.path(), &args.each_ref().map(String::as_str)).await.stdout(Stdio::null()).spawn().unwrap();
         tokio::time::sleep(duration * (kill + 1) / (KILLS + 1)).await;
         child.kill().unwrap(); // SIGKILL: no handler, no clean-up
         child.wait().unwrap();
@@ -70,7 +73,6 @@ async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() 
     }
     assert!(killed_before_commit > 0, "no kill came before the commit");
     assert!(store(facts.path()).manifest(&before.run.run_id).await.unwrap().is_some());
-    tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
 /// Bins with a record are not done again: a resumed run reads their record, even when the source has changed since.

@@ -224,7 +224,10 @@ async fn the_whole_standard_library_equals_dis() {
     assert_eq!((tally.files, tally.units), (manifest.run.stats.files, manifest.run.stats.units));
     assert_eq!(tally.instructions, manifest.run.stats.instructions);
     assert!(tally.failed > 0, "the library's deliberately bad files are among them");
-    println!("{} files ({} do not compile), {} units, {} instructions: no difference", tally.files, tally.failed, tally.units, tally.instructions);
+    println!(
+        "{} files ({} do not compile), {} units, {} instructions: no difference",
+        tally.files, tally.failed, tally.units, tally.instructions
+    );
 }
 
 fn judge_files(facts: &Path, files: &[LandedFile], python: &Interpreter) -> Tally {
@@ -323,7 +326,8 @@ fn compare_unit(tally: &mut Tally, place: &str, row: &StructArray, unit: &Unit, 
     }
     tally.compare(place, "code_path", &int_array(&list(row, "code_path")), &unit.code_path);
     let detail = row.column_by_name("flags_detail").unwrap().as_struct();
-    let set: Vec<_> = detail.fields().iter().zip(detail.columns()).filter(|(_, c)| c.as_boolean().value(0)).map(|(f, _)| f.name().clone()).collect();
+    let set: Vec<_> =
+        detail.fields().iter().zip(detail.columns()).filter(|(_, c)| c.as_boolean().value(0)).map(|(f, _)| f.name().clone()).collect();
     tally.compare(place, "flags_detail", &set, &unit.flags_detail);
 
     let consts = structs(row, "consts");
@@ -340,9 +344,12 @@ fn compare_unit(tally: &mut Tally, place: &str, row: &StructArray, unit: &Unit, 
     let entries = structs(row, "exception_table");
     let table = &unit.exception_table;
     tally.compare(place, "exc_index", &ints(&entries, "exc_index"), &indices(entries.len()));
-    for (name, cpython) in
-        [("start_offset", &table.start_offset), ("end_offset", &table.end_offset), ("target_offset", &table.target_offset), ("depth", &table.depth)]
-    {
+    for (name, cpython) in [
+        ("start_offset", &table.start_offset),
+        ("end_offset", &table.end_offset),
+        ("target_offset", &table.target_offset),
+        ("depth", &table.depth),
+    ] {
         tally.compare(place, &format!("exception_table.{name}"), &ints(&entries, name), cpython);
     }
     let lasti: Vec<_> = entries.column_by_name("lasti").unwrap().as_boolean().values().iter().collect();
@@ -403,8 +410,7 @@ fn compare_instructions(tally: &mut Tally, place: &str, rows: &StructArray, cpyt
         let entries = lists.value(i);
         let entries = entries.as_struct();
         let (names, sizes, data) = (strings(entries, "name"), ints(entries, "size"), strings(entries, "data_hex"));
-        let ours: Vec<_> =
-            (0..entries.len()).map(|k| (names[k].clone().unwrap(), sizes[k].unwrap(), data[k].clone().unwrap())).collect();
+        let ours: Vec<_> = (0..entries.len()).map(|k| (names[k].clone().unwrap(), sizes[k].unwrap(), data[k].clone().unwrap())).collect();
         let expected = cache.map_or(&[][..], |index| &caches[index]);
         if ours != expected {
             tally.differ(place, "cache_info", format!("instruction {i}: ours {ours:?}, CPython {expected:?}"));

@@ -91,7 +91,10 @@ async fn every_view_has_the_columns_of_the_contract() {
     extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
     let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
     for view in views::all() {
-        let sql = format!("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position", view.name);
+        let sql = format!(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position",
+            view.name
+        );
         let mut columns = Vec::new();
         for batch in session.sql(&sql).await.unwrap().collect().await.unwrap() {
             for row in 0..batch.num_rows() {

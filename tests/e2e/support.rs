@@ -108,12 +108,11 @@ pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<M
     let python = python().await;
     let job = job(corpus, facts, shape, &python);
     let stores = Arc::new(Stores::default());
-    let options = NodeOptions { workers: shape.cores, memory_budget_bytes: 64 << 20, worker: WorkerSettings { hash_seed: shape.hash_seed } };
+    let options =
+        NodeOptions { workers: shape.cores, memory_budget_bytes: 64 << 20, worker: WorkerSettings { hash_seed: shape.hash_seed } };
     let progress = Arc::new(Progress::default());
     let nodes: Vec<_> = (0..shape.executors)
-        .map(|_| {
-            Arc::new(Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress)))
-        })
+        .map(|_| Arc::new(Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress))))
         .collect();
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
@@ -133,8 +132,7 @@ pub async fn extract(corpus: &Path, facts: &Path, shape: &Shape) -> Manifest {
 
 /// Facts in a local folder.
 pub fn store(facts: &Path) -> FactsStore {
-    let place = Stores::default().open(&url(facts)).unwrap();
-    FactsStore::new(place.store, place.path)
+    Stores::default().open(&url(facts)).unwrap().facts()
 }
 
 /// The rows that `sql` gives over the current run of `facts`.

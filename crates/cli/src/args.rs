@@ -139,7 +139,7 @@ pub enum TableFormat {
 /// Query facts.
 #[derive(Debug, ClapArgs)]
 pub struct Sql {
-    /// The statement. Without one: a shell on a terminal, else statements from stdin.
+    /// The statement, or several with `;` between them. Without one: a shell on a terminal, else statements from stdin.
     pub statement: Option<String>,
     /// The facts: a path or a URI.
     #[arg(long, value_name = "FACTS")]

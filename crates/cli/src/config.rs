@@ -102,7 +102,8 @@ impl Settings {
     }
 
     fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?;
         Self::parse(&text).map_err(|error| UsageError(format!("settings {}: {error:#}", file.display())).into())
     }
 
@@ -172,7 +173,10 @@ mod tests {
 
     #[test]
     fn cores_are_dealt_out_and_never_zero() {
-        let with = |jobs, executors| Settings { embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() }, ..Default::default() };
+        let with = |jobs, executors| Settings {
+            embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() },
+            ..Default::default()
+        };
         assert_eq!(with(8, 2).cores_per_executor(), 4);
         assert_eq!(with(1, 3).cores_per_executor(), 1);
     }

@@ -43,7 +43,7 @@ impl Facts {
         }
         let stores = Stores::default();
         let place = stores.open(location.uri())?;
-        Ok(Self { location, stores, store: FactsStore::new(place.store, place.path) })
+        Ok(Self { location, stores, store: place.facts() })
     }
 
     /// As the user writes it: a path, or a URI.

@@ -50,7 +50,8 @@ impl ProgressBar {
 }
 
 async fn follow(terminal: bool, facts: FactsStore, run: RunId, progress: Arc<Progress>, mut stopped: oneshot::Receiver<()>) {
-    let bar = indicatif::ProgressBar::with_draw_target(None, if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+    let bar =
+        indicatif::ProgressBar::with_draw_target(None, if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
     bar.set_message("listing the corpus");
     let mut total = None;
     for tick in 0u32.. {
@@ -60,7 +61,9 @@ async fn follow(terminal: bool, facts: FactsStore, run: RunId, progress: Arc<Pro
             if let Some((files, _)) = total {
                 bar.set_length(files);
                 let template = "{elapsed_precise} [{bar:30}] {pos}/{len} files  {msg}  {per_sec}  {eta} left";
-                bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+                bar.set_style(
+                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "),
+                );
             }
         }
         let now = progress.read();

@@ -87,7 +87,10 @@ impl Summary {
             // Writing to a string does not fail.
             let _: std::fmt::Result = writeln!(text, "{name:<14}{value}");
         };
-        line("run", if self.current { self.run.clone() } else { format!("{} (not current: a newer run was committed meanwhile)", self.run) });
+        line(
+            "run",
+            if self.current { self.run.clone() } else { format!("{} (not current: a newer run was committed meanwhile)", self.run) },
+        );
         if self.committed_before {
             line("", "was committed before; nothing was done".to_owned());
         }
@@ -102,8 +105,14 @@ impl Summary {
             line("errors", "none".to_owned());
         }
         line("cache", format!("{} of {} files", thousands(self.cache_hits), thousands(self.files)));
-        line("landed", format!("{} in {} of {}", bytes(self.data_bytes), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin")));
-        line("time", format!("{:.1} s, {:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.cpu_seconds, self.compile_cpu_seconds));
+        line(
+            "landed",
+            format!("{} in {} of {}", bytes(self.data_bytes), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin")),
+        );
+        line(
+            "time",
+            format!("{:.1} s, {:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.cpu_seconds, self.compile_cpu_seconds),
+        );
         line("digest", self.digest.clone());
         line("facts are in", self.facts.clone());
         text
@@ -120,7 +129,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -162,8 +162,10 @@ async fn start_executor(
     cores: usize,
 ) -> Result<TempDir, ClusterError> {
     let (listener, address) = listen("bind an executor's port").await?;
-    let work_dir =
-        tempfile::Builder::new().prefix("bytefacts-executor-").tempdir().map_err(|source| ClusterError::Io { operation: "make a work folder", source })?;
+    let work_dir = tempfile::Builder::new()
+        .prefix("bytefacts-executor-")
+        .tempdir()
+        .map_err(|source| ClusterError::Io { operation: "make a work folder", source })?;
     let work_path = work_dir.path().to_string_lossy().into_owned();
 
     let runtime = RuntimeEnvBuilder::new().build_arc().map_err(|e| ClusterError::Runtime(Box::new(e)))?;

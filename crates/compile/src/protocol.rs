@@ -18,6 +18,9 @@ pub(crate) const GREETING: &[u8] = b"bytefacts-worker-1\n";
 /// Exit status of a worker that ran out of memory where it could not answer.
 pub(crate) const EXIT_MEMORY: i32 = 77;
 
+/// How much is sent and received at once, bytes: what Linux keeps in a pipe.
+pub(crate) const PIPE_BUFFER: usize = 64 << 10;
+
 /// Longest text that is accepted, bytes: `worker.py` cuts at 4,096 characters, and an escaped surrogate takes six bytes.
 const LONGEST_TEXT: u32 = 6 * 4096;
 /// Most diagnostics that are accepted; `worker.py` sends at most 10,000 warnings, a note about the rest and a failure.
@@ -38,8 +41,10 @@ pub(crate) struct Answer {
 /// Sends a source.
 pub(crate) async fn write_request(pipe: &mut (impl AsyncWrite + Unpin), source: &[u8]) -> io::Result<()> {
     let length = u32::try_from(source.len()).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "source does not fit a frame"))?;
-    pipe.write_all(&length.to_le_bytes()).await?;
-    pipe.write_all(source).await?;
+    // One write for what fits a pipe at once.
+    let (at_once, rest) = source.split_at(source.len().min(PIPE_BUFFER));
+    pipe.write_all(&[&length.to_le_bytes(), at_once].concat()).await?;
+    pipe.write_all(rest).await?;
     pipe.flush().await
 }
 

@@ -22,6 +22,8 @@ FILENAME = "<bytefacts>"  # logical, so that no path of a machine gets into code
 MARSHAL_VERSION = 2  # without references, whose presence depends on what was compiled before
 MOST_WARNINGS = 10_000
 LONGEST_TEXT = 4096
+PIPE_BUFFER = 256 << 10
+MEASURE_EVERY = 20_000_000  # nanoseconds of CPU after which the resident memory may have changed enough to look
 EXIT_MEMORY = 77  # memory ran out where no answer can be given
 
 ABSENT_INT = -(2**31)
@@ -35,6 +37,7 @@ def main():
     sys.set_int_max_str_digits(4300)
     resident = resident_meter()
     confine()
+    die_with_parent()
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -62,7 +65,7 @@ def private_pipes():
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     os.close(nothing)
-    return open(source_pipe, "rb"), open(answer_pipe, "wb")
+    return open(source_pipe, "rb", PIPE_BUFFER), open(answer_pipe, "wb", PIPE_BUFFER)
 
 
 def confine():
@@ -72,12 +75,21 @@ def confine():
         (resource.RLIMIT_NOFILE, 32),  # codecs of coding cookies are imported on demand
         (resource.RLIMIT_AS, MEMORY),
     ):
+        if limit == resource.RLIMIT_AS and sys.platform == "darwin":
+            continue  # known there, and refused
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(limit, (value, value))
-        except (OSError, ValueError) as error:  # macOS knows RLIMIT_AS and refuses it
-            print(f"cannot set resource limit {limit} to {value}: {error}", file=sys.stderr, flush=True)
+        resource.setrlimit(limit, (value, value))
+
+
+def die_with_parent():
+    """Has the kernel end this process by SIGIO, in the middle of C code too, when the parent's end of stderr closes.
+
+    The signal also comes when the parent reads there, so nothing may be written to stderr from now on but last words.
+    (On macOS it does nothing, and an orphan ends after its unit, at the end of its input.)
+    """
+    fcntl.fcntl(2, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def resident_meter():
@@ -90,19 +102,7 @@ def resident_meter():
     return lambda: int(os.pread(statm, 256, 0).split()[1]) * page
 
 
-def lifeline(pipe):
-    """Two functions, to take hold of the parent's life and to let go.
-
-    While it is held, the kernel ends this process by SIGIO when the other end of `pipe` closes, in the middle of C code too. It must not be held
-    while sources may arrive. (On macOS the signal does nothing, and an orphan ends after its unit.)
-    """
-    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-    quiet = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    return lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, quiet | os.O_ASYNC), lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, quiet)
-
-
 def serve(source_pipe, answer_pipe, resident):
-    hold, let_go = lifeline(source_pipe)
     # One recorder for the worker's life: each unit takes what it finds there and empties it.
     with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
@@ -110,14 +110,16 @@ def serve(source_pipe, answer_pipe, resident):
         ready = f"{version} {MAGIC_NUMBER.hex()} {sys.flags.hash_randomization}"
         answer_pipe.write(b"bytefacts-worker-1\n" + packed_text(ready))
         answer_pipe.flush()
+        memory, unmeasured = resident(), 0
         while len(length := source_pipe.read(4)) == 4:
             size = int.from_bytes(length, "little")
             source = source_pipe.read(size)
             if len(source) != size:
                 return
-            hold()
             code, failure, cpu = compile_unit(source)
-            let_go()
+            unmeasured += cpu
+            if unmeasured > MEASURE_EVERY:
+                memory, unmeasured = resident(), 0
             diagnostics = [] if failure is None else [failure]
             diagnostics += described_warnings(recorded)
             recorded.clear()
@@ -126,7 +128,7 @@ def serve(source_pipe, answer_pipe, resident):
                     (
                         b"\1" if failure is None else b"\0",
                         cpu.to_bytes(8, "little"),
-                        resident().to_bytes(8, "little"),
+                        memory.to_bytes(8, "little"),
                         len(diagnostics).to_bytes(4, "little"),
                         *diagnostics,
                         len(code).to_bytes(4, "little"),
@@ -141,6 +143,7 @@ def serve(source_pipe, answer_pipe, resident):
 def compile_unit(source):
     """Gives (marshalled code, None or the packed failure, nanoseconds of CPU)."""
     code, failure, stage = b"", None, "compile"
+    # It runs on when the unit is done, but only as CPU time does, and the next unit winds it up again.
     _signal.setitimer(_signal.ITIMER_PROF, CPU_SECONDS)
     started = time.thread_time_ns()  # not process_time: while the timer runs, Linux counts that one by ticks
     try:
@@ -150,7 +153,6 @@ def compile_unit(source):
     except BaseException as error:
         code, failure = b"", described_error(error, stage)
     cpu = time.thread_time_ns() - started
-    _signal.setitimer(_signal.ITIMER_PROF, 0)
     if len(code) > LARGEST_CODE:
         failure = packed("marshal", 0, "SizeLimit", f"the code takes {len(code)} bytes, more than the limit of {LARGEST_CODE}")
         code = b""

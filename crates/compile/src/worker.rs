@@ -3,17 +3,15 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::task::{self, JoinHandle};
 use tokio::time::timeout;
 
 use crate::interpreter::Interpreter;
 use crate::launch;
-use crate::protocol::{self, Answer, EXIT_MEMORY};
+use crate::protocol::{self, Answer, EXIT_MEMORY, PIPE_BUFFER};
 use crate::settings::{CompileOptions, Limits, WorkerSettings};
 
 const SCRIPT: &str = include_str!("worker.py");
@@ -22,7 +20,7 @@ const SIGPROF: i32 = 27;
 /// How long a process whose pipe broke may take to be gone before it is killed.
 const DEATH_GRACE: Duration = Duration::from_secs(1);
 /// How much of a worker's complaints is kept for the log, bytes.
-const STDERR_KEPT: usize = 8 << 10;
+const STDERR_KEPT: u64 = 8 << 10;
 
 /// Everything that workers of one pool have in common.
 #[derive(Debug, Clone)]
@@ -66,7 +64,7 @@ pub(crate) struct Worker {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
-    stderr: Tail,
+    stderr: ChildStderr,
     units: u64,
 }
 
@@ -85,20 +83,20 @@ impl Blueprint {
         let mut command = launch::isolated(&interpreter.executable, settings.hash_seed, SCRIPT, arguments);
         let spawned = |source| StartError::Spawn { executable: interpreter.executable.display().to_string(), source };
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(spawned)?;
-        let (Some(requests), Some(answers), Some(complaints)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        let (Some(requests), Some(answers), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(spawned(io::Error::other("no pipes")));
         };
-        let mut worker = Worker { child, requests, answers: BufReader::new(answers), stderr: Tail::drain(complaints), units: 0 };
+        let mut worker = Worker { child, requests, answers: BufReader::with_capacity(PIPE_BUFFER, answers), stderr, units: 0 };
 
         let found = match timeout(limits.start_wall, protocol::read_greeting(&mut worker.answers)).await {
             Ok(Ok(found)) => found,
             Ok(Err(source)) => {
                 wait_or_kill(&mut worker.child).await;
-                return Err(StartError::Ended { source, stderr: worker.stderr.text().await });
+                return Err(StartError::Ended { source, stderr: last_words(&mut worker.stderr).await });
             }
             Err(_) => {
                 kill(&mut worker.child).await;
-                return Err(StartError::Silent { limit: limits.start_wall, stderr: worker.stderr.text().await });
+                return Err(StartError::Silent { limit: limits.start_wall, stderr: last_words(&mut worker.stderr).await });
             }
         };
         // CPython counts seed 0 as "not randomised" and any other, fixed or random, as randomised.
@@ -162,7 +160,7 @@ impl Worker {
             },
             None => format!("broken protocol ({error})"),
         };
-        Death::Crash { how, stderr: self.stderr.text().await }
+        Death::Crash { how, stderr: last_words(&mut self.stderr).await }
     }
 }
 
@@ -197,40 +195,11 @@ fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// The last of what a worker wrote to its stderr, which is always read, so that it never blocks.
-#[derive(Debug)]
-struct Tail {
-    kept: Arc<Mutex<Vec<u8>>>,
-    drain: JoinHandle<()>,
-}
-
-impl Tail {
-    fn drain(mut stderr: ChildStderr) -> Self {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let into = Arc::clone(&kept);
-        let drain = task::spawn(async move {
-            let mut chunk = [0; 1024];
-            while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
-                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                let excess = kept.len().saturating_sub(STDERR_KEPT);
-                kept.drain(..excess);
-            }
-        });
-        Self { kept, drain }
-    }
-
-    /// What a dead worker said last.
-    async fn text(&mut self) -> String {
-        // The pipe ends with the process; only a child of the worker could hold it open.
-        let _ = timeout(DEATH_GRACE, &mut self.drain).await;
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&kept).trim().to_owned()
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        self.drain.abort();
-    }
+/// What a dead worker complained of. Nothing is read before: a worker writes last words only, they fit the pipe, and
+/// reading would signal it (see `die_with_parent` in `worker.py`).
+async fn last_words(stderr: &mut ChildStderr) -> String {
+    let mut words = Vec::new();
+    // The pipe ends with the process; only a child of the worker could hold it open.
+    let _ = timeout(DEATH_GRACE, stderr.take(STDERR_KEPT).read_to_end(&mut words)).await;
+    String::from_utf8_lossy(&words).trim().to_owned()
 }

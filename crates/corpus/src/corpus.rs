@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Form, Inventory};
+use crate::inventory::{Entry, Excluded, Form, Inventory};
 use crate::{local, objects};
 
 /// Largest source that is read unless set otherwise: 64 MiB.
@@ -19,6 +19,7 @@ pub const DEFAULT_LIMIT: u64 = 64 << 20;
 pub struct Corpus {
     source: Source,
     form: Form,
+    excluded: Excluded,
     limit: u64,
 }
 
@@ -40,13 +41,20 @@ impl Corpus {
     }
 
     fn new(source: Source, form: Form) -> Self {
-        Self { source, form, limit: DEFAULT_LIMIT }
+        Self { source, form, excluded: Excluded::new([]), limit: DEFAULT_LIMIT }
     }
 
     /// Refuses to read sources larger than `limit` bytes.
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Leaves out folders of these names, wherever they are, beside `.git`.
+    #[must_use]
+    pub fn excluding(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.excluded = Excluded::new(names);
         self
     }
 
@@ -57,13 +65,13 @@ impl Corpus {
     pub async fn list(&self) -> Result<Inventory, ListError> {
         match &self.source {
             Source::Local(root) => {
-                let (root, form) = (Arc::clone(root), self.form.clone());
+                let (root, form, excluded) = (Arc::clone(root), self.form.clone(), self.excluded.clone());
                 let location = root.display().to_string();
-                tokio::task::spawn_blocking(move || local::list(&root, &form))
+                tokio::task::spawn_blocking(move || local::list(&root, &form, &excluded))
                     .await
                     .map_err(|source| ListError::Interrupted { location, source })?
             }
-            Source::Objects { store, prefix } => objects::list(store.as_ref(), prefix, &self.form).await,
+            Source::Objects { store, prefix } => objects::list(store.as_ref(), prefix, &self.form, &self.excluded).await,
         }
     }
 

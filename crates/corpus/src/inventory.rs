@@ -52,8 +52,8 @@ impl Inventory {
 pub struct Notes {
     /// Symbolic links to folders: not followed.
     pub linked_folders: Tally,
-    /// Folders named `.git`: left out.
-    pub git_folders: Tally,
+    /// Folders named `.git`, or as the corpus was told to leave out.
+    pub excluded_folders: Tally,
     /// Folders that could not be listed: each is an entry whose reading fails.
     pub unreadable_folders: Tally,
     /// Files that are no Python source: left out.
@@ -71,7 +71,7 @@ impl fmt::Display for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = [
             (self.other_files, "other files"),
-            (self.git_folders.count, ".git folders"),
+            (self.excluded_folders.count, "folders left out by their name"),
             (self.linked_folders.count, "symbolic links to folders, not followed"),
             (self.unreadable_folders.count, "unreadable folders"),
         ];
@@ -109,8 +109,20 @@ pub(crate) fn is_python(name: &[u8]) -> bool {
     name.ends_with(b".py") || name.ends_with(b".pyw")
 }
 
-/// The folder that is left out.
-pub(crate) const GIT: &str = ".git";
+/// Folders that are left out by their name, wherever they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Excluded(Vec<String>);
+
+impl Excluded {
+    /// `.git` is always left out: it holds objects, and hooks that no one imports.
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(std::iter::once(".git".to_owned()).chain(names).collect())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|excluded| excluded == name)
+    }
+}
 
 #[cfg(test)]
 mod tests {

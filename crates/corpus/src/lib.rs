@@ -4,8 +4,7 @@
 //! about equal predicted cost. Nothing is skipped silently: what cannot be read becomes an [`Entry`] whose reading
 //! yields a structured [`ReadError`], and what is left out on purpose is counted in [`Notes`].
 //!
-//! Taken are the files that CPython takes for source: `.py` and `.pyw`. Left out are folders named `.git` (they hold
-//! objects, and hooks that no one imports), folders reached through symbolic links (they may loop, and what they hold
+//! Taken are the files that CPython takes for source: `.py` and `.pyw`. Left out are folders named `.git`, or as [`Corpus::excluding`] says, folders reached through symbolic links (they may loop, and what they hold
 //! is listed where it lies) and every other file. Hidden folders, virtual environments and vendored code are taken:
 //! whether they matter is for a query to say.
 //!

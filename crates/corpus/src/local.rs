@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::error::{ListError, ReadError, SymlinkFault};
-use crate::inventory::{Entry, Form, GIT, Inventory, is_python};
+use crate::inventory::{Entry, Excluded, Form, Inventory, is_python};
 use crate::name::{decode_name, encode_name};
 
 /// Lists `root`. Blocks.
-pub(crate) fn list(root: &Path, form: &Form) -> Result<Inventory, ListError> {
+pub(crate) fn list(root: &Path, form: &Form, excluded: &Excluded) -> Result<Inventory, ListError> {
     let location = || root.display().to_string();
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ListError::Missing { location: location() },
@@ -22,7 +22,7 @@ pub(crate) fn list(root: &Path, form: &Form) -> Result<Inventory, ListError> {
         _ => ListError::Io { location: location(), source },
     };
     let top = fs::read_dir(root).map_err(failed)?;
-    let mut walk = Walk { form, inventory: Inventory::default(), pending: Vec::new() };
+    let mut walk = Walk { form, excluded, inventory: Inventory::default(), pending: Vec::new() };
     let top_folder = Folder {
         path: root.to_owned(),
         repo: match form {
@@ -54,6 +54,7 @@ pub(crate) fn list(root: &Path, form: &Form) -> Result<Inventory, ListError> {
 
 struct Walk<'a> {
     form: &'a Form,
+    excluded: &'a Excluded,
     inventory: Inventory,
     pending: Vec<Folder>,
 }
@@ -101,9 +102,9 @@ impl Walk<'_> {
     }
 
     fn take_folder(&mut self, parent: &Folder, path: PathBuf, name: String) {
-        if name == GIT {
+        if self.excluded.has(&name) {
             let at = parent.below_corpus(&name, self.form);
-            self.inventory.notes.git_folders.add(at);
+            self.inventory.notes.excluded_folders.add(at);
             return;
         }
         let starts_repository = parent.is_root && *self.form == Form::Tree;

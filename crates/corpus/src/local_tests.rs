@@ -20,7 +20,7 @@ fn write(root: &Path, file: &str, text: &str) {
 }
 
 fn listed(root: &Path, form: &Form) -> Vec<(Option<String>, String, u64)> {
-    let inventory = list(root, form).unwrap();
+    let inventory = list(root, form, &Excluded::new([])).unwrap();
     let entries = inventory.entries.into_iter();
     entries.map(|e| (e.repo, e.path, e.size)).collect()
 }
@@ -63,7 +63,7 @@ fn every_listed_file_can_be_read() {
     let odd = root.path().join(OsStr::from_bytes(b"r\xff/\xe9.py"));
     fs::create_dir(odd.parent().unwrap()).unwrap();
     fs::write(&odd, b"odd").unwrap();
-    let entries = list(root.path(), &Form::Tree).unwrap().entries;
+    let entries = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap().entries;
     assert_eq!(entries.len(), names.len() + 1);
     let last = entries.last().unwrap();
     assert_eq!((last.repo.as_deref(), last.path.as_str()), (Some("r\\udcff"), "\\udce9.py"));
@@ -77,10 +77,10 @@ fn what_is_left_out_is_counted() {
     let root = tree(&["a/x.py", "a/.git/hooks/x.py", "a/.venv/y.py", "a/data.json", ".git/z.py", "README"]);
     symlink(root.path().join("a"), root.path().join("linked")).unwrap();
     symlink("..", root.path().join("a/loop.py")).unwrap();
-    let Inventory { entries, notes } = list(root.path(), &Form::Tree).unwrap();
+    let Inventory { entries, notes } = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap();
     let paths: Vec<_> = entries.iter().map(|e| e.path.as_str()).collect();
     assert_eq!(paths, [".venv/y.py", "x.py"]);
-    assert_eq!(notes.git_folders.examples, [".git", "a/.git"]);
+    assert_eq!(notes.excluded_folders.examples, [".git", "a/.git"]);
     assert_eq!(notes.linked_folders.examples, ["a/loop.py", "linked"]);
     assert_eq!((notes.linked_folders.count, notes.other_files), (2, 2));
 }
@@ -111,7 +111,7 @@ fn links_to_files_are_read_inside_the_corpus_only() {
 fn a_folder_that_turned_into_a_link_does_not_lead_out() {
     let outside = tree(&["x.py"]);
     let root = tree(&["a/sub/x.py"]);
-    let listed = list(root.path(), &Form::Tree).unwrap().entries;
+    let listed = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap().entries;
     fs::remove_dir_all(root.path().join("a/sub")).unwrap();
     symlink(outside.path(), root.path().join("a/sub")).unwrap();
     let error = read_entry(root.path(), &listed[0]).unwrap_err();
@@ -168,7 +168,7 @@ fn what_may_not_be_read_is_an_entry_all_the_same() {
     for path in &locked {
         fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
     }
-    let Inventory { entries, notes } = list(root.path(), &Form::Tree).unwrap();
+    let Inventory { entries, notes } = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap();
     let found: Vec<_> = (entries.iter()).map(|e| (e.repo.as_deref(), e.path.as_str())).collect();
     assert_eq!(found, [(Some("a"), "locked/"), (Some("a"), "x.py"), (Some("b"), "./")]);
     assert_eq!(notes.unreadable_folders.examples, ["a/locked/", "b/"]);
@@ -223,7 +223,16 @@ fn what_is_no_corpus_says_why() {
         ("empty", "is empty"),
         ("texts", "holds no Python file (.py or .pyw); it holds 2 other files"),
     ] {
-        let error = list(&root.path().join(folder), &Form::Tree).unwrap_err();
+        let error = list(&root.path().join(folder), &Form::Tree, &Excluded::new([])).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+#[test]
+fn folders_are_left_out_by_their_name_and_counted() {
+    let root = tree(&["a/x.py", "a/site-packages/y.py", "site-packages/z/w.py", "a/site-packages.py"]);
+    let inventory = list(root.path(), &Form::Tree, &Excluded::new(["site-packages".to_owned()])).unwrap();
+    let paths: Vec<_> = inventory.entries.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, ["site-packages.py", "x.py"]);
+    assert_eq!(inventory.notes.excluded_folders.examples, ["a/site-packages", "site-packages"]);
 }

@@ -6,10 +6,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Form, GIT, Inventory, is_python};
+use crate::inventory::{Entry, Excluded, Form, Inventory, is_python};
 
 /// Lists the objects below `prefix`.
-pub(crate) async fn list(store: &dyn ObjectStore, prefix: &Path, form: &Form) -> Result<Inventory, ListError> {
+pub(crate) async fn list(store: &dyn ObjectStore, prefix: &Path, form: &Form, excluded: &Excluded) -> Result<Inventory, ListError> {
     let location = || format!("{store}/{prefix}");
     let failed = |source: object_store::Error| match source {
         object_store::Error::NotFound { .. } => ListError::Missing { location: location() },
@@ -19,7 +19,7 @@ pub(crate) async fn list(store: &dyn ObjectStore, prefix: &Path, form: &Form) ->
     let mut inventory = Inventory::default();
     let mut listing = store.list(Some(prefix));
     while let Some(meta) = listing.try_next().await.map_err(failed)? {
-        take(&mut inventory, prefix, form, meta.location.as_ref(), meta.size);
+        take(&mut inventory, prefix, form, excluded, meta.location.as_ref(), meta.size);
     }
 
     let Inventory { mut entries, notes } = inventory;
@@ -34,13 +34,13 @@ pub(crate) async fn list(store: &dyn ObjectStore, prefix: &Path, form: &Form) ->
     }
 }
 
-fn take(inventory: &mut Inventory, prefix: &Path, form: &Form, key: &str, size: u64) {
+fn take(inventory: &mut Inventory, prefix: &Path, form: &Form, excluded: &Excluded, key: &str, size: u64) {
     let below =
         if prefix.as_ref().is_empty() { Some(key) } else { key.strip_prefix(prefix.as_ref()).and_then(|rest| rest.strip_prefix('/')) };
     // The prefix itself may be an object too: a marker for a folder.
     let Some(below) = below else { return };
-    if let Some(at) = git_folder(below) {
-        let tally = &mut inventory.notes.git_folders;
+    if let Some(at) = excluded_folder(below, excluded) {
+        let tally = &mut inventory.notes.excluded_folders;
         // Listings come sorted, so that the objects of one folder follow each other.
         if tally.examples.last().is_none_or(|last| last != at) {
             tally.add(at.to_owned());
@@ -61,13 +61,13 @@ fn take(inventory: &mut Inventory, prefix: &Path, form: &Form, key: &str, size: 
     inventory.entries.push(Entry { repo, path: path.to_owned(), size });
 }
 
-/// The path up to and with the first folder named `.git`.
-fn git_folder(below: &str) -> Option<&str> {
+/// The path up to and with the first folder that is left out.
+fn excluded_folder<'a>(below: &'a str, excluded: &Excluded) -> Option<&'a str> {
     let (folders, _) = below.rsplit_once('/')?;
     let mut end = 0;
     for segment in folders.split('/') {
         end += segment.len();
-        if segment == GIT {
+        if excluded.has(segment) {
             return below.get(..end);
         }
         end += 1;
@@ -146,8 +146,8 @@ mod tests {
         let keys = ["c/a/x.py", "c/a/.git/a.py", "c/a/.git/b/c.py", "c/.git/x", "c/a/.gitx/y.py", "c/a.txt"];
         let inventory = corpus(&keys, Form::Tree).await.list().await.unwrap();
         assert_eq!(inventory.entries.len(), 2);
-        assert_eq!(inventory.notes.git_folders.examples, [".git", "a/.git"]);
-        assert_eq!(inventory.notes.git_folders.count, 2);
+        assert_eq!(inventory.notes.excluded_folders.examples, [".git", "a/.git"]);
+        assert_eq!(inventory.notes.excluded_folders.count, 2);
         assert_eq!(inventory.notes.other_files, 1);
     }
 

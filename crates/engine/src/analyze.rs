@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use bytefacts_facts::{RowBuilder, schema as facts_schema};
 use bytefacts_landing::{FactsStore, RunId};
@@ -82,7 +82,11 @@ impl AnalyzeExec {
             .input
             .downcast_ref::<DataSourceExec>()
             .is_some_and(|source| source.data_source().downcast_ref::<MemorySourceConfig>().is_some());
-        if sliceable { Ok(()) } else { internal_err!("AnalyzeExec over {}: only a memory source is cut into tasks correctly", self.input.name()) }
+        if sliceable {
+            Ok(())
+        } else {
+            internal_err!("AnalyzeExec over {}: only a memory source is cut into tasks correctly", self.input.name())
+        }
     }
 }
 
@@ -165,11 +169,8 @@ fn bin_rows(batch: &RecordBatch) -> Result<Vec<BinRow>> {
     let (Some(bin), Some(offset), Some(length)) = (bin, long("offset"), long("length")) else {
         return internal_err!("rows that name no bins: {}", batch.schema());
     };
-    let row = |i| BinRow {
-        bin: bin.value(i).cast_unsigned(),
-        offset: offset.value(i).cast_unsigned(),
-        length: length.value(i).cast_unsigned(),
-    };
+    let row =
+        |i| BinRow { bin: bin.value(i).cast_unsigned(), offset: offset.value(i).cast_unsigned(), length: length.value(i).cast_unsigned() };
     Ok((0..bin.len()).map(row).collect())
 }
 
@@ -192,9 +193,8 @@ struct Analysis {
 
 impl Analysis {
     async fn begin(job: Job, node: Arc<Node>, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
-        let place = node.stores().open(&job.facts).map_err(external)?;
         Ok(Self {
-            facts: FactsStore::new(place.store, place.path),
+            facts: node.stores().open(&job.facts).map_err(external)?.facts(),
             run: RunId::new(job.run.clone()).map_err(external)?,
             schema: schema_with_work(&facts_schema()),
             builder: Some(RowBuilder::new(&job.attrs(), job.row_options())),
@@ -271,7 +271,12 @@ async fn append(mut rows: RowBuilder, file: Loaded, bin: u32) -> Result<(RowBuil
     task.join_unwind().await.map_err(external)?
 }
 
-async fn flush(builder: &mut Option<RowBuilder>, work: &mut Vec<Work>, schema: &SchemaRef, rows: &Sender<Result<RecordBatch>>) -> Result<()> {
+async fn flush(
+    builder: &mut Option<RowBuilder>,
+    work: &mut Vec<Work>,
+    schema: &SchemaRef,
+    rows: &Sender<Result<RecordBatch>>,
+) -> Result<()> {
     let Some(builder) = builder else { return Ok(()) };
     if work.is_empty() {
         return Ok(());

@@ -91,12 +91,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         })
     }
 
-    fn try_encode(
-        &self,
-        node: Arc<dyn ExecutionPlan>,
-        buf: &mut Vec<u8>,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<()> {
+    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         if let Some(analyze) = node.downcast_ref::<AnalyzeExec>() {
             analyze.check_input()?;
             encode(&Operator::Analyze { job: analyze.job().clone() }, buf)

@@ -25,5 +25,5 @@ pub(crate) fn open_corpus(job: &Job, stores: &Stores) -> Result<Corpus> {
             Corpus::objects(place.store, place.path, form)
         }
     };
-    Ok(corpus.with_limit(job.options.max_file_bytes))
+    Ok(corpus.with_limit(job.options.max_file_bytes).excluding(job.options.exclude.iter().cloned()))
 }

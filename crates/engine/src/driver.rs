@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use bytefacts_corpus::decode_bins;
 use bytefacts_facts::digest::{fold_repository, fold_run};
-use bytefacts_facts::schema;
-use bytefacts_landing::{Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, FactsStore, Fold, LandingError, RunId, Swept};
+use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
+use bytefacts_landing::{Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, Fold, LandingError, RunId, Swept};
 use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionContext;
 use std::sync::Arc;
@@ -40,7 +40,9 @@ pub enum JobError {
         source: bytefacts_corpus::BinManifestError,
     },
     /// The cluster answered for some bins never or twice.
-    #[error("the cluster did not answer for every bin exactly once: {detail}; nothing was committed, run the job again with --run-id {run} to resume it")]
+    #[error(
+        "the cluster did not answer for every bin exactly once: {detail}; nothing was committed, run the job again with --run-id {run} to resume it"
+    )]
     Coverage {
         /// The run.
         run: String,
@@ -83,8 +85,7 @@ impl Fold for MerkleFold {
 /// See [`JobError`]. Whatever failed, the run can be resumed under its id, and bins with a record are not done again.
 pub async fn run_job(session: &SessionContext, job: &Job, stores: &Arc<Stores>, clock: &dyn Clock) -> Result<Finished, JobError> {
     let started_at_ms = clock.now_millis();
-    let place = stores.open(&job.facts)?;
-    let facts = FactsStore::new(place.store, place.path);
+    let facts = stores.open(&job.facts)?.facts();
     let run_id = RunId::new(job.run.clone())?;
 
     session.register_table(TABLE, Arc::new(CorpusTable::new(job.clone(), Arc::clone(stores))))?;
@@ -105,8 +106,8 @@ pub async fn run_job(session: &SessionContext, job: &Job, stores: &Arc<Stores>, 
         run_id,
         started_at_ms,
         corpus: job.corpus.clone(),
-        schema_name: schema::TABLE.to_owned(),
-        schema_version: schema::schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
+        schema_name: SCHEMA_NAME.to_owned(),
+        schema_version: schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
         interpreter: json(serde_json::to_value(&job.interpreter)),
         options: json(serde_json::to_value(RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins })),
         expected,

@@ -38,7 +38,7 @@ impl FactsTable {
     }
 
     fn facts(&self) -> FactsStore {
-        FactsStore::new(Arc::clone(&self.place.store), self.place.path.clone())
+        self.place.facts()
     }
 
     /// The manifest of the run that the table shows now.
@@ -95,9 +95,12 @@ impl TableProvider for FactsTable {
         let in_files: Vec<_> = schema.fields().iter().filter(|f| f.name() != PARTITION).cloned().collect();
         let columns = in_files.len();
         let file_schema = Arc::new(Schema::new_with_metadata(in_files, schema.metadata().clone()));
-        let table_schema = TableSchema::new(file_schema, vec![Arc::new(Field::new(PARTITION, DataType::Utf8, true))]);
+        let table_schema = TableSchema::builder(file_schema)
+            .with_table_partition_cols(vec![Arc::new(Field::new(PARTITION, DataType::Utf8, true))])
+            .build();
         let from_contract = |i: usize| i.checked_sub(1).unwrap_or(columns);
-        let wanted = projection.map_or_else(|| (0..schema.fields().len()).map(from_contract).collect(), |p| p.iter().copied().map(from_contract).collect());
+        let wanted = projection
+            .map_or_else(|| (0..schema.fields().len()).map(from_contract).collect(), |p| p.iter().copied().map(from_contract).collect());
 
         let mut source = ParquetSource::new(table_schema);
         if let Some(predicate) = conjunction(on_rows) {

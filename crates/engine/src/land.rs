@@ -13,9 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 
 use crate::error::{external, landing_error};
@@ -185,9 +183,8 @@ struct OpenBin {
 
 impl<'a> Landing<'a> {
     fn new(job: &Job, node: &'a Node) -> Result<Self> {
-        let place = node.stores().open(&job.facts).map_err(external)?;
         let run = RunId::new(job.run.clone()).map_err(external)?;
-        Ok(Self { facts: FactsStore::new(place.store, place.path), run, schema: facts_schema(), node, open: None })
+        Ok(Self { facts: node.stores().open(&job.facts).map_err(external)?.facts(), run, schema: facts_schema(), node, open: None })
     }
 
     /// Writes the rows of a batch; returns the bins that it completed.

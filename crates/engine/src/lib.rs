@@ -35,3 +35,4 @@ pub use land::{LandExec, landed_schema};
 pub use progress::{Progress, Reading};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use table::CorpusTable;
+pub use unit::fact_error;

@@ -24,11 +24,8 @@ struct Head {
 pub(crate) fn key_prefix(job: &Job) -> Vec<u8> {
     let i = &job.interpreter;
     let o = &job.options;
-    format!(
-        "outcome 1\n{} {} {}\noptimize={} dont_inherit={}\n",
-        i.implementation, i.version, i.magic, o.optimize, o.dont_inherit
-    )
-    .into_bytes()
+    format!("outcome 1\n{} {} {}\noptimize={} dont_inherit={}\n", i.implementation, i.version, i.magic, o.optimize, o.dont_inherit)
+        .into_bytes()
 }
 
 /// The cache key of a source.

@@ -4,8 +4,10 @@
 //! the environment alone: they never enter a plan, a session setting or a manifest.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytefacts_landing::FactsStore;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::ObjectStore;
 use object_store::ObjectStoreScheme;
@@ -43,6 +45,8 @@ pub struct Place {
     pub root: ObjectStoreUrl,
     /// The path inside the store.
     pub path: Path,
+    /// The folder, where the store is a disk of this machine.
+    pub folder: Option<PathBuf>,
 }
 
 /// The registry: store clients by scheme and authority.
@@ -79,7 +83,20 @@ impl Stores {
                 store
             }
         };
-        Ok(Place { store, root, path })
+        let folder = if url.scheme() == "file" { url.to_file_path().ok() } else { None };
+        Ok(Place { store, root, path, folder })
+    }
+}
+
+impl Place {
+    /// The facts here. On a local disk they are written so that a power cut leaves nothing torn.
+    #[must_use]
+    pub fn facts(&self) -> FactsStore {
+        let facts = FactsStore::new(Arc::clone(&self.store), self.path.clone());
+        match &self.folder {
+            Some(folder) => facts.on_disk(folder),
+            None => facts,
+        }
     }
 }
 

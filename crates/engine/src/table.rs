@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytefacts_corpus::{Notes, encode_bins, index_bins, pack};
-use bytefacts_landing::{Created, FactsStore, RunId};
+use bytefacts_landing::{Created, RunId};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -44,8 +44,7 @@ impl CorpusTable {
 
     /// The bins of the run, as rows for `AnalyzeExec`: those on record, else freshly packed ones.
     async fn bins(&self) -> Result<Vec<BinRow>> {
-        let place = self.stores.open(&self.job.facts).map_err(external)?;
-        let facts = FactsStore::new(place.store, place.path);
+        let facts = self.stores.open(&self.job.facts).map_err(external)?.facts();
         let run = RunId::new(self.job.run.clone()).map_err(external)?;
 
         let recorded = match facts.bins(&run).await.map_err(landing_error)? {

@@ -45,25 +45,13 @@ struct Source {
 
 impl Loader {
     pub(crate) async fn new(job: Job, node: Arc<Node>) -> Result<Self> {
-        Ok(Self {
-            corpus: open_corpus(&job, node.stores())?,
-            pool: node.pool(&job).await?,
-            key_prefix: outcome::key_prefix(&job),
-            node,
-        })
+        Ok(Self { corpus: open_corpus(&job, node.stores())?, pool: node.pool(&job).await?, key_prefix: outcome::key_prefix(&job), node })
     }
 
     /// Reads and compiles one file. A bad file is a result; only a fault of this node or of the store is an error.
     pub(crate) async fn load(&self, entry: Entry, memory: OwnedSemaphorePermit) -> Result<Loaded> {
-        let mut loaded = Loaded {
-            entry,
-            source: None,
-            errors: Vec::new(),
-            code: None,
-            compile_cpu: Duration::ZERO,
-            cache_hit: false,
-            _memory: memory,
-        };
+        let mut loaded =
+            Loaded { entry, source: None, errors: Vec::new(), code: None, compile_cpu: Duration::ZERO, cache_hit: false, _memory: memory };
         let bytes = match self.read(&loaded.entry).await {
             Ok(bytes) => bytes,
             Err(error) if error.is_transient() => return Err(transient(error)),
@@ -161,7 +149,9 @@ fn read_failure(error: &ReadError) -> FactError {
     FactError { stage: "read".to_owned(), error_type: error.error_type().to_owned(), message: error.to_string(), ..FactError::default() }
 }
 
-fn fact_error(diagnostic: Diagnostic) -> FactError {
+/// A compiler's diagnostic as an error of the contract.
+#[must_use]
+pub fn fact_error(diagnostic: Diagnostic) -> FactError {
     FactError {
         error_type: diagnostic.error_type,
         message: diagnostic.message,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use datafusion::common::{Result, internal_err};
 
@@ -27,8 +27,7 @@ pub struct Work {
     pub cache_hit: bool,
 }
 
-const NAMES: [&str; 7] =
-    ["_bin", "_landed", "_units", "_instructions", "_source_bytes", "_compile_cpu_us", "_cache_hit"];
+const NAMES: [&str; 7] = ["_bin", "_landed", "_units", "_instructions", "_source_bytes", "_compile_cpu_us", "_cache_hit"];
 
 /// `facts` followed by the work columns.
 #[must_use]
@@ -79,15 +78,9 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
     let Some(first) = batch.num_columns().checked_sub(NAMES.len()) else { return internal_err!("a batch without work columns") };
     let column = |i: usize| batch.column(first + i);
     let int = |i: usize| column(i).as_primitive_opt::<Int64Type>();
-    let (Some(bin), Some(landed), Some(units), Some(instructions), Some(bytes), Some(cpu), Some(hit)) = (
-        column(0).as_primitive_opt::<Int32Type>(),
-        column(1).as_boolean_opt(),
-        int(2),
-        int(3),
-        int(4),
-        int(5),
-        column(6).as_boolean_opt(),
-    ) else {
+    let (Some(bin), Some(landed), Some(units), Some(instructions), Some(bytes), Some(cpu), Some(hit)) =
+        (column(0).as_primitive_opt::<Int32Type>(), column(1).as_boolean_opt(), int(2), int(3), int(4), int(5), column(6).as_boolean_opt())
+    else {
         return internal_err!("work columns of unexpected types: {}", batch.schema());
     };
     let work = (0..batch.num_rows())

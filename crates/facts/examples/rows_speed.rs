@@ -1,5 +1,5 @@
 //! How fast rows are built: `python3.13 crates/facts/tests/common/compile.py FOLDER > frames`, then
-//! `cargo run --release -p bytefacts-facts --example rows_speed -- frames [--no-cfg]`.
+//! `cargo run --release -p bytefacts-facts --example rows_speed -- frames [--no-cfg] [BATCH_MB]`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -8,13 +8,13 @@ use std::{error::Error, io::Write, time::Instant};
 
 use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs};
 
-/// When the caller flushes a batch.
-const BATCH_BYTES: usize = 64 << 20;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let frames = args.next().ok_or("usage: rows_speed FRAMES [--no-cfg]")?;
-    let include_cfg = args.next().as_deref() != Some("--no-cfg");
+    let frames = args.next().ok_or("usage: rows_speed FRAMES [--no-cfg] [BATCH_MB]")?;
+    let mut args = args.peekable();
+    let include_cfg = args.next_if(|arg| arg == "--no-cfg").is_none();
+    // When a caller would flush a batch.
+    let batch_bytes = args.next().map_or(Ok(16), |megabytes| megabytes.parse::<usize>())? << 20;
     let files = common::read_frames(&std::fs::read(frames)?);
     let attrs = RunAttrs {
         python_version: "3.13.0".into(),
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         instructions += stats.instructions;
         bytes += stats.bytes;
         errors += stats.errors.len();
-        if builder.bytes() > BATCH_BYTES || position + 1 == files.len() {
+        if builder.bytes() > batch_bytes || position + 1 == files.len() {
             let start = Instant::now();
             builder.finish()?;
             finishing += start.elapsed().as_secs_f64();

@@ -7,7 +7,8 @@
 //!
 //! A unit's digest covers what its row shows: the code object, the constants' canonical texts, lines, exception table, each
 //! instruction with what its argument stands for and its place in the source, and, if the run derives them, blocks, edges,
-//! depths and events. Runs with and without derivations therefore have different digests, as they have different cache keys.
+//! depths and events. What follows from these alone is left out: `argrepr`, labels of targets, and byte spans, which follow from
+//! positions and the source that the file's digest names. Runs with and without derivations therefore have different digests, as they have different cache keys.
 
 use std::collections::BTreeMap;
 
@@ -49,9 +50,7 @@ pub fn fold_run<'a>(repositories: impl IntoIterator<Item = (Option<&'a str>, Dig
 }
 
 /// The digest of a run, and of each of its repositories in order, from all its files in any order.
-pub fn fold_files<'a>(
-    files: impl IntoIterator<Item = (Option<&'a str>, &'a str, Digest)>,
-) -> (Digest, BTreeMap<Option<&'a str>, Digest>) {
+pub fn fold_files<'a>(files: impl IntoIterator<Item = (Option<&'a str>, &'a str, Digest)>) -> (Digest, BTreeMap<Option<&'a str>, Digest>) {
     let mut by_repo: BTreeMap<Option<&str>, Vec<(&str, Digest)>> = BTreeMap::new();
     for (repo, path, digest) in files {
         by_repo.entry(repo).or_default().push((path, digest));

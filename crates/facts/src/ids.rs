@@ -66,14 +66,7 @@ pub fn block_id(code_unit_id: &str, start: i32, end: i32) -> String {
 }
 
 /// `bc_edge:` + hash64 of `code_unit_id:src_block_id:dst_block_id:kind:edge_key:exc_index`.
-pub fn edge_id(
-    code_unit_id: &str,
-    src_block_id: &str,
-    dst_block_id: &str,
-    kind: &str,
-    edge_key: &str,
-    exc_index: Option<i32>,
-) -> String {
+pub fn edge_id(code_unit_id: &str, src_block_id: &str, dst_block_id: &str, kind: &str, edge_key: &str, exc_index: Option<i32>) -> String {
     let parts = Parts::new(code_unit_id).add(src_block_id).add(dst_block_id).add(kind).add(edge_key);
     parts.add_optional(exc_index).id("bc_edge:")
 }
@@ -153,7 +146,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) fn push_hex(bytes: &[u8], out: &mut String) {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     for byte in bytes {
-        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
     }
 }
 

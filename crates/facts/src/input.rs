@@ -45,7 +45,7 @@ impl RunAttrs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The most bytes of facts that one file may produce. Beyond it the file's row has no units and an error
-    /// `FactsTooLarge`. At most 1 GiB, so that no offset overflows.
+    /// `FactsTooLarge`. 512 MiB at most, so that no offset overflows.
     pub max_file_bytes: usize,
     /// The opcodes, jumps aside, after which control does not go on.
     pub terminators: Terminators,

@@ -1,4 +1,4 @@
-//! The data contract of `bytecode_files_v1` in code: the [`schema`], [`ids`], [`digest`]s, the rows of a file
+//! The data contract of `bytecode_files_v1` in code: the [`schema`](mod@schema), [`ids`], [`digest`]s, the rows of a file
 //! ([`RowBuilder`]) and the SQL of the [`views`].
 //!
 //! The crate is pure: bytes and options in, Arrow arrays and text out. The same source, path, options and interpreter give the

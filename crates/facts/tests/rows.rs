@@ -1,5 +1,7 @@
 //! Rows of real files: the standard library, Parquet and back, the same bytes every time.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod common;
 
 use std::sync::Arc;
@@ -124,9 +126,8 @@ fn list_and_map_names_are_those_of_the_parquet_format() {
         }
     }
     let back = parquet_to_arrow_schema(&parquet, None).unwrap();
-    let clean = |schema: &arrow::datatypes::Schema| {
-        schema.fields().iter().map(|field| without_metadata(field.data_type())).collect::<Vec<_>>()
-    };
+    let clean =
+        |schema: &arrow::datatypes::Schema| schema.fields().iter().map(|field| without_metadata(field.data_type())).collect::<Vec<_>>();
     assert!(clean(&back) == clean(&schema()), "the types differ");
 }
 

@@ -6,7 +6,7 @@
 
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::Result;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -36,6 +36,10 @@ pub(crate) fn properties(schema: &Schema, options: &WriterOptions) -> Result<Wri
     for (name, column) in names.iter().zip(columns.columns()) {
         if FILTERED.contains(&name.as_str()) {
             properties = properties.set_column_statistics_enabled(column.path().clone(), EnabledStatistics::Chunk);
+        }
+        if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
+            // Offsets, lines and depths move in small steps: a quarter of the bytes for zstd to look at, and less CPU than either alone.
+            properties = properties.set_column_encoding(column.path().clone(), Encoding::DELTA_BINARY_PACKED);
         }
         if options.dictionaries.iter().any(|suffix| ends_with(name, suffix)) {
             properties = properties.set_column_dictionary_enabled(column.path().clone(), true);

@@ -59,7 +59,7 @@ impl Effect {
         self.peeks.iter().all(valid).then(|| self.peeks.iter().map(|run| run.deepest).fold(self.pops, u32::max))
     }
 
-    /// How many operands the instruction uses: peeked values first, then popped ones, each group from the deepest up.
+    /// How many operands the instruction uses: those that it pops, numbered from the deepest up, and then those that it peeks at.
     #[must_use]
     pub fn operands(&self) -> u32 {
         self.peeks.iter().fold(self.pops, |sum, run| sum.saturating_add(run.count))

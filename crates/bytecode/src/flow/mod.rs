@@ -1,8 +1,8 @@
 //! Control flow, stack and data flow of a code object.
 //!
-//! [`analyze`] cuts the instructions into blocks ([`graph`]), runs the stack over them symbolically ([`stack`]) and finds which
-//! definition of a variable reaches which use ([`reaching`]). All of it is linear in the code but for edges that the code truly has:
-//! merges are kept as phi nodes ([`value`]) and unfolded into producers only where an operand or a use asks for them.
+//! [`analyze`] cuts the instructions into blocks (`graph`), runs the stack over them symbolically (`stack`) and finds which
+//! definition of a variable reaches which use (`reaching`). All of it is linear in the code but for edges that the code truly has:
+//! merges are kept as phi nodes (`value`) and unfolded into producers only where an operand or a use asks for them.
 //!
 //! Code that no compiler writes (jumps into nowhere, a stack that runs empty) never fails: what is wrong is in
 //! [`Flow::violations`], and the rest is analysed as far as it makes sense.

@@ -29,7 +29,9 @@ pub(super) fn run(code: &Code, accesses: &Accesses, graph: &Graph) -> Uses {
     current[..arguments(code)].fill(Value::Argument);
     let phis = Phis::with_count(places.variables.len());
     let values = vec![Value::Nothing; accesses.list.len()];
-    let mut renamer = Renamer { accesses, graph, places: &places, current, log: Vec::new(), uses: Uses { values, phis } };
+    let (journal, handed_over) = (Vec::new(), vec![NONE; graph.blocks.len()]);
+    let mut renamer =
+        Renamer { accesses, graph, places: &places, current, log: Vec::new(), journal, handed_over, uses: Uses { values, phis } };
     renamer.walk(&blocks);
     renamer.uses
 }
@@ -114,6 +116,10 @@ impl PhiPlaces {
     fn of(&self, block: u32) -> impl Iterator<Item = (u32, u32)> {
         let range = range(&self.starts, block);
         (range.start as u32..).zip(self.variables[range].iter().copied())
+    }
+
+    fn count(&self, block: u32) -> usize {
+        range(&self.starts, block).len()
     }
 
     /// The phi of a variable in a block.
@@ -224,6 +230,10 @@ struct Renamer<'a> {
     current: Vec<Value>,
     /// Values to put back when a subtree is left.
     log: Vec<(u32, Value)>,
+    /// Every variable that got another value, by definition or by being put back, in the order of the walk.
+    journal: Vec<u32>,
+    /// For each handler how long the journal was when it last got values that come from outside; `NONE` before.
+    handed_over: Vec<u32>,
     uses: Uses,
 }
 
@@ -258,12 +268,14 @@ impl Renamer<'_> {
     fn undo(&mut self, mark: usize) {
         for (variable, value) in self.log.drain(mark..).rev() {
             self.current[variable as usize] = value;
+            self.journal.push(variable);
         }
     }
 
     fn set(&mut self, variable: u32, value: Value) {
         let old = std::mem::replace(&mut self.current[variable as usize], value);
         self.log.push((variable, old));
+        self.journal.push(variable);
     }
 
     /// Sets the block's phis, and hands the values at its start to its handler.
@@ -274,13 +286,33 @@ impl Renamer<'_> {
         let Some(handler) = self.handler(block) else { return };
         let comes_from_outside = block == 0 || self.graph.predecessors(block).any(|edge| self.handler(edge.src) != Some(handler));
         if comes_from_outside {
-            for (phi, variable) in self.places.of(handler) {
-                self.uses.phis.add(phi, self.current[variable as usize]);
-            }
+            self.hand_over(handler);
         } else {
             for (phi, variable) in self.places.of(block) {
                 if let Some(seen) = self.places.find(handler, variable) {
                     self.uses.phis.add(seen, Value::Phi(phi));
+                }
+            }
+        }
+    }
+
+    /// Hands the current value of every variable to a handler that may not have it yet.
+    fn hand_over(&mut self, handler: u32) {
+        let now = self.journal.len() as u32;
+        let before = std::mem::replace(&mut self.handed_over[handler as usize], now);
+        let changed = self.journal.get(before as usize..).filter(|changed| changed.len() < self.places.count(handler));
+        match changed {
+            // Only what has changed since the last time is new: a handler may be entered from very many places.
+            Some(changed) => {
+                for &variable in changed {
+                    if let Some(phi) = self.places.find(handler, variable) {
+                        self.uses.phis.add(phi, self.current[variable as usize]);
+                    }
+                }
+            }
+            None => {
+                for (phi, variable) in self.places.of(handler) {
+                    self.uses.phis.add(phi, self.current[variable as usize]);
                 }
             }
         }

@@ -244,7 +244,7 @@ impl<'a> Machine<'a> {
         } else {
             start as usize
         };
-        let (peeked, popped) = self.operands[start..start + count].split_at_mut(count - effect.pops as usize);
+        let (popped, peeked) = self.operands[start..start + count].split_at_mut(effect.pops as usize);
         let slots = effect.peeks.iter().flat_map(|run| run.iter());
         for (place, slot) in peeked.iter_mut().zip(slots) {
             *place = self.cells.value(self.cells.at(top, slot));

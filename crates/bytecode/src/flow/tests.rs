@@ -108,14 +108,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
 }
 
 fn ranges() -> impl Strategy<Value = Vec<Range>> {
-    let mut ranges = prop::collection::vec((0u8..24, 1u8..5, 0u8..24, any::<bool>()), 0..5).boxed();
-    ranges = ranges
-        .prop_map(|mut ranges| {
-            ranges.sort_unstable();
-            ranges
-        })
-        .boxed();
-    ranges
+    prop::collection::btree_set((0u8..24, 1u8..5, 0u8..24, any::<bool>()), 0..5).prop_map(|ranges| ranges.into_iter().collect())
 }
 
 /// Where an instruction may lead, and where an exception in it does.
@@ -197,7 +190,7 @@ impl Ways<'_> {
                     return stack;
                 }
                 op::LIST_APPEND => {
-                    use_slots(&[arg + 1, 1]);
+                    use_slots(&[1, arg + 1]);
                     stack.pop();
                     return stack;
                 }

@@ -17,9 +17,9 @@ pub struct DataEdge {
     pub dst: u32,
     /// Over what the value travelled.
     pub kind: DataKind,
-    /// For `USE_STACK`: which operand of the instruction it is. Values that the instruction leaves in place come first, then popped
-    /// ones, each group from the deepest up; nearly always that is the order from the deepest up. For a variable: which of the
-    /// instruction's uses of variables it is.
+    /// For `USE_STACK`: which operand of the instruction it is. What it pops is counted from the deepest up, and what it only looks
+    /// at after that, again from the deepest up: `LIST_APPEND` has its item as operand 0 and its list as operand 1. For a variable:
+    /// which of the instruction's uses of variables it is.
     pub operand_index: u32,
     /// The variable; `None` for `USE_STACK`.
     pub variable: Option<Variable>,

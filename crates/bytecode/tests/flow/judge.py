@@ -3,7 +3,7 @@
     judge.py effects                          the effect of every opcode on the stack, for many arguments
     judge.py library EVERY SHARD SHARDS       the flow of the code of every EVERYth file of the standard library, one shard of them
     judge.py code EVERY SHARD SHARDS          the code of those files alone
-    judge.py large                            code that tempts an analysis into quadratic time, each program in two sizes
+    judge.py large                            code that tempts an analysis into quadratic time
 
 Nothing here merges anything, orders blocks, or knows of dominators. An interpreter steps through instructions with a stack of
 labels that say who pushed each value; it goes down random ways, and down every way there is where a unit has few enough states.
@@ -116,7 +116,7 @@ def expand(side, oparg):
 
 class Effect:
     """What an instruction does to the stack: `inputs` values are taken, `operands` of them are used (positions from the deepest),
-    and `outputs` are put in their place: positions of inputs, or None for a new value."""
+    popped ones first, and `outputs` are put in their place: positions of inputs, or None for a new value."""
 
     def __init__(self, opname, oparg):
         if opname == "COPY":
@@ -133,7 +133,7 @@ class Effect:
         self.inputs = len(taken)
         peeked = [place for place, name in enumerate(taken) if stays[place] and name[0] != "unused"]
         popped = [place for place in range(len(taken)) if not stays[place]]
-        self.operands = peeked + popped
+        self.operands = popped + peeked
         self.popped = len(popped)
         self.outputs = [place if place < len(taken) and stays[place] else None for place in range(len(left))]
 
@@ -557,6 +557,7 @@ def lines(count, template):
 LARGE = {
     "tries": lambda n: lines(n, "try: x{i} = g(y)\nexcept E: x{i} = None\n") + lines(n, "print(x{i})\n"),
     "one try": lambda n: "def f(y):\n try:\n" + lines(2 * n, "  x{i} = y(x{before})\n  if y: x{i} = 3\n") + " except E: print(x0, x9, x99)\n",
+    "inner tries": lambda n: "def f(y):\n try:\n" + lines(n, "  try: x{i} = y()\n  except F: z = x{i}\n") + " except E: print(x0, x9, x99)\n",
     "deep stack": lambda n: "try:\n def f(" + lines(n, "a{i}=(x if y else [z{i} for z{i} in y]),") + "): pass\nexcept E: pass\n",
     "decorators": lambda n: lines(4 * n, "@(a if b else c)\n") + "def f(): pass\n",
     "chain": lambda n: "def f(a): return " + " and ".join(f"a.b{i}" for i in range(8 * n)),
@@ -567,11 +568,9 @@ LARGE = {
 
 
 def large():
-    """Each program in its small size, then in one four times as large."""
     for name, program in LARGE.items():
-        for size in 1500, 6000:
-            send(f"{name} {size}".encode())
-            send(marshal.dumps(compile(program(size), name, "exec"), 2))
+        send(name.encode())
+        send(marshal.dumps(compile(program(8000), name, "exec"), 2))
     send(b"")
 
 

@@ -86,7 +86,8 @@ async fn interpreter(settings: &Settings, install: bool, output: &mut Output) ->
         Err(error) if settings.python.is_some() => return Err(error.into()),
         Err(error) => error,
     };
-    if !install && !(std::io::stdin().is_terminal() && ask(output)?) {
+    let agreed = install || (std::io::stdin().is_terminal() && ask(output)?);
+    if !agreed {
         return Err(missing.into());
     }
     python::install(None, crate::args::ProgressMode::Auto, output).await?;

@@ -11,9 +11,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use arrow::json::writer::LineDelimited;
 use bytefacts_bytecode::{Unit, marshal, units};
-use bytefacts_compile::{CompileOptions, Compiled, Diagnostic, Interpreter, Limits, Outcome, Pool, discover};
-use bytefacts_engine::ANALYZER_VERSION;
-use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, RunAttrs, Severity};
+use bytefacts_compile::{CompileOptions, Compiled, Interpreter, Limits, Outcome, Pool, discover};
+use bytefacts_engine::{ANALYZER_VERSION, fact_error};
+use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
@@ -87,8 +87,9 @@ fn text(args: &Dis, path: &str, source: &[u8], compiled: &Compiled, interpreter:
         Outcome::Failed(failure) => Some(failure),
         Outcome::Code(_) => None,
     };
-    for diagnostic in failure.into_iter().chain(&compiled.warnings) {
-        output.data(format!("\n{}", diagnostic::render(diagnostic, path, paint)))?;
+    for (nth, diagnostic) in failure.into_iter().chain(&compiled.warnings).enumerate() {
+        let separator = if nth > 0 || failure.is_none() { "\n" } else { "" };
+        output.data(format!("{separator}{}", diagnostic::render(diagnostic, path, paint)))?;
     }
     Ok(())
 }
@@ -136,25 +137,6 @@ fn row(path: &str, source: &[u8], compiled: Compiled, interpreter: &Interpreter,
     let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
     writer.write(&builder.finish()?)?;
     Ok(String::from_utf8(writer.into_inner())?)
-}
-
-fn fact_error(diagnostic: Diagnostic) -> FactError {
-    FactError {
-        error_type: diagnostic.error_type,
-        message: diagnostic.message,
-        attrs: Vec::new(),
-        stage: diagnostic.stage,
-        line1: diagnostic.line1,
-        col: diagnostic.col,
-        end_line1: diagnostic.end_line1,
-        end_col: diagnostic.end_col,
-        source_line: diagnostic.source_line,
-        code_unit_id: None,
-        severity: match diagnostic.severity {
-            bytefacts_compile::Severity::Error => Severity::Error,
-            bytefacts_compile::Severity::Warning => Severity::Warning,
-        },
-    }
 }
 
 #[cfg(test)]

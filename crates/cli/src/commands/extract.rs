@@ -1,6 +1,5 @@
 //! `bytefacts extract`: the main job, on an embedded cluster.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +11,7 @@ use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{Finished, Job, Progress, run_job};
-use bytefacts_landing::{FactsStore, RunId, RunState, SystemClock};
+use bytefacts_landing::{RunId, RunState, SystemClock};
 
 use crate::args::{Extract, Format, JobArgs};
 use crate::config::Settings;
@@ -55,14 +54,13 @@ pub async fn extract(
 ) -> anyhow::Result<Summary> {
     let begun = Instant::now();
     check_corpus(&corpus)?;
-    check_writable(&facts)?;
     let run = match &args.run_id {
         Some(id) => RunId::new(id.as_str()).map_err(|error| UsageError(format!("--run-id: {error}")))?,
         None => RunId::generate(SystemTime::now(), fresh_number()),
     };
     let stores = Arc::new(Stores::default());
-    let place = stores.open(facts.uri())?;
-    let store = FactsStore::new(place.store, place.path);
+    let store = stores.open(facts.uri())?.facts();
+    store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
     match store.run_state(&run).await? {
         RunState::New | RunState::Open => {}
         RunState::Committed(_) => {
@@ -82,7 +80,8 @@ pub async fn extract(
     };
     let progress = Arc::new(Progress::default());
     let cores = settings.cores_per_executor();
-    let options = NodeOptions { workers: cores, memory_budget_bytes: settings.embedded.memory_budget_bytes, worker: WorkerSettings::default() };
+    let options =
+        NodeOptions { workers: cores, memory_budget_bytes: settings.embedded.memory_budget_bytes, worker: WorkerSettings::default() };
     let cache = open_cache(settings);
     let nodes: Vec<_> = (0..settings.embedded.executors)
         .map(|_| Arc::new(Node::new(options.clone(), interpreter.clone(), Arc::clone(&stores), cache.clone(), Arc::clone(&progress))))
@@ -125,17 +124,6 @@ fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("the corpus {} does not exist", folder.display()),
         Err(error) => Err(error).with_context(|| format!("cannot read the corpus {}", folder.display())),
     }
-}
-
-/// Makes a local folder for facts and tries to write in it.
-fn check_writable(facts: &Location) -> anyhow::Result<()> {
-    let Some(folder) = facts.local_path() else { return Ok(()) };
-    let writable = |folder: &Path| {
-        std::fs::create_dir_all(folder)?;
-        tempfile::Builder::new().prefix(".bytefacts-").tempfile_in(folder)?;
-        std::io::Result::Ok(())
-    };
-    writable(folder).with_context(|| format!("cannot write facts to {}", folder.display()))
 }
 
 fn open_cache(settings: &Settings) -> Option<Arc<Cache>> {

@@ -118,10 +118,21 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
     line("interpreter", pairs(&header.interpreter))?;
     line("options", pairs(&header.options))?;
     line("schema", format!("{} version {}", header.schema_name, header.schema_version))?;
-    line("files", format!("{} ({} of source) in {}", thousands(stats.files), bytes(stats.source_bytes), plural(header.repositories, "repository", "repositories")))?;
+    line(
+        "files",
+        format!(
+            "{} ({} of source) in {}",
+            thousands(stats.files),
+            bytes(stats.source_bytes),
+            plural(header.repositories, "repository", "repositories")
+        ),
+    )?;
     line("facts", format!("{}, {}", count(stats.units, "code object"), count(stats.instructions, "instruction")))?;
     line("cache", format!("{}, {} compiled", plural(stats.cache_hits, "hit", "hits"), thousands(stats.cache_misses)))?;
-    line("landed", format!("{}, {}, from {}", count(header.data_files, "data file"), bytes(header.data_bytes), count(u64::from(header.bins), "bin")))?;
+    line(
+        "landed",
+        format!("{}, {}, from {}", count(header.data_files, "data file"), bytes(header.data_bytes), count(u64::from(header.bins), "bin")),
+    )?;
     line("digest", header.digest.clone())?;
     for (nth, error) in stats.errors.iter().enumerate() {
         let name = if nth == 0 { "errors" } else { "" };
@@ -133,7 +144,9 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
 
     let grid = Layout::Grid(Limits::default());
     let texts = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
-    let numbers = |values: Vec<u64>| Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)))) as ArrayRef;
+    let numbers = |values: Vec<u64>| {
+        Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)))) as ArrayRef
+    };
     let repo = |repo: &Option<String>| repo.clone().unwrap_or_default();
     let repos = RecordBatch::try_from_iter([
         ("repository", texts(repos.iter().map(|r| repo(&r.repo)).collect())),
@@ -185,7 +198,8 @@ mod tests {
     use super::*;
 
     fn manifest(id: &str, files: u64) -> Manifest {
-        let mut stats = BinStats { files, units: 12, instructions: 3_456, source_bytes: 1_234_567, cache_misses: files, ..BinStats::default() };
+        let mut stats =
+            BinStats { files, units: 12, instructions: 3_456, source_bytes: 1_234_567, cache_misses: files, ..BinStats::default() };
         stats.count_error("compile", "SyntaxError", "error", 2);
         stats.count_error("compile", "SyntaxWarning", "warning", 5);
         let repo = Some("a/b c".to_owned());

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, MapBuilder, StringArray, StringBuilder, StructArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, MapBuilder, StringArray, StringBuilder, StructArray,
+};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use insta::assert_snapshot;
 
@@ -15,7 +17,10 @@ fn batch() -> RecordBatch {
     let text = StringArray::from(vec!["one\ntwo", "\tx\x1b[31m", " padded ", "é"]);
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), Some(vec![]), None, Some(vec![Some(3)])]);
     let point = StructArray::from(vec![
-        (Arc::new(Field::new("line", DataType::Int32, true)), Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)])) as ArrayRef),
+        (
+            Arc::new(Field::new("line", DataType::Int32, true)),
+            Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)])) as ArrayRef,
+        ),
         (Arc::new(Field::new("exact", DataType::Boolean, true)), Arc::new(BooleanArray::from(vec![true, false, true, false])) as ArrayRef),
     ]);
     let mut attrs = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());

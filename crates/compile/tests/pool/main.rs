@@ -5,6 +5,7 @@ mod bad_input;
 mod death;
 mod independence;
 mod limits;
+mod oracle;
 mod start;
 mod warnings;
 

@@ -11,12 +11,11 @@ use bytefacts_bytecode::{
 use super::{Digest, Encoder};
 use crate::{
     constants::{ConstTexts, holds_code},
-    source::SourceMap,
     unit::UnitFacts,
 };
 
-/// The digest of a unit's facts. `texts` are its constants' canonical texts, `source` maps positions if it is at hand.
-pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts, source: Option<&SourceMap>) -> Digest {
+/// The digest of a unit's facts. `texts` are its constants' canonical texts.
+pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts) -> Digest {
     let mut encoder = Encoder::new("bytefacts.unit.1");
     encoder.identity(facts);
     encoder.constants(facts, texts);
@@ -34,7 +33,6 @@ pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts, source: Option<&So
     encoder.len(facts.instructions.len());
     for instruction in &facts.instructions {
         encoder.instruction(instruction);
-        encoder.positions(&instruction.positions, source);
         encoder.settle();
     }
     match &facts.flow {
@@ -93,20 +91,50 @@ impl Encoder {
         }
     }
 
+    /// What most instructions have in common is said by bits, so that little is left to hash. Offsets follow from the lengths.
     fn instruction(&mut self, instruction: &Instruction<'_>) {
-        self.int(instruction.offset.into());
-        // The prefixes and caches around the opcode, mostly 0 and small.
-        self.int((instruction.offset - instruction.start_offset).into());
-        self.int((instruction.end_offset - instruction.offset).into());
+        let Positions { line, end_line, col, end_col } = instruction.positions;
+        let has_base = instruction.baseopcode != instruction.opcode;
+        let has_prefix = instruction.start_offset != instruction.offset;
+        let has_line = line != instruction.line_number;
+        let has_end_line = end_line != line;
+        let bits = [
+            instruction.starts_line,
+            instruction.label.is_some(),
+            instruction.jump_target.is_some(),
+            instruction.arg.is_some(),
+            has_base,
+            has_prefix,
+            has_line,
+            has_end_line,
+        ];
+        self.byte(bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
         self.byte(instruction.opcode);
-        self.byte(instruction.baseopcode);
-        self.optional_int(instruction.arg);
+        self.int((instruction.end_offset - instruction.offset).into());
+        self.present(instruction.label);
+        self.present(instruction.jump_target);
+        self.present(instruction.arg);
+        self.present(has_base.then(|| instruction.baseopcode.into()));
+        self.present(has_prefix.then(|| instruction.offset - instruction.start_offset));
+        if instruction.starts_line {
+            self.optional_int(instruction.line_number);
+        }
+        if has_line {
+            self.optional_int(line);
+        }
+        if has_end_line {
+            self.optional_int(end_line);
+        }
+        self.optional_int(col);
+        self.optional_int(end_col);
         self.argval(instruction);
-        self.optional_int(instruction.line_number);
-        self.byte(instruction.starts_line.into());
-        self.optional_int(instruction.label);
-        self.optional_int(instruction.jump_target);
-        self.optional_int(instruction.target_label);
+    }
+
+    /// A number of which it has been said whether it is there.
+    fn present(&mut self, value: Option<i32>) {
+        if let Some(value) = value {
+            self.int(value.into());
+        }
     }
 
     /// A kind, then what the argument stands for; a constant is named by its slot, since its text has been encoded.
@@ -142,15 +170,6 @@ impl Encoder {
     fn named(&mut self, kind: u8, name: &PyStr) {
         self.byte(kind);
         self.bytes(name.as_bytes());
-    }
-
-    fn positions(&mut self, positions: &Positions, source: Option<&SourceMap>) {
-        for value in [positions.line, positions.col, positions.end_line, positions.end_col] {
-            self.optional_int(value);
-        }
-        let bytes = source.and_then(|source| source.byte_span(*positions));
-        self.optional_int(bytes.map(|bytes| bytes.start));
-        self.optional_int(bytes.map(|bytes| bytes.len));
     }
 
     /// Blocks, edges, depths and events, by positions: what they refer to has been encoded.

@@ -1,13 +1,10 @@
-//! Column builders made for millions of values: flat vectors, offsets and a validity bitmap that exists only once there is a
-//! null. Nothing is allocated per value, and every builder can be cut back, which undoes a row that grew too large.
+//! Column builders made for millions of values: flat vectors, offsets, and nulls marked only once there is one. Nothing is allocated per value, and every builder can be cut back, which undoes a row that grew too large.
 
 use std::{mem, sync::Arc};
 
 use arrow::{
-    array::{
-        ArrayRef, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
-    },
-    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
+    array::{ArrayRef, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray},
+    buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{ArrowPrimitiveType, DataType, Fields, Int32Type, Int64Type},
     error::ArrowError,
 };
@@ -26,40 +23,40 @@ pub(crate) trait Column: Default {
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError>;
 }
 
-/// Which values are not null.
+/// Which values are not null, as far as the last that is said to be null or not; those after it are not. So a column without
+/// nulls costs nothing here.
 #[derive(Default)]
-pub(crate) struct Validity(Option<BooleanBufferBuilder>);
+pub(crate) struct Validity(Vec<bool>);
 
 impl Validity {
-    /// After a value was appended.
-    pub(crate) fn valid(&mut self) {
-        if let Some(bits) = &mut self.0 {
-            bits.append(true);
-        }
-    }
-
     /// After a placeholder was appended as value number `len - 1`.
     pub(crate) fn null(&mut self, len: usize) {
-        let bits = self.0.get_or_insert_with(|| {
-            let mut bits = BooleanBufferBuilder::new(len.next_multiple_of(1024));
-            bits.append_n(len - 1, true);
-            bits
-        });
-        bits.append(false);
+        self.0.resize(len - 1, true);
+        self.0.push(false);
+    }
+
+    /// After values were appended to `len` others.
+    pub(crate) fn extend(&mut self, len: usize, values: impl Iterator<Item = bool>) {
+        self.0.resize(len, true);
+        self.0.extend(values);
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
-        if let Some(bits) = &mut self.0 {
-            bits.truncate(len);
-        }
+        self.0.truncate(len);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |bits| bits.len().div_ceil(8))
+        self.0.len().div_ceil(8)
     }
 
-    pub(crate) fn finish(&mut self) -> Option<NullBuffer> {
-        self.0.take().map(|mut bits| NullBuffer::new(bits.finish())).filter(|nulls| nulls.null_count() > 0)
+    /// The nulls among `len` values.
+    pub(crate) fn finish(&mut self, len: usize) -> Option<NullBuffer> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut valid = take_vec(&mut self.0);
+        valid.resize(len, true);
+        Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0)
     }
 }
 
@@ -83,7 +80,17 @@ impl<T: ArrowPrimitiveType> Default for Numbers<T> {
 impl<T: ArrowPrimitiveType> Numbers<T> {
     pub(crate) fn push(&mut self, value: T::Native) {
         self.values.push(value);
-        self.validity.valid();
+    }
+
+    /// Appends values, of which none is null.
+    pub(crate) fn extend(&mut self, values: impl Iterator<Item = T::Native>) {
+        self.values.extend(values);
+    }
+
+    /// Appends values.
+    pub(crate) fn extend_optional(&mut self, values: impl Iterator<Item = Option<T::Native>> + Clone) {
+        self.validity.extend(self.values.len(), values.clone().map(|value| value.is_some()));
+        self.values.extend(values.map(Option::unwrap_or_default));
     }
 
     pub(crate) fn push_optional(&mut self, value: Option<T::Native>) {
@@ -115,26 +122,26 @@ impl<T: ArrowPrimitiveType> Column for Numbers<T> {
 
     fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
         let values = take_vec(&mut self.values);
-        Ok(Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), self.validity.finish())?))
+        let nulls = self.validity.finish(values.len());
+        Ok(Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), nulls)?))
     }
 }
 
 /// `Boolean`.
+#[derive(Default)]
 pub(crate) struct Booleans {
-    values: BooleanBufferBuilder,
+    values: Vec<bool>,
     validity: Validity,
-}
-
-impl Default for Booleans {
-    fn default() -> Self {
-        Self { values: BooleanBufferBuilder::new(0), validity: Validity::default() }
-    }
 }
 
 impl Booleans {
     pub(crate) fn push(&mut self, value: bool) {
-        self.values.append(value);
-        self.validity.valid();
+        self.values.push(value);
+    }
+
+    /// Appends values, of which none is null.
+    pub(crate) fn extend(&mut self, values: impl Iterator<Item = bool>) {
+        self.values.extend(values);
     }
 }
 
@@ -144,7 +151,7 @@ impl Column for Booleans {
     }
 
     fn push_null(&mut self) {
-        self.values.append(false);
+        self.values.push(false);
         self.validity.null(self.values.len());
     }
 
@@ -158,7 +165,9 @@ impl Column for Booleans {
     }
 
     fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
+        let values = take_vec(&mut self.values);
+        let nulls = self.validity.finish(values.len());
+        Ok(Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)))
     }
 }
 
@@ -227,7 +236,6 @@ impl Texts {
     /// Ends the value begun with [`Texts::open`].
     pub(crate) fn close(&mut self) {
         self.offsets.close(self.text.len());
-        self.validity.valid();
     }
 
     /// The size of all texts in bytes.
@@ -259,8 +267,9 @@ impl Column for Texts {
     fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
         let room = String::with_capacity(self.text.len());
         let text = mem::replace(&mut self.text, room);
-        let array = StringArray::try_new(self.offsets.finish(), text.into_bytes().into(), self.validity.finish())?;
-        Ok(Arc::new(array))
+        let offsets = self.offsets.finish();
+        let nulls = self.validity.finish(offsets.len() - 1);
+        Ok(Arc::new(StringArray::try_new(offsets, text.into_bytes().into(), nulls)?))
     }
 }
 
@@ -371,13 +380,8 @@ macro_rules! record {
         impl $name {
             /// The columns' names, which a test compares with the schema.
             #[cfg(test)]
+            #[allow(dead_code, reason = "a test's own record is compared with nothing")]
             pub(crate) const COLUMNS: &[&str] = &[$(stringify!($column)),*];
-
-            /// Ends a value whose fields have all been appended.
-            #[allow(dead_code, reason = "records that are never null have no need of it")]
-            pub(crate) fn close(&mut self) {
-                self.validity.valid();
-            }
 
             /// The columns as arrays.
             pub(crate) fn finish_columns(
@@ -416,8 +420,9 @@ macro_rules! record {
                 data_type: &arrow::datatypes::DataType,
             ) -> Result<arrow::array::ArrayRef, arrow::error::ArrowError> {
                 let fields = $crate::rows::column::fields(data_type)?;
+                let nulls = self.validity.finish($crate::rows::column::Column::len(self));
                 let arrays = self.finish_columns(fields)?;
-                let array = arrow::array::StructArray::try_new(fields.clone(), arrays, self.validity.finish())?;
+                let array = arrow::array::StructArray::try_new(fields.clone(), arrays, nulls)?;
                 Ok(std::sync::Arc::new(array))
             }
         }

@@ -6,12 +6,12 @@ use bytefacts_bytecode::{
     Instruction,
     flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow},
     object::{Code, PyStr, flag},
-    text::write_int,
 };
 
 use super::{
     TooLarge,
     column::{Booleans, Column as _, Int32s, Map, Texts, record},
+    instruction::push_number,
 };
 use crate::unit::UnitFacts;
 
@@ -143,7 +143,7 @@ impl CfgEdges {
 
     fn push_number(&mut self, key: &str, number: Option<i32>) {
         if let Some(number) = number {
-            write_int(number.into(), self.attrs.open_entry(key));
+            push_number(number, self.attrs.open_entry(key));
             self.attrs.close_entry();
         }
     }

@@ -4,7 +4,7 @@ use bytefacts_bytecode::{
     flow::Flow,
     instruction::{ArgVal, Instruction},
     location::Positions,
-    object::{Const, PyStr},
+    object::{Code, Const, PyStr},
     text::{write_int, write_repr},
 };
 
@@ -71,82 +71,118 @@ record! {
     ByteSpans { byte_start: Int32s, byte_len: Int32s }
 }
 
-/// How many instructions may pass between two looks at the size of the columns. The texts, which alone can be long, are
-/// looked at after each.
-const ROWS_PER_CHECK: usize = 4096;
+/// How many instructions are appended column by column; few enough that they stay in the cache, and that little is appended
+/// before the size of the columns is looked at again.
+const CHUNK: usize = 1024;
 
 impl Instructions {
     /// Appends a unit's instructions.
-    pub(super) fn push_all(
-        &mut self,
-        facts: &UnitFacts<'_>,
-        texts: &ConstTexts,
-        context: &UnitContext<'_>,
-    ) -> Result<(), TooLarge> {
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, texts: &ConstTexts, context: &UnitContext<'_>) -> Result<(), TooLarge> {
         let limit = self.bytes().saturating_add(context.room);
-        for (rows, (index, instruction)) in (0..).zip(&facts.instructions).enumerate() {
-            self.push(index, instruction, texts, context.path);
-            for (name, words, data) in instruction.caches(facts.unit.code) {
-                self.cache_info.items.push(name, words, data);
+        for (chunk, start) in facts.instructions.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            self.push_code(chunk, start);
+            self.push_arguments(chunk, texts, context.path, limit)?;
+            self.push_caches(chunk, facts.unit.code);
+            for instruction in chunk {
+                self.span.push(&instruction.positions, context.source);
             }
-            self.cache_info.close();
-            self.span.push(&instruction.positions, context.source);
-            self.push_flow(facts.flow.as_ref(), rows);
-            let texts_len = self.argval_str.text_len() + self.argrepr.text_len();
-            if texts_len > limit || (rows % ROWS_PER_CHECK == 0 && self.bytes() > limit) {
+            self.push_stack(facts.flow.as_ref(), start, chunk.len());
+            self.push_block(facts.flow.as_ref(), start, chunk.len());
+            if self.bytes() > limit {
                 return Err(TooLarge);
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, index: i32, instruction: &Instruction<'_>, texts: &ConstTexts, path: &str) {
-        self.instr_index.push(index);
-        self.offset.push(instruction.offset);
-        self.start_offset.push(instruction.start_offset);
-        self.end_offset.push(instruction.end_offset);
-        self.opname.push(instruction.opname());
-        self.baseopname.push(instruction.baseopname());
-        self.opcode.push(instruction.opcode.into());
-        self.baseopcode.push(instruction.baseopcode.into());
-        self.arg.push_optional(instruction.arg);
-        self.oparg.push_optional(instruction.arg);
-        match (instruction.argval, instruction.const_index()) {
-            (ArgVal::Const(constant), Some(slot)) => self.push_const(constant, texts.get(slot)),
-            (argval, _) => {
-                self.push_argval(argval);
-                instruction.write_argrepr(path, self.argrepr.open());
-                self.argrepr.close();
+    fn push_code(&mut self, chunk: &[Instruction<'_>], start: usize) {
+        let first = i32::try_from(start).unwrap_or(i32::MAX);
+        self.instr_index.extend((first..).take(chunk.len()));
+        self.offset.extend(chunk.iter().map(|instruction| instruction.offset));
+        self.start_offset.extend(chunk.iter().map(|instruction| instruction.start_offset));
+        self.end_offset.extend(chunk.iter().map(|instruction| instruction.end_offset));
+        for instruction in chunk {
+            self.opname.push(instruction.opname());
+        }
+        for instruction in chunk {
+            self.baseopname.push(instruction.baseopname());
+        }
+        self.opcode.extend(chunk.iter().map(|instruction| instruction.opcode.into()));
+        self.baseopcode.extend(chunk.iter().map(|instruction| instruction.baseopcode.into()));
+        self.arg.extend_optional(chunk.iter().map(|instruction| instruction.arg));
+        self.oparg.extend_optional(chunk.iter().map(|instruction| instruction.arg));
+        self.line_number.extend_optional(chunk.iter().map(|instruction| instruction.line_number));
+        self.starts_line.extend(chunk.iter().map(|instruction| instruction.starts_line.into()));
+        self.label.extend_optional(chunk.iter().map(|instruction| instruction.label));
+        self.is_jump_target.extend(chunk.iter().map(|instruction| instruction.label.is_some()));
+        self.jump_target.extend_optional(chunk.iter().map(|instruction| instruction.jump_target));
+    }
+
+    /// Texts alone can be long, so their size is looked at after each.
+    fn push_arguments(&mut self, chunk: &[Instruction<'_>], texts: &ConstTexts, path: &str, limit: usize) -> Result<(), TooLarge> {
+        for instruction in chunk {
+            match (instruction.argval, instruction.const_index()) {
+                (ArgVal::Const(constant), Some(slot)) => self.push_const(constant, texts.get(slot)),
+                (argval, _) => {
+                    self.push_argval(argval);
+                    instruction.write_argrepr(path, self.argrepr.open());
+                    self.argrepr.close();
+                }
+            }
+            if self.argval_str.text_len() + self.argrepr.text_len() > limit {
+                return Err(TooLarge);
             }
         }
-        self.line_number.push_optional(instruction.line_number);
-        self.starts_line.push(instruction.starts_line.into());
-        self.label.push_optional(instruction.label);
-        self.is_jump_target.push(instruction.label.is_some());
-        self.jump_target.push_optional(instruction.jump_target);
+        Ok(())
     }
 
-    fn push_flow(&mut self, flow: Option<&Flow>, index: usize) {
-        let stack = flow.and_then(|flow| flow.stack.get(index));
-        self.push_depth("stack_depth_before", stack.and_then(|stack| stack.depth_before));
-        self.push_depth("stack_depth_after", stack.and_then(|stack| stack.depth_after));
-        self.attrs.close();
-        self.stack_depth_before.push_optional(stack.and_then(|stack| stack.depth_before));
-        self.stack_depth_after.push_optional(stack.and_then(|stack| stack.depth_after));
-        self.pops.push_optional(stack.map(|stack| stack.pops));
-        self.pushes.push_optional(stack.map(|stack| stack.pushes));
-        self.operands.push_optional(stack.map(|stack| stack.operands));
-        let block_index = flow.and_then(|flow| flow.block_of.get(index));
-        let block = flow.zip(block_index).and_then(|(flow, index)| flow.blocks.get(*index as usize));
-        self.block_index.push_optional(block_index.and_then(|index| i32::try_from(*index).ok()));
-        self.block_start_offset.push_optional(block.map(|block| block.start));
-        self.block_end_offset.push_optional(block.map(|block| block.end));
+    fn push_caches(&mut self, chunk: &[Instruction<'_>], code: &Code) {
+        for instruction in chunk {
+            // Most instructions have no cache, and the next one follows at once.
+            if instruction.end_offset > instruction.offset + 2 {
+                for (name, words, data) in instruction.caches(code) {
+                    self.cache_info.items.push(name, words, data);
+                }
+            }
+            self.cache_info.close();
+        }
     }
 
-    fn push_depth(&mut self, key: &str, depth: Option<i32>) {
-        if let Some(depth) = depth {
-            write_int(depth.into(), self.attrs.open_entry(key));
-            self.attrs.close_entry();
+    fn push_stack(&mut self, flow: Option<&Flow>, start: usize, len: usize) {
+        let Some(rows) = flow.and_then(|flow| flow.stack.get(start..start + len)) else {
+            for _ in 0..len {
+                self.attrs.close();
+            }
+            for column in [&mut self.stack_depth_before, &mut self.stack_depth_after, &mut self.pops, &mut self.pushes, &mut self.operands]
+            {
+                column.extend_optional((0..len).map(|_| None));
+            }
+            return;
+        };
+        for row in rows {
+            if let Some(depth) = row.depth_before {
+                push_depth(&mut self.attrs, "stack_depth_before", depth);
+            }
+            if let Some(depth) = row.depth_after {
+                push_depth(&mut self.attrs, "stack_depth_after", depth);
+            }
+            self.attrs.close();
+        }
+        self.stack_depth_before.extend_optional(rows.iter().map(|row| row.depth_before));
+        self.stack_depth_after.extend_optional(rows.iter().map(|row| row.depth_after));
+        self.pops.extend(rows.iter().map(|row| row.pops));
+        self.pushes.extend(rows.iter().map(|row| row.pushes));
+        self.operands.extend(rows.iter().map(|row| row.operands));
+    }
+
+    fn push_block(&mut self, flow: Option<&Flow>, start: usize, len: usize) {
+        let indexes = flow.and_then(|flow| flow.block_of.get(start..start + len)).unwrap_or_default();
+        for row in 0..len {
+            let index = indexes.get(row);
+            let block = flow.zip(index).and_then(|(flow, index)| flow.blocks.get(*index as usize));
+            self.block_index.push_optional(index.and_then(|index| i32::try_from(*index).ok()));
+            self.block_start_offset.push_optional(block.map(|block| block.start));
+            self.block_end_offset.push_optional(block.map(|block| block.end));
         }
     }
 
@@ -195,6 +231,19 @@ impl Instructions {
     }
 }
 
+fn push_depth(attrs: &mut Map, key: &str, depth: i32) {
+    push_number(depth, attrs.open_entry(key));
+    attrs.close_entry();
+}
+
+/// Appends a number in decimal, fast if it has one digit.
+pub(super) fn push_number(number: i32, out: &mut String) {
+    match u8::try_from(number) {
+        Ok(digit @ 0..=9) => out.push(char::from(b'0' + digit)),
+        _ => write_int(number.into(), out),
+    }
+}
+
 /// Python's `repr` of a name; those that need no escape, which is all that a compiler writes, are copied.
 fn push_name_repr(name: &PyStr, out: &mut String) {
     match name.as_str() {
@@ -209,8 +258,15 @@ impl Caches {
     fn push(&mut self, name: &str, words: i32, data: &[u8]) {
         self.name.push(name);
         self.size.push(words);
-        push_hex(data, self.data_hex.open());
-        self.data_hex.close();
+        // What a compiler writes is all zeros.
+        const ZEROS: &str = "00000000000000000000000000000000";
+        match ZEROS.get(..2 * data.len()).filter(|_| data.iter().all(|byte| *byte == 0)) {
+            Some(zeros) => self.data_hex.push(zeros),
+            None => {
+                push_hex(data, self.data_hex.open());
+                self.data_hex.close();
+            }
+        }
     }
 }
 
@@ -227,11 +283,9 @@ impl Spans {
             Some(bytes) => {
                 self.byte_span.byte_start.push(bytes.start);
                 self.byte_span.byte_len.push(bytes.len);
-                self.byte_span.close();
             }
             None => self.byte_span.push_null(),
         }
-        self.close();
     }
 }
 
@@ -239,6 +293,5 @@ impl Points {
     fn push(&mut self, line1: Option<i32>, col: Option<i32>) {
         self.line0.push_optional(line1.map(|line1| line1 - 1).filter(|line0| *line0 >= 0));
         self.col.push_optional(col);
-        self.close();
     }
 }

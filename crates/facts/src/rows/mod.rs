@@ -30,6 +30,9 @@ use crate::{
 /// Beyond this a batch takes no more files. With the most that a file may add it stays below what 32-bit offsets can say.
 const MAX_BATCH_BYTES: usize = 1 << 30;
 
+/// The most that a file's limit may be.
+const MAX_FILE_BYTES: usize = 512 << 20;
+
 /// Why rows could not be built. What is wrong with a file never is the reason; that is a row.
 #[derive(Debug, Error)]
 pub enum RowError {
@@ -89,7 +92,7 @@ impl RowBuilder {
     pub fn new(attrs: &RunAttrs, options: Options) -> Self {
         Self {
             attrs: attrs.entries().into(),
-            max_file_bytes: options.max_file_bytes.min(MAX_BATCH_BYTES - 1),
+            max_file_bytes: options.max_file_bytes.min(MAX_FILE_BYTES),
             terminators: attrs.include_cfg.then_some(options.terminators),
             files: Files::default(),
             texts: ConstTexts::default(),
@@ -160,10 +163,7 @@ impl RowBuilder {
     /// Appends the units of a marshalled file, or takes back what there is of them and says why.
     fn append_units(&mut self, marshalled: &[u8], file_id: &str, path: &str, source: Option<&SourceMap>) -> UnitTotals {
         let failed = |stage: &str, error_type: &str, message: String| UnitTotals {
-            errors: vec![(
-                None,
-                FactError { stage: stage.to_owned(), error_type: error_type.to_owned(), message, ..FactError::default() },
-            )],
+            errors: vec![(None, FactError { stage: stage.to_owned(), error_type: error_type.to_owned(), message, ..FactError::default() })],
             ..UnitTotals::default()
         };
         let module = match marshal::read_code(marshalled) {
@@ -182,8 +182,11 @@ impl RowBuilder {
             let facts = UnitFacts::new(unit, ids.of(index), self.terminators.as_ref(), room);
             let pushed = facts.and_then(|facts| {
                 self.texts.set(unit.code, path);
-                let digest = digest::unit(&facts, &self.texts, source);
+                let digest = digest::unit(&facts, &self.texts);
                 column.push(&facts, &context, &self.texts, &digest)?;
+                if column.bytes() - bytes > limit {
+                    return Err(TooLarge);
+                }
                 Ok((facts, digest))
             });
             let Ok((facts, digest)) = pushed else {
@@ -197,3 +200,6 @@ impl RowBuilder {
         totals
     }
 }
+
+#[cfg(test)]
+mod tests;

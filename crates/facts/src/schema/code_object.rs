@@ -4,7 +4,7 @@ use super::{
     BLOCK, CFG_EDGE, DFG_EDGE, INSTRUCTION,
     Kind::{Boolean, Int32, Int32s, List, Map, Struct, Text, Texts},
     Record,
-    leaf::LINE1_BASE,
+    metadata::LINE1_BASE,
     nullable, required,
 };
 
@@ -12,7 +12,11 @@ use super::{
 pub const CODE_OBJECT: Record = Record {
     name: "CODE_OBJ",
     columns: &[
-        nullable("code_id", Text, "legacy id, not scoped to the file: `code:` + hash128 of `code`, qualname, name and line, joined by U+001F"),
+        nullable(
+            "code_id",
+            Text,
+            "legacy id, not scoped to the file: `code:` + hash128 of `code`, qualname, name and line, joined by U+001F",
+        ),
         required("qualname", Text, "qualpath: `<module>`, then `{parent}.{co_name}@{co_firstlineno}`"),
         nullable("co_qualname", Text, "`co_qualname` as CPython gives it"),
         nullable("co_filename", Text, "the path in the corpus, never a path of a machine"),
@@ -50,7 +54,11 @@ pub const CODE_OBJECT: Record = Record {
         ),
         nullable("facts_digest", Text, "BLAKE2b-256 in lower hex over the unit's facts, path and repository apart"),
         nullable("max_stack_depth", Int32, "the deepest stack that the analysis found; null when derivations are off"),
-        nullable("def_use_events", List(&EVENT), "definitions, uses, deletions and captures of variables in order; empty when derivations are off"),
+        nullable(
+            "def_use_events",
+            List(&EVENT),
+            "definitions, uses, deletions and captures of variables in order; empty when derivations are off",
+        ),
     ],
 };
 

@@ -3,7 +3,7 @@
 use super::{
     Kind::{Boolean, Int32, Int64, List, Map, Struct, Text},
     Record,
-    leaf::SPAN_UNITS,
+    metadata::SPAN_UNITS,
     nullable, required,
 };
 
@@ -23,7 +23,11 @@ pub const INSTRUCTION: Record = Record {
         nullable("oparg", Int32, "the same as `arg`"),
         nullable("argval_kind", Text, "`const`, `name`, `local`, `free`, `compare`, `jump`; null for a raw oparg and for none"),
         nullable("argval_int", Int64, "constant int up to 64 bits (1 and 0 for True and False), jump target, or the raw oparg"),
-        nullable("argval_str", Text, "str constant verbatim (lone surrogates as `\\udXXX`), canonical text of another constant, name, or operator"),
+        nullable(
+            "argval_str",
+            Text,
+            "str constant verbatim (lone surrogates as `\\udXXX`), canonical text of another constant, name, or operator",
+        ),
         nullable("argrepr", Text, "the text that `dis` prints, free of addresses and hash order"),
         nullable("line_number", Int32, "1-based current line; null for code without one"),
         nullable("starts_line", Int32, "1 if a line starts here, else 0"),
@@ -78,8 +82,5 @@ pub const POINT: Record = Record {
 /// A range of the raw file.
 pub const BYTE_SPAN: Record = Record {
     name: "BYTE_SPAN",
-    columns: &[
-        nullable("byte_start", Int32, "first byte in the raw file, a BOM counted"),
-        nullable("byte_len", Int32, "number of bytes"),
-    ],
+    columns: &[nullable("byte_start", Int32, "first byte in the raw file, a BOM counted"), nullable("byte_len", Int32, "number of bytes")],
 };

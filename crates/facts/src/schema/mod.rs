@@ -11,7 +11,7 @@ mod code_object;
 mod file;
 mod graph;
 mod instruction;
-mod leaf;
+mod metadata;
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ pub use self::{
     code_object::{CODE_OBJECT, CONST, EVENT, EXCEPTION, FLAGS, LINE},
     file::{ERROR, FILE},
     graph::{BLOCK, CFG_EDGE, DFG_EDGE},
-    instruction::{CACHE, INSTRUCTION, SPAN},
+    instruction::{BYTE_SPAN, CACHE, INSTRUCTION, POINT, SPAN},
 };
 
 /// The name of the root table, as views, manifests and the schema metadata give it.

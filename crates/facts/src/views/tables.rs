@@ -376,11 +376,7 @@ pub(super) const ALL: &[Definition] = &[
             field("is_iterable_coroutine"),
             field("is_async_generator"),
         ],
-        from: concat!(
-            "(SELECT repo, file_id, path, u['code_unit_id'] AS code_unit_id, u['flags_detail'] AS r FROM ",
-            units!("u"),
-            ")"
-        ),
+        from: concat!("(SELECT repo, file_id, path, u['code_unit_id'] AS code_unit_id, u['flags_detail'] AS r FROM ", units!("u"), ")"),
         condition: None,
     },
     Definition {

@@ -14,15 +14,15 @@ pub struct Unit {
     pub code: Vec<u8>,
 }
 
-/// Reads the frames that `compile.py` writes.
+/// Reads the frames that `compile.py` writes, up to the first that is cut short.
 pub fn read_frames(mut frames: &[u8]) -> Vec<Unit> {
     let mut part = || {
         let (len, rest) = frames.split_first_chunk::<8>()?;
-        let (part, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*len)).unwrap());
+        let (part, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
         frames = rest;
         Some(part.to_vec())
     };
-    std::iter::from_fn(|| Some(Unit { path: String::from_utf8(part()?).unwrap(), source: part()?, code: part()? })).collect()
+    std::iter::from_fn(|| Some(Unit { path: String::from_utf8(part()?).ok()?, source: part()?, code: part()? })).collect()
 }
 
 /// Runs a script of this folder and returns what it wrote.

@@ -96,13 +96,26 @@ impl Columns<'_> {
     fn padded(&self, shown: &Shown<'_>) -> [String; 5] {
         let Self { block, label, offset, depth, positions, opname, arg } = self;
         let positions = if shown.positions { format!("{positions:<16} ") } else { String::new() };
-        [format!("{block:>6} "), format!("{label:>7} "), format!("{offset:>6}  {depth:<7} {positions}"), format!("{opname:<26} "), format!("{arg:>6}")]
+        [
+            format!("{block:>6} "),
+            format!("{label:>7} "),
+            format!("{offset:>6}  {depth:<7} {positions}"),
+            format!("{opname:<26} "),
+            format!("{arg:>6}"),
+        ]
     }
 }
 
 fn headings(shown: &Shown<'_>) -> String {
-    let columns =
-        Columns { block: "block", label: "label", offset: "offset", depth: "stack", positions: "position", opname: "instruction", arg: "arg" };
+    let columns = Columns {
+        block: "block",
+        label: "label",
+        offset: "offset",
+        depth: "stack",
+        positions: "position",
+        opname: "instruction",
+        arg: "arg",
+    };
     columns.padded(shown).concat()
 }
 

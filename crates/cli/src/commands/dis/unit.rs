@@ -31,7 +31,8 @@ pub fn header(unit: &Unit<'_>, paint: Paint) -> String {
     let code = unit.code;
     let name = code.qualname.to_text();
     let title = format!("{} {}{}", unit.kind.as_str(), width::printable(&name), signature(code));
-    let place = if unit.parent.is_some() { format!("  line {}, {}", code.firstlineno, width::printable(&unit.qualpath)) } else { String::new() };
+    let place =
+        if unit.parent.is_some() { format!("  line {}, {}", code.firstlineno, width::printable(&unit.qualpath)) } else { String::new() };
     let mut text = format!("{}{}\n", paint.paint(BOLD, &title), paint.paint(DIM, &place));
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {

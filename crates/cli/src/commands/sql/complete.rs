@@ -6,11 +6,76 @@ use super::schema;
 
 /// Keywords worth completing: those of queries, not all that the parser knows.
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "ANTI", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "COPY", "CREATE", "CROSS", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE",
-    "END", "EXCEPT", "EXISTS", "EXPLAIN ANALYZE", "EXPLAIN", "EXTERNAL TABLE", "EXTRACT", "FALSE", "FILTER", "FROM", "FULL", "GROUP BY", "HAVING",
-    "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "IS NOT NULL", "IS NULL", "JOIN", "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "NULLS LAST", "OFFSET",
-    "ON", "OR", "ORDER BY", "OVER", "PARTITION BY", "RECURSIVE", "RIGHT", "SELECT", "SEMI", "SET", "SHOW COLUMNS FROM", "SHOW TABLES", "TABLE",
-    "THEN", "TO", "TRUE", "UNION ALL", "UNION", "UNNEST", "USING", "VALUES", "VIEW", "WHEN", "WHERE", "WITH",
+    "ALL",
+    "AND",
+    "ANTI",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COPY",
+    "CREATE",
+    "CROSS",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN ANALYZE",
+    "EXPLAIN",
+    "EXTERNAL TABLE",
+    "EXTRACT",
+    "FALSE",
+    "FILTER",
+    "FROM",
+    "FULL",
+    "GROUP BY",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS NOT NULL",
+    "IS NULL",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "NULLS LAST",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER BY",
+    "OVER",
+    "PARTITION BY",
+    "RECURSIVE",
+    "RIGHT",
+    "SELECT",
+    "SEMI",
+    "SET",
+    "SHOW COLUMNS FROM",
+    "SHOW TABLES",
+    "TABLE",
+    "THEN",
+    "TO",
+    "TRUE",
+    "UNION ALL",
+    "UNION",
+    "UNNEST",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// Backslash commands worth completing.
@@ -41,7 +106,11 @@ impl Names {
             state.aggregate_functions().keys().cloned().collect(),
             state.window_functions().keys().cloned().collect(),
         ];
-        Ok(Self { tables: sorted(tables.into_iter().map(|table| table.name).collect()), columns: sorted(columns), functions: sorted(functions.concat()) })
+        Ok(Self {
+            tables: sorted(tables.into_iter().map(|table| table.name).collect()),
+            columns: sorted(columns),
+            functions: sorted(functions.concat()),
+        })
     }
 }
 
@@ -54,9 +123,9 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 /// What the word in front of `position` may become, and where that word starts. Names come before keywords, which follow the case that was begun.
 pub fn complete(line: &str, position: usize, names: &Names) -> (usize, Vec<String>) {
     let before = line.get(..position).unwrap_or(line);
-    let start = before.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '\\' || c == '?')).map_or(0, |at| {
-        at + before.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
-    });
+    let start = before
+        .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '\\' || c == '?'))
+        .map_or(0, |at| at + before.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8));
     let word = before.get(start..).unwrap_or_default();
     let of = |names: &[String], end: &str| -> Vec<String> {
         names.iter().filter(|name| starts_with(name, word)).map(|name| format!("{name}{end}")).collect()

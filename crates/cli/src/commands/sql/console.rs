@@ -1,5 +1,6 @@
 //! Runs statements and commands one after the other, for scripts and for the shell.
 
+use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -8,8 +9,10 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt as _;
 
 use super::input::{self, Piece};
@@ -18,6 +21,7 @@ use super::{message, schema};
 use crate::commands::runs;
 use crate::facts::Facts;
 use crate::output::Output;
+use crate::summary::{count, thousands};
 use crate::table::{Layout, Limits, RowWriter, render, width};
 
 /// A statement in an error message is cut to so many columns.
@@ -35,7 +39,7 @@ pub struct Console<'a> {
     pub layout: Layout,
     /// Whether the number of rows is noted behind each result, and how long it took.
     pub footer: Footer,
-    /// Results so far.
+    /// Results since the last input, which a blank line keeps apart.
     results: usize,
 }
 
@@ -61,7 +65,6 @@ struct Outcome {
 impl<'a> Console<'a> {
     /// A console that writes rows in `layout`.
     pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> Self {
-        use std::io::IsTerminal as _;
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let footer = if terminal && matches!(layout, Layout::Grid(_)) { Footer::Rows } else { Footer::None };
         Self { session, facts, output, layout, footer, results: 0 }
@@ -104,6 +107,11 @@ impl<'a> Console<'a> {
         Ok(())
     }
 
+    /// Tells that what comes now answers a new input.
+    pub fn new_input(&mut self) {
+        self.results = 0;
+    }
+
     /// Runs one statement and writes its result.
     ///
     /// # Errors
@@ -114,20 +122,19 @@ impl<'a> Console<'a> {
         let Outcome { rows, is_query } = match outcome {
             Ok(outcome) => outcome,
             Err(Failure::Output(error)) => return Err(error),
-            Err(Failure::Query(error)) => {
-                let names = schema::tables(&self.session).await.unwrap_or_default();
-                return Err(message::error(&error, &names.into_iter().map(|table| table.name).collect::<Vec<_>>()));
-            }
+            Err(Failure::Query(error)) => return Err(self.explain(&error).await),
         };
         let time = match self.footer {
             Footer::None => return Ok(()),
             Footer::Rows => String::new(),
             Footer::RowsAndTime => format!(", {:.3} s", begun.elapsed().as_secs_f64()),
         };
-        let count = crate::summary::count(rows as u64, "row");
+        let count = count(rows as u64, "row");
         self.output.note(match self.shown_rows() {
             _ if !is_query => format!("(done{time})"),
-            Some(shown) if rows > shown => format!("({count}, the first {shown} shown, {} left out{time})", rows - shown),
+            Some(shown) if rows > shown => {
+                format!("({count}, the first {shown} shown, {} left out{time})", thousands((rows - shown) as u64))
+            }
             _ => format!("({count}{time})"),
         });
         Ok(())
@@ -145,10 +152,7 @@ impl<'a> Console<'a> {
             }
             Meta::Describe(name) => match schema::describe(&self.session, &name).await {
                 Ok(rows) => self.whole(&rows)?,
-                Err(error) => {
-                    let names = schema::tables(&self.session).await.unwrap_or_default();
-                    return Err(message::error(&error, &names.into_iter().map(|table| table.name).collect::<Vec<_>>()));
-                }
+                Err(error) => return Err(self.explain(&error).await),
             },
             Meta::Runs => {
                 let text = runs::list(self.facts).await?;
@@ -179,6 +183,11 @@ impl<'a> Console<'a> {
             programs => programs,
         };
         self.output.data(render(layout, rows)?)
+    }
+
+    async fn explain(&self, error: &DataFusionError) -> anyhow::Error {
+        let tables = schema::tables(&self.session).await.unwrap_or_default();
+        message::error(error, &tables.into_iter().map(|table| table.name).collect::<Vec<_>>())
     }
 
     fn shown_rows(&self) -> Option<usize> {
@@ -246,11 +255,59 @@ impl From<DataFusionError> for Failure {
 }
 
 async fn start(session: &SessionContext, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
+    // DataFusion lists tables in the order of a hash map.
+    let is_unsorted = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::ShowTables { .. }));
     let plan = session.state().statement_to_plan(statement).await?;
-    session.execute_logical_plan(plan).await?.execute_stream().await
+    let mut frame = session.execute_logical_plan(plan).await?;
+    if is_unsorted {
+        let columns: Vec<_> = frame.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, true)).collect();
+        frame = frame.sort(columns)?;
+    }
+    frame.execute_stream().await
 }
 
 fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Error {
     let quoted = text.split_whitespace().collect::<Vec<_>>().join(" ");
     error.context(format!("statement {number} failed: {}", width::cut(&width::printable(&quoted), QUOTED_COLUMNS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error of a script, and whether its first statement ran.
+    async fn failed(script: &str) -> (String, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
+        let session = SessionContext::new();
+        let mut output = Output::plain();
+        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv);
+        let error = console.script(script).await.unwrap_err();
+        (format!("{error:#}"), session.table_exist("first").unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_error_names_its_statement_and_ends_the_script() {
+        let (error, ran) = failed("CREATE TABLE first AS SELECT 1; SELECT\n nope; CREATE TABLE third AS SELECT 1").await;
+        assert!(error.starts_with("statement 2 failed: SELECT nope: No field named nope"), "{error}");
+        assert!(ran);
+        let (error, _) = failed("SELECT nope").await;
+        assert!(error.starts_with("No field named nope"), "there is only one: {error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_if_anything_does_not_parse() {
+        for script in ["CREATE TABLE first AS SELECT 1; SELEC 2", "CREATE TABLE first AS SELECT 1;\n\\nonsense"] {
+            assert!(!failed(script).await.1, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_can_end_a_script() {
+        let folder = tempfile::tempdir().unwrap();
+        let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
+        let mut output = Output::plain();
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv);
+        console.script("\\x\n\\q\nSELECT nope;").await.unwrap();
+    }
 }

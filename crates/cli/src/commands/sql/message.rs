@@ -1,16 +1,19 @@
 //! DataFusion's errors in words for the person who wrote the SQL.
 
+use std::error::Error as _;
+
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 /// What DataFusion puts before the message, and what to put there instead.
-const PREFIXES: [(&str, &str); 7] = [
+const PREFIXES: [(&str, &str); 8] = [
     ("Error during planning: ", ""),
     ("Schema error: ", ""),
     ("External error: ", ""),
     ("Execution error: ", ""),
     ("Arrow error: ", ""),
     ("Cast error: ", ""),
+    ("Parquet error: ", ""),
     ("This feature is not implemented: ", "not supported: "),
 ];
 
@@ -20,12 +23,12 @@ const LIST_CHARACTERS: usize = 300;
 /// Below this likeness (1 is equal) a name is not meant.
 const LIKENESS: f64 = 0.8;
 
-/// The error as the command reports it; `names` are the tables that there are.
+/// The error as the command reports it; see [`explain`].
 pub fn error(error: &DataFusionError, names: &[String]) -> anyhow::Error {
     anyhow::Error::msg(explain(error, names))
 }
 
-/// What went wrong, without DataFusion's noise, and a hint where one helps.
+/// What went wrong, without DataFusion's noise, and a hint where one helps; `names` are the tables that there are.
 pub fn explain(error: &DataFusionError, names: &[String]) -> String {
     // What stands around the root tells which rule or operator met it.
     let root = error.find_root();
@@ -35,7 +38,16 @@ pub fn explain(error: &DataFusionError, names: &[String]) -> String {
             ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
         };
     }
-    let mut text = root.strip_backtrace().replace("datafusion.public.", "");
+    let mut text = root.strip_backtrace();
+    let mut cause = root.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        cause = error.source();
+    }
+    text = text.replace("datafusion.public.", "");
     while let Some((prefix, instead)) = PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         text.replace_range(..prefix.len(), instead);
     }

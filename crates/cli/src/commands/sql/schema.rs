@@ -57,7 +57,7 @@ pub async fn list(session: &SessionContext) -> Result<RecordBatch> {
     rows([
         ("name", tables.iter().map(|table| table.name.clone()).collect()),
         ("kind", tables.iter().map(|table| table.kind.to_owned()).collect()),
-        ("a row is", tables.iter().map(|table| table_doc(&table.name).to_owned()).collect()),
+        ("description", tables.iter().map(|table| table_doc(&table.name).to_owned()).collect()),
     ])
 }
 
@@ -82,7 +82,7 @@ fn rows<const N: usize>(columns: [(&str, Vec<String>); N]) -> Result<RecordBatch
 
 fn table_doc(name: &str) -> &'static str {
     if name == FACTS_TABLE {
-        return "a file of the corpus, whether it compiled or not; all else is nested in it";
+        return "one row a file, whether it compiled or not; everything else is nested in it";
     }
     views::all().iter().find(|view| view.name == name).map_or("", |view| view.doc)
 }
@@ -137,7 +137,7 @@ mod tests {
     async fn tables_come_with_kind_and_meaning() {
         let text = render(Layout::Csv, &list(&session().await).await.unwrap()).unwrap();
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[1].starts_with("bytecode_files_v1,table,\"a file"), "{text}");
+        assert!(lines[1].starts_with("bytecode_files_v1,table,\"one row a file"), "{text}");
         assert_eq!(lines[2], "a_view,view,\"\"");
     }
 

@@ -94,6 +94,7 @@ async fn obey(console: &mut Console<'_>, input: &str) -> anyhow::Result<bool> {
             return Ok(false);
         }
     };
+    console.new_input();
     for statement in statements {
         // Dropping the query ends it.
         let result = tokio::select! {
