@@ -114,6 +114,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), UsageError> {
+        self.extract.terminators().map_err(|error| UsageError(format!("extract.terminator_opnames: {error}")))?;
         let fault = if self.extract.optimize > 2 {
             "extract.optimize is 0, 1 or 2"
         } else if self.extract.adaptive {
@@ -169,6 +170,12 @@ mod tests {
     fn adaptive_runs_are_refused_with_the_reason() {
         let settings = Settings::parse("extract: {adaptive: true}").unwrap();
         assert!(settings.check().unwrap_err().to_string().contains("nothing is run here"));
+    }
+
+    #[test]
+    fn a_terminator_that_is_no_opcode_is_refused() {
+        let settings = Settings::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
+        assert!(settings.check().unwrap_err().to_string().contains("RETURN"));
     }
 
     #[test]

@@ -19,10 +19,6 @@ use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::output::Output;
 
-/// Building rows is many small allocations on many threads, a tenth of its time with the system's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Plans are encoded, decoded and optimised by recursion: Ballista's own binaries run on stacks of this size.
 const STACK_BYTES: usize = 32 << 20;
 

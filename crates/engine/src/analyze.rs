@@ -197,7 +197,7 @@ impl Analysis {
             facts: node.stores().open(&job.facts).map_err(external)?.facts(),
             run: RunId::new(job.run.clone()).map_err(external)?,
             schema: schema_with_work(&facts_schema()),
-            builder: Some(RowBuilder::new(&job.attrs(), job.row_options())),
+            builder: Some(RowBuilder::new(&job.attrs(), job.row_options().map_err(external)?)),
             loader: Arc::new(Loader::new(job, Arc::clone(&node)).await?),
             node,
             rows,

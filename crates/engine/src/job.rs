@@ -1,5 +1,6 @@
 //! What a job is: the few hundred bytes that travel from the client to the scheduler and on to every executor.
 
+use bytefacts_bytecode::flow::{Terminators, UnknownOpname};
 use bytefacts_corpus::BinOptions;
 use bytefacts_facts::{Options, RunAttrs};
 use serde::{Deserialize, Serialize};
@@ -74,11 +75,23 @@ impl Default for ExtractOptions {
     }
 }
 
+impl ExtractOptions {
+    /// The opcodes that end a block without being jumps.
+    ///
+    /// # Errors
+    /// When a name is no opcode's.
+    pub fn terminators(&self) -> Result<Terminators, UnknownOpname> {
+        Terminators::new(self.terminator_opnames.iter().map(String::as_str))
+    }
+}
+
 impl Job {
-    /// The limits of one row.
-    #[must_use]
-    pub fn row_options(&self) -> Options {
-        Options::default()
+    /// How rows are built.
+    ///
+    /// # Errors
+    /// When a terminator is no opcode's name.
+    pub fn row_options(&self) -> Result<Options, UnknownOpname> {
+        Ok(Options { terminators: self.options.terminators()?, ..Options::default() })
     }
 
     /// The root attributes of every row of this job.

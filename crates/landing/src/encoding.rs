@@ -30,6 +30,8 @@ pub(crate) fn properties(schema: &Schema, options: &WriterOptions) -> Result<Wri
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
         .set_dictionary_enabled(false)
+        // Deeply nested leaves have many levels a row: fewer, larger batches of them.
+        .set_write_batch_size(8192)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
         .set_sorting_columns(sorting(&names));

@@ -56,7 +56,7 @@ impl Default for WriterOptions {
         Self {
             zstd_level: 1,
             dictionaries: FEW_VALUES.map(str::to_owned).to_vec(),
-            row_group_bytes: 32 << 20,
+            row_group_bytes: 128 << 20,
             row_group_rows: 1 << 20,
             part_bytes: 8 << 20,
             concurrency: 4,

@@ -3,6 +3,8 @@
 use bytefacts_bytecode::{Code, Const, PyStr};
 use insta::assert_snapshot;
 
+use bytefacts_compile::Diagnostic;
+
 use super::*;
 
 const SAMPLE: &[u8] = include_bytes!("tests/sample.marshal");
