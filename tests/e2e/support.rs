@@ -168,11 +168,11 @@ pub fn run(mut command: Command) -> (i32, String, String) {
 }
 
 /// A text column of a struct or batch, by name.
-pub fn text<'a>(column: Option<&'a arrow::array::ArrayRef>) -> &'a arrow::array::StringArray {
+pub fn text(column: Option<&arrow::array::ArrayRef>) -> &arrow::array::StringArray {
     column.expect("the column exists").as_string()
 }
 
 /// The value at `row`, unless null.
-pub fn at<'a>(column: &'a arrow::array::StringArray, row: usize) -> Option<&'a str> {
+pub fn at(column: &arrow::array::StringArray, row: usize) -> Option<&str> {
     (!column.is_null(row)).then(|| column.value(row))
 }
