@@ -1,7 +1,7 @@
 //! Compiled units as cache entries.
 //!
-//! What is cached is what costs: the compiler's outcome. Facts are derived from it faster than they could be read back (they are some five times
-//! larger), and no version of the analysis invalidates it. The key holds no path, so copies of a file cost one compile.
+//! What is cached is the compiler's outcome, not the facts: no version of the analysis invalidates it, and the key holds no path, so that copies of
+//! a file cost one compile. A warm run still analyses and lands every file.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ pub(crate) fn properties(schema: &Schema, options: &WriterOptions) -> Result<Wri
             properties = properties.set_column_statistics_enabled(column.path().clone(), EnabledStatistics::Chunk);
         }
         if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
-            // Offsets, lines and depths move in small steps: a quarter of the bytes for zstd to look at, and less CPU than either alone.
+            // Offsets, lines and depths move in small steps, so that little is left for zstd.
             properties = properties.set_column_encoding(column.path().clone(), Encoding::DELTA_BINARY_PACKED);
         }
         if options.dictionaries.iter().any(|suffix| ends_with(name, suffix)) {
