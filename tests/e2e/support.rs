@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use bytefacts_cache::Cache;
-use bytefacts_cluster::{Embedded, EmbeddedOptions, JobSettings, job_session};
+use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{ExtractOptions, Job, JobError, Progress, facts_session, run_job};
+use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, facts_session, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
 use tempfile::TempDir;
 
@@ -99,7 +99,7 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         run: shape.run.to_owned(),
         options: ExtractOptions { exclude: shape.exclude.clone(), ..ExtractOptions::default() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
-        interpreter: identity(python),
+        interpreter: Some(identity(python)),
     }
 }
 
@@ -116,8 +116,8 @@ pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<M
         .collect();
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
-    let session = job_session(&cluster.url(), Arc::clone(&stores), &settings).await.unwrap();
-    let finished = run_job(&session, &job, &stores, &SystemClock).await;
+    let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
+    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), None).await;
     for node in &nodes {
         node.shutdown().await;
     }

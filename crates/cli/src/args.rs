@@ -1,5 +1,6 @@
 //! The command line as types; their comments are its help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -15,6 +16,9 @@ pub struct Args {
     /// Log more to stderr: -v what happens, -vv in detail, -vvv everything. BYTEFACTS_LOG takes a filter instead.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t, env = "BYTEFACTS_LOG_FORMAT")]
+    pub log_format: Format,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -35,6 +39,12 @@ pub enum Command {
     Dis(Dis),
     /// Find or install the CPython 3.13 that compiles.
     Python(Python),
+    /// Run the scheduler of a cluster.
+    Scheduler(Box<Scheduler>),
+    /// Run an executor of a cluster.
+    Executor(Box<Executor>),
+    /// Delete what no committed run names: files of lost attempts, and runs that died.
+    Gc(Gc),
 }
 
 /// How results are written.
@@ -95,19 +105,98 @@ pub struct JobArgs {
 #[derive(Debug, ClapArgs)]
 pub struct Extract {
     /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless --repo is given.
-    pub corpus: String,
+    #[arg(required_unless_present = "resume")]
+    pub corpus: Option<String>,
     /// Where the facts go: a path or a URI. Runs gather there; `bytefacts sql` reads the newest.
     #[arg(long, value_name = "FACTS")]
     pub out: String,
     /// Take the whole corpus as one repository of this name.
     #[arg(long, value_name = "NAME")]
     pub repo: Option<String>,
+    /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize"])]
+    pub resume: Option<String>,
+    /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    pub cluster: Option<String>,
     /// Leave out folders of this name, wherever they are (repeatable). `.git` is always left out.
     #[arg(long, value_name = "FOLDER")]
     pub exclude: Vec<String>,
     /// The rest.
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// What every daemon takes. The rest is set by a YAML file or by the environment, such as BYTEFACTS_EXECUTOR__CORES=4.
+#[derive(Debug, ClapArgs)]
+pub struct DaemonArgs {
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen for the cluster, as IP:PORT; port 0 is any free one. There is no authentication: keep it inside a trusted network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where to serve /healthz, /readyz and /metrics, as IP:PORT.
+    #[arg(long, value_name = "ADDRESS")]
+    pub probes: Option<SocketAddr>,
+    /// The host under which the others of the cluster find this process [default: that of --listen].
+    #[arg(long, value_name = "HOST")]
+    pub external_host: Option<String>,
+    /// How the line that says where it listens is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Run a scheduler.
+#[derive(Debug, ClapArgs)]
+pub struct Scheduler {
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Run an executor.
+#[derive(Debug, ClapArgs)]
+pub struct Executor {
+    /// The scheduler, as HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub scheduler: Option<String>,
+    /// The node's name, which stays when the executor restarts [default: the machine's].
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Bins worked on at a time [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+    /// The CPython 3.13 that compiles.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Delete what no committed run names.
+#[derive(Debug, ClapArgs)]
+pub struct Gc {
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS")]
+    pub facts: String,
+    /// Only tell what would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Hours for which a run may rest before it counts as dead.
+    #[arg(long, value_name = "HOURS", default_value_t = 24.0, value_parser = hours)]
+    pub grace_hours: f64,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(hours) if (0.0..=1e6).contains(&hours) => Ok(hours),
+        _ => Err("a number of hours, at least 0".to_owned()),
+    }
 }
 
 /// Extract the standard library.

@@ -1,12 +1,16 @@
-//! Settings: a YAML file, then the command line over it.
+//! Settings: a YAML file, then the environment, then the command line, each over the one before.
+
+mod daemons;
+mod layers;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use bytefacts_corpus::{BinOptions, Target};
 use bytefacts_engine::ExtractOptions;
+use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
 
+pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings};
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
@@ -24,6 +28,14 @@ pub struct Settings {
     pub embedded: EmbeddedSettings,
     /// The cache of compiled units.
     pub cache: CacheSettings,
+    /// How patient the clients of object stores are.
+    pub stores: StoreOptions,
+    /// How jobs are handed to a cluster.
+    pub client: ClientSettings,
+    /// The scheduler of a cluster.
+    pub scheduler: SchedulerSettings,
+    /// The executors of a cluster.
+    pub executor: ExecutorSettings,
 }
 
 /// How files are packed into bins.
@@ -80,10 +92,7 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, or holds what is no setting.
     pub fn load(args: &JobArgs) -> anyhow::Result<Self> {
-        let mut settings = match &args.config {
-            Some(file) => Self::read(file)?,
-            None => Self::default(),
-        };
+        let mut settings = Self::read(args.config.as_deref())?;
         if args.python.is_some() {
             settings.python.clone_from(&args.python);
         }
@@ -101,16 +110,14 @@ impl Settings {
         Ok(settings)
     }
 
-    fn read(file: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?;
-        Self::parse(&text).map_err(|error| UsageError(format!("settings {}: {error:#}", file.display())).into())
-    }
-
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        // An empty file, or one of comments alone, is the defaults.
-        let settings: Option<Self> = serde_yaml::from_str(text).context("not valid")?;
-        Ok(settings.unwrap_or_default())
+    /// The settings of a file, if one is named, and of the environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or either holds what is no setting.
+    pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        // A variable that is no text cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        layers::read(file, environment)
     }
 
     fn check(&self) -> Result<(), UsageError> {
@@ -150,31 +157,31 @@ mod tests {
     #[test]
     fn the_shipped_file_states_the_defaults() {
         let shipped = include_str!("../../../config/bytefacts.yaml");
-        assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
+        assert_eq!(layers::parse(shipped).unwrap(), Settings::default());
     }
 
     #[test]
     fn an_empty_file_is_the_defaults() {
         for text in ["", "# nothing\n", "{}"] {
-            assert_eq!(Settings::parse(text).unwrap(), Settings::default());
+            assert_eq!(layers::parse(text).unwrap(), Settings::default());
         }
     }
 
     #[test]
     fn an_unknown_key_is_named_with_those_that_exist() {
-        let error = format!("{:#}", Settings::parse("embedded: {executers: 3}").unwrap_err());
+        let error = format!("{:#}", layers::parse("embedded: {executers: 3}").unwrap_err());
         assert!(error.contains("executers") && error.contains("executors"), "{error}");
     }
 
     #[test]
     fn adaptive_runs_are_refused_with_the_reason() {
-        let settings = Settings::parse("extract: {adaptive: true}").unwrap();
+        let settings = layers::parse("extract: {adaptive: true}").unwrap();
         assert!(settings.check().unwrap_err().to_string().contains("nothing is run here"));
     }
 
     #[test]
     fn a_terminator_that_is_no_opcode_is_refused() {
-        let settings = Settings::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
+        let settings = layers::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
         assert!(settings.check().unwrap_err().to_string().contains("RETURN"));
     }
 

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod config;
+mod daemon;
 mod exit;
 mod facts;
 mod output;
@@ -54,5 +55,8 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Runs(runs) => commands::runs::run(runs, output).await,
         Command::Dis(dis) => commands::dis::run(dis, output).await,
         Command::Python(python) => commands::python::run(python, output).await,
+        Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
+        Command::Executor(executor) => commands::executor::run(*executor, output).await,
+        Command::Gc(gc) => commands::gc::run(gc, output).await,
     }
 }

@@ -69,7 +69,7 @@ async fn follow(terminal: bool, facts: FactsStore, run: RunId, progress: Arc<Pro
         let now = progress.read();
         bar.set_position(now.files);
         if let Some((files, bytes)) = total {
-            let message = format!("{} of {}  {} errors", DecimalBytes(now.source_bytes), DecimalBytes(bytes), now.errors);
+            let message = format!("{} of {}  {} errors", DecimalBytes(now.source_bytes), DecimalBytes(bytes), now.errors());
             if !terminal && (last || tick % LINE_EVERY == LINE_EVERY - 1) {
                 use std::io::Write as _;
                 let _: std::io::Result<()> = writeln!(std::io::stderr().lock(), "{}/{files} files  {message}", now.files);

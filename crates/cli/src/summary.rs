@@ -45,15 +45,15 @@ pub struct Summary {
     pub digest: String,
     /// Wall-clock time.
     pub seconds: f64,
-    /// CPU time of all processes, compile workers included.
-    pub cpu_seconds: f64,
+    /// CPU time of all processes, compile workers included; none where other machines worked.
+    pub cpu_seconds: Option<f64>,
     /// CPU time of the compile workers alone, as they reported it.
     pub compile_cpu_seconds: f64,
 }
 
 impl Summary {
     /// Sums up a committed run.
-    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Duration) -> Self {
+    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Option<Duration>) -> Self {
         let run = &manifest.run;
         let text = |key: &str| run.interpreter.get(key).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
         Self {
@@ -75,7 +75,7 @@ impl Summary {
             data_bytes: run.data_bytes,
             digest: run.digest.clone(),
             seconds: wall.as_secs_f64(),
-            cpu_seconds: cpu.as_secs_f64(),
+            cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
             compile_cpu_seconds: Duration::from_micros(run.stats.compile_cpu_us).as_secs_f64(),
         }
     }
@@ -111,7 +111,10 @@ impl Summary {
         );
         line(
             "time",
-            format!("{:.1} s, {:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.cpu_seconds, self.compile_cpu_seconds),
+            match self.cpu_seconds {
+                Some(cpu) => format!("{:.1} s, {cpu:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.compile_cpu_seconds),
+                None => format!("{:.1} s, {:.1} s of CPU compiling", self.seconds, self.compile_cpu_seconds),
+            },
         );
         line("digest", self.digest.clone());
         line("facts are in", self.facts.clone());

@@ -20,8 +20,9 @@ pub struct Job {
     pub options: ExtractOptions,
     /// How files are packed into bins.
     pub bins: BinOptions,
-    /// The interpreter that the client found. An executor whose own interpreter is another one refuses the job: rows must not depend on the node.
-    pub interpreter: InterpreterId,
+    /// The interpreter that must compile; without it the first executor decides. An executor with another one refuses the job: rows must not
+    /// depend on the node.
+    pub interpreter: Option<InterpreterId>,
 }
 
 /// The identity of a CPython build as far as rows depend on it.
@@ -55,6 +56,8 @@ pub struct ExtractOptions {
     pub compile_cpu_seconds: u64,
     /// Address space of one compile worker, in bytes; a file that needs more becomes an error row.
     pub compile_memory_bytes: u64,
+    /// Executors that must have died while working on nothing but one file until that file is an error row of stage `quarantine`.
+    pub quarantine_after: u32,
     /// Names of folders that are left out wherever they are. `.git` always is.
     pub exclude: Vec<String>,
 }
@@ -70,6 +73,7 @@ impl Default for ExtractOptions {
             max_file_bytes: 64 << 20,
             compile_cpu_seconds: 60,
             compile_memory_bytes: 4 << 30,
+            quarantine_after: 3,
             exclude: Vec::new(),
         }
     }
@@ -94,13 +98,13 @@ impl Job {
         Ok(Options { terminators: self.options.terminators()?, ..Options::default() })
     }
 
-    /// The root attributes of every row of this job.
+    /// The root attributes of every row of this job, whose interpreter is `interpreter`.
     #[must_use]
-    pub fn attrs(&self) -> RunAttrs {
+    pub fn attrs(&self, interpreter: &InterpreterId) -> RunAttrs {
         RunAttrs {
-            python_version: self.interpreter.version.clone(),
-            python_magic: self.interpreter.magic.clone(),
-            python_implementation: self.interpreter.implementation.clone(),
+            python_version: interpreter.version.clone(),
+            python_magic: interpreter.magic.clone(),
+            python_implementation: interpreter.implementation.clone(),
             optimize: self.options.optimize,
             dont_inherit: self.options.dont_inherit,
             adaptive: self.options.adaptive,

@@ -9,6 +9,7 @@
 //! ```
 
 mod analyze;
+mod care;
 pub mod codec;
 mod corpus;
 mod driver;
@@ -28,11 +29,11 @@ mod unit;
 mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
-pub use driver::{Finished, JobError, run_job};
+pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
-pub use progress::{Progress, Reading};
+pub use progress::{Progress, Reading, StageCounts};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use table::CorpusTable;
 pub use unit::fact_error;

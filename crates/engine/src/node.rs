@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytefacts_cache::Cache;
-use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, WorkerSettings};
+use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, PoolStats, WorkerSettings};
+use bytefacts_landing::{Created, FactsStore, RunId};
 use datafusion::common::{Result, exec_err};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::error::{external, transient};
+use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
 use crate::stores::Stores;
@@ -43,6 +44,7 @@ pub struct Node {
     runtime: Handle,
     incarnation: u64,
     attempts: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl std::fmt::Debug for Node {
@@ -77,6 +79,7 @@ impl Node {
             // Only told apart, never compared or written to a row: the hasher's random keys are randomness enough.
             incarnation: std::hash::RandomState::new().build_hasher().finish(),
             attempts: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -106,27 +109,51 @@ impl Node {
 
     /// A name for an attempt at a bin that no other attempt of any process has.
     pub fn next_attempt(&self) -> String {
-        format!("{:016x}_{:x}", self.incarnation, self.attempts.fetch_add(1, Ordering::Relaxed))
+        format!("{}{:x}", self.attempt_prefix(), self.attempts.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What the names of all attempts of this process begin with.
+    #[must_use]
+    pub fn attempt_prefix(&self) -> String {
+        format!("{:016x}_", self.incarnation)
+    }
+
+    /// The interpreter of the whole run, which is this node's: the one that the job names, else the one of the first executor that asks.
+    ///
+    /// # Errors
+    /// When this node has another one, or the store of the facts fails.
+    pub async fn interpreter_of(&self, job: &Job, facts: &FactsStore, run: &RunId) -> Result<InterpreterId> {
+        let own = identity(&self.interpreter);
+        let expected = match &job.interpreter {
+            Some(named) => named.clone(),
+            None => {
+                let mine = serde_json::to_vec(&own).map_err(external)?;
+                match facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
+                    Created::New => own.clone(),
+                    Created::Existing(first) => serde_json::from_slice(&first).map_err(external)?,
+                }
+            }
+        };
+        if own == expected {
+            return Ok(own);
+        }
+        exec_err!(
+            "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
+            own.implementation,
+            own.version,
+            own.magic,
+            job.run,
+            expected.implementation,
+            expected.version,
+            expected.magic
+        )
     }
 
     /// The compile workers for `job`, started when there are none or they compile otherwise.
     ///
     /// # Errors
-    /// When this node's interpreter is not the job's, or workers cannot be started.
+    /// When workers cannot be started.
     pub async fn pool(&self, job: &Job) -> Result<Arc<Pool>> {
-        let own = identity(&self.interpreter);
-        if own != job.interpreter {
-            return exec_err!(
-                "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
-                own.implementation,
-                own.version,
-                own.magic,
-                job.run,
-                job.interpreter.implementation,
-                job.interpreter.version,
-                job.interpreter.magic
-            );
-        }
         let mut pool = self.pool.lock().await;
         if let Some((options, running)) = pool.as_ref()
             && *options == job.options
@@ -145,6 +172,31 @@ impl Node {
         Ok(started)
     }
 
+    /// What the compile workers have done, if there are any. While they are being started there are none.
+    #[must_use]
+    pub fn pool_stats(&self) -> Option<PoolStats> {
+        self.pool.try_lock().ok()?.as_ref().map(|(_, pool)| pool.stats())
+    }
+
+    /// The memory budget, in bytes.
+    #[must_use]
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.options.memory_budget_bytes
+    }
+
+    /// Files that wait for the memory budget now.
+    #[must_use]
+    pub fn waiting_for_memory(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the memory budget that are taken now.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        let free = self.budget.available_permits() as u64 * BUDGET_UNIT;
+        self.options.memory_budget_bytes.saturating_sub(free)
+    }
+
     /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time.
     pub async fn shutdown(&self) {
         if let Some((_, pool)) = self.pool.lock().await.take() {
@@ -156,7 +208,14 @@ impl Node {
     pub async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let whole = (self.options.memory_budget_bytes / BUDGET_UNIT).clamp(1, u64::from(u32::MAX));
         let units = bytes.div_ceil(BUDGET_UNIT).clamp(1, whole);
-        Arc::clone(&self.budget).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await.map_err(external)
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        if let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(units) {
+            return Ok(permit);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let permit = Arc::clone(&self.budget).acquire_many_owned(units).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        permit.map_err(external)
     }
 }
 

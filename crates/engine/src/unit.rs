@@ -1,7 +1,7 @@
 //! One file on its way to a row: read, look up, compile; then its facts are appended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytefacts_compile::{Compiled, Diagnostic, Outcome, Pool};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
@@ -13,9 +13,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::corpus::open_corpus;
 use crate::error::{external, transient};
-use crate::job::Job;
+use crate::job::{InterpreterId, Job};
 use crate::node::{Node, pool_error};
 use crate::outcome;
+use crate::progress::StageCounts;
 use crate::work::Work;
 
 /// What loading the files of a job needs.
@@ -44,14 +45,14 @@ struct Source {
 }
 
 impl Loader {
-    pub(crate) async fn new(job: Job, node: Arc<Node>) -> Result<Self> {
-        Ok(Self { corpus: open_corpus(&job, node.stores())?, pool: node.pool(&job).await?, key_prefix: outcome::key_prefix(&job), node })
+    pub(crate) async fn new(job: Job, interpreter: InterpreterId, node: Arc<Node>) -> Result<Self> {
+        let key_prefix = outcome::key_prefix(&job, &interpreter);
+        Ok(Self { corpus: open_corpus(&job, node.stores())?, pool: node.pool(&job).await?, key_prefix, node })
     }
 
     /// Reads and compiles one file. A bad file is a result; only a fault of this node or of the store is an error.
     pub(crate) async fn load(&self, entry: Entry, memory: OwnedSemaphorePermit) -> Result<Loaded> {
-        let mut loaded =
-            Loaded { entry, source: None, errors: Vec::new(), code: None, compile_cpu: Duration::ZERO, cache_hit: false, _memory: memory };
+        let mut loaded = Loaded::new(entry, memory);
         let bytes = match self.read(&loaded.entry).await {
             Ok(bytes) => bytes,
             Err(error) if error.is_transient() => return Err(transient(error)),
@@ -119,8 +120,20 @@ async fn hash(bytes: Bytes) -> Result<(Bytes, [u8; 32])> {
 }
 
 impl Loaded {
+    fn new(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
+        Self { entry, source: None, errors: Vec::new(), code: None, compile_cpu: Duration::ZERO, cache_hit: false, _memory: memory }
+    }
+
+    /// A file that is left alone, since executors died of it. Not even its bytes are touched.
+    pub(crate) fn quarantined(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
+        let message = "every executor that worked on this file died of it; it is left out";
+        let error =
+            FactError { stage: "quarantine".to_owned(), error_type: "Quarantined".to_owned(), message: message.to_owned(), ..FactError::default() };
+        Self { errors: vec![error], ..Self::new(entry, memory) }
+    }
+
     /// Appends the file's row, and tells what making it took.
-    pub(crate) fn append_to(self, rows: &mut RowBuilder, bin: u32) -> Result<(Work, u64)> {
+    pub(crate) fn append_to(self, rows: &mut RowBuilder, bin: u32) -> Result<(Work, StageCounts)> {
         let (source, sha256) = self.source.as_ref().map_or((None, None), |s| (Some(s.bytes.as_ref()), Some(s.sha256)));
         let input = FileInput {
             repo: self.entry.repo.as_deref(),
@@ -130,6 +143,7 @@ impl Loaded {
             code: self.code.as_deref(),
             errors: self.errors,
         };
+        let begun = Instant::now();
         let stats = rows.append(input).map_err(external)?;
         let work = Work {
             bin,
@@ -138,10 +152,14 @@ impl Loaded {
             instructions: stats.instructions,
             source_bytes: source.map_or(0, |s| s.len() as u64),
             compile_cpu_us: u64::try_from(self.compile_cpu.as_micros()).unwrap_or(u64::MAX),
+            analyse_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             cache_hit: self.cache_hit,
         };
-        let errors = stats.errors.iter().filter(|error| error.severity == Severity::Error).count();
-        Ok((work, errors as u64))
+        let mut errors = StageCounts::new();
+        for error in stats.errors.iter().filter(|error| error.severity == Severity::Error) {
+            *errors.entry(error.stage.clone()).or_default() += 1;
+        }
+        Ok((work, errors))
     }
 }
 

@@ -53,7 +53,7 @@ pub struct BinStats {
     pub cache_misses: u64,
     /// CPU time of the compiling processes, in microseconds.
     pub compile_cpu_us: u64,
-    /// CPU time of the analysis, in microseconds; 0 where it is not measured.
+    /// Time that decoding, analysis and rows took on their threads, in microseconds.
     #[serde(default)]
     pub analyse_cpu_us: u64,
     /// Wall time from the start of the bin to its record, in microseconds (of a run: the sum over its bins).

@@ -2,7 +2,10 @@
 
 pub mod demo;
 pub mod dis;
+pub mod executor;
 pub mod extract;
+pub mod gc;
 pub mod python;
 pub mod runs;
+pub mod scheduler;
 pub mod sql;
