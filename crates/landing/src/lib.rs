@@ -23,7 +23,7 @@
 mod clock;
 mod commit;
 mod disk;
-mod encoding;
+mod encode;
 mod error;
 mod id;
 mod journal;

@@ -10,13 +10,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, WriteMultipart};
-use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterPropertiesPtr;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::Result;
+use crate::encode::{FileEncoder, FileProperties};
 use crate::error::LandingError;
 use crate::record::LandedFile;
 use crate::store::{FactsStore, store_error};
@@ -26,10 +25,11 @@ use crate::writer::WriterOptions;
 pub(crate) struct DataFile {
     key: String,
     rows: u64,
-    writer: ArrowWriter<Encoded>,
+    writer: FileEncoder<Encoded>,
     /// Set once the file is too large to leave as a whole.
     parts: Option<WriteMultipart>,
     row_group_bytes: usize,
+    row_group_rows: usize,
     part_bytes: usize,
     concurrency: usize,
 }
@@ -56,32 +56,37 @@ impl io::Write for Encoded {
 }
 
 impl DataFile {
-    pub(crate) fn new(key: String, schema: &SchemaRef, properties: &WriterPropertiesPtr, options: &WriterOptions) -> Result<Self> {
-        let properties = Some(properties.as_ref().clone());
-        let writer = ArrowWriter::try_new(Encoded::default(), schema.clone(), properties);
+    pub(crate) fn new(key: String, schema: &SchemaRef, properties: &FileProperties, options: &WriterOptions) -> Result<Self> {
+        let writer = FileEncoder::try_new(Encoded::default(), schema, properties);
         Ok(Self {
             writer: writer.map_err(|source| encoding(&key, source))?,
             key,
             rows: 0,
             parts: None,
             row_group_bytes: options.row_group_bytes,
+            row_group_rows: options.row_group_rows.max(1),
             part_bytes: options.part_bytes,
             concurrency: options.concurrency,
         })
     }
 
-    /// Encodes rows, and closes the row group if it is full.
+    /// Encodes rows, and closes row groups that are full.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer
-            .write(rows)
-            .and_then(|()| {
-                if self.writer.memory_size() >= self.row_group_bytes {
-                    self.writer.flush()?;
-                }
-                Ok(())
-            })
-            .map_err(|source| encoding(&self.key, source))?;
+        self.encode(rows).map_err(|source| encoding(&self.key, source))?;
         self.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    fn encode(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        let mut start = 0;
+        while start < rows.num_rows() {
+            let length = (rows.num_rows() - start).min(self.row_group_rows - self.writer.rows());
+            self.writer.write(&rows.slice(start, length))?;
+            start += length;
+            if self.writer.rows() >= self.row_group_rows || self.writer.bytes() >= self.row_group_bytes {
+                self.writer.flush()?;
+            }
+        }
         Ok(())
     }
 

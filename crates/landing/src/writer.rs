@@ -4,10 +4,9 @@ use std::mem;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
-use parquet::file::properties::WriterPropertiesPtr;
 
 use crate::Result;
-use crate::encoding;
+use crate::encode::FileProperties;
 use crate::error::LandingError;
 use crate::id::{AttemptId, RunId};
 use crate::keys;
@@ -20,8 +19,6 @@ use crate::upload::{DataFile, Uploads};
 pub struct WriterOptions {
     /// Level of zstd; 1 is the cheapest.
     pub zstd_level: i32,
-    /// Columns that get a dictionary: the ends of their dotted names, such as `instructions.opname`.
-    pub dictionaries: Vec<String>,
     /// Row groups are closed once their buffered pages take this many bytes. One row may take more.
     pub row_group_bytes: usize,
     /// Row groups are closed once they hold this many rows.
@@ -32,35 +29,9 @@ pub struct WriterOptions {
     pub concurrency: usize,
 }
 
-/// Text columns of few distinct values, measured on the standard library.
-const FEW_VALUES: [&str; 15] = [
-    "instructions.opname",
-    "instructions.baseopname",
-    "instructions.argval_kind",
-    "instructions.span.col_unit",
-    "cache_info.name",
-    "cache_info.data_hex",
-    "consts.const_type",
-    "blocks.kind",
-    "cfg_edges.kind",
-    "dfg_edges.kind",
-    "dfg_edges.producer_kind",
-    "code_objects.unit_kind",
-    "attrs.key",
-    "errors.stage",
-    "errors.severity",
-];
-
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self {
-            zstd_level: 1,
-            dictionaries: FEW_VALUES.map(str::to_owned).to_vec(),
-            row_group_bytes: 128 << 20,
-            row_group_rows: 1 << 20,
-            part_bytes: 8 << 20,
-            concurrency: 4,
-        }
+        Self { zstd_level: 1, row_group_bytes: 128 << 20, row_group_rows: 1 << 20, part_bytes: 8 << 20, concurrency: 4 }
     }
 }
 
@@ -78,7 +49,7 @@ pub struct BinWriter {
     schema: SchemaRef,
     /// Index of `path` in the root schema.
     path_column: usize,
-    properties: WriterPropertiesPtr,
+    properties: FileProperties,
     options: WriterOptions,
     open: Option<OpenFile>,
     uploads: Uploads,
@@ -117,13 +88,13 @@ impl BinWriter {
             schema.index_of("path").ok().filter(|&index| is_text(index, "path")).ok_or_else(|| shape("there is no column path: Utf8"))?;
         let without_repo: Vec<usize> = (1..schema.fields().len()).collect();
         let file_schema = schema.project(&without_repo).map_err(|error| shape(error.to_string()))?;
-        let properties = encoding::properties(&file_schema, &options).map_err(|error| shape(error.to_string()))?;
+        let properties = FileProperties::new(&file_schema, &options).map_err(|error| shape(error.to_string()))?;
         Ok(Self {
             facts: facts.clone(),
             run: run.clone(),
             bin_id,
             attempt: attempt.clone(),
-            properties: properties.into(),
+            properties,
             schema: file_schema.into(),
             path_column,
             uploads: Uploads::new(facts.clone(), options.concurrency),

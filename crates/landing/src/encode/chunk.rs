@@ -1,0 +1,158 @@
+//! A column chunk: pages of one leaf, encoded and compressed, until their row group is closed.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+use super::levels::Place;
+use super::values::{self, Coding};
+
+/// What all columns share: buffers and the compressor.
+pub(super) struct Workshop {
+    compressor: Compressor<'static>,
+    page: Vec<u8>,
+}
+
+impl Workshop {
+    pub(super) fn new(level: ZstdLevel) -> Result<Self> {
+        Ok(Self { compressor: Compressor::new(level.compression_level()).map_err(|e| ParquetError::External(e.into()))?, page: Vec::new() })
+    }
+
+    /// The page, compressed; it is empty afterwards.
+    fn compress(&mut self) -> Result<(Bytes, usize)> {
+        let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(self.page.len()));
+        self.compressor.compress_to_buffer(&self.page, &mut compressed).map_err(|e| ParquetError::External(e.into()))?;
+        let size = self.page.len();
+        self.page.clear();
+        Ok((compressed.into(), size))
+    }
+}
+
+/// The pages of a leaf.
+pub(super) struct Chunk {
+    column: ColumnDescPtr,
+    nullable: bool,
+    pages: Pages,
+    coding: Coding,
+    /// The least and the greatest value, where readers filter.
+    bounds: Option<Option<(Vec<u8>, Vec<u8>)>>,
+}
+
+#[derive(Default)]
+struct Pages {
+    bytes: Vec<u8>,
+    uncompressed: usize,
+    slots: usize,
+    encodings: Vec<Encoding>,
+}
+
+impl Pages {
+    fn write(&mut self, page: Page, uncompressed: usize) -> Result<()> {
+        let mut sink = TrackedWrite::new(std::mem::take(&mut self.bytes));
+        let written = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
+        self.uncompressed += written.uncompressed_size;
+        self.bytes = sink.into_inner()?;
+        Ok(())
+    }
+}
+
+impl Chunk {
+    pub(super) fn new(column: ColumnDescPtr, nullable: bool, with_bounds: bool) -> Self {
+        Self { column, nullable, pages: Pages::default(), coding: Coding::default(), bounds: with_bounds.then_some(None) }
+    }
+
+    /// What is held, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.bytes.len() + self.coding.dictionary.bytes()
+    }
+
+    /// Adds a page.
+    pub(super) fn write(&mut self, array: &ArrayRef, place: &Place, workshop: &mut Workshop) -> Result<()> {
+        let own = array.nulls();
+        let nulls = place.nulls(own);
+        place.encode(self.nullable, own, &mut workshop.page);
+        let encoding = values::encode(array, nulls.as_ref(), &mut self.coding, &mut workshop.page)?;
+        self.note_bounds(array);
+        self.pages.slots += place.len();
+        if !self.pages.encodings.contains(&encoding) {
+            self.pages.encodings.push(encoding);
+        }
+        let (buf, uncompressed) = workshop.compress()?;
+        let page = Page::DataPage {
+            buf,
+            num_values: u32::try_from(place.len()).map_err(|e| ParquetError::External(e.into()))?,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        self.pages.write(page, uncompressed)
+    }
+
+    fn note_bounds(&mut self, array: &ArrayRef) {
+        if *array.data_type() != DataType::Utf8 {
+            return;
+        }
+        let Some(bounds) = &mut self.bounds else { return };
+        for value in array.as_string::<i32>().iter().flatten() {
+            let value = value.as_bytes();
+            match bounds {
+                None => *bounds = Some((value.into(), value.into())),
+                Some((least, _)) if value < least.as_slice() => *least = value.into(),
+                Some((_, greatest)) if value > greatest.as_slice() => *greatest = value.into(),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The bytes of the chunk and what its row group needs to know of it. Afterwards another one begins.
+    pub(super) fn finish(&mut self, rows: usize, compression: Compression, workshop: &mut Workshop) -> Result<(Bytes, ColumnCloseResult)> {
+        let data = std::mem::take(&mut self.pages);
+        let coding = std::mem::take(&mut self.coding);
+        let mut pages = Pages { uncompressed: data.uncompressed, ..Pages::default() };
+        let mut encodings = data.encodings;
+        encodings.push(Encoding::RLE);
+        let has_dictionary = encodings.contains(&Encoding::RLE_DICTIONARY);
+        if has_dictionary {
+            encodings.push(Encoding::PLAIN);
+            coding.dictionary.encode(&mut workshop.page);
+            let (buf, uncompressed) = workshop.compress()?;
+            let num_values = u32::try_from(coding.dictionary.len()).map_err(|e| ParquetError::External(e.into()))?;
+            pages.write(Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false }, uncompressed)?;
+        }
+        let data_page_offset = pages.bytes.len();
+        pages.bytes.extend_from_slice(&data.bytes);
+        let size = |bytes: usize| i64::try_from(bytes).map_err(|e| ParquetError::External(e.into()));
+        let mut metadata = ColumnChunkMetaData::builder(self.column.clone())
+            .set_encodings(encodings)
+            .set_compression(compression)
+            .set_num_values(size(data.slots)?)
+            .set_total_compressed_size(size(pages.bytes.len())?)
+            .set_total_uncompressed_size(size(pages.uncompressed)?)
+            .set_data_page_offset(size(data_page_offset)?)
+            .set_dictionary_page_offset(has_dictionary.then_some(0));
+        if let Some((least, greatest)) = self.bounds.as_mut().and_then(Option::take) {
+            let bound = |value: Vec<u8>| Some(ByteArray::from(value));
+            metadata = metadata.set_statistics(Statistics::byte_array(bound(least), bound(greatest), None, None, false));
+        }
+        let result = ColumnCloseResult {
+            bytes_written: pages.bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: None,
+        };
+        Ok((pages.bytes.into(), result))
+    }
+}

@@ -1,0 +1,183 @@
+//! Definition and repetition levels, derived once for all columns below a list.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::take;
+use parquet::errors::Result;
+
+use super::rle;
+
+/// The definition level of a slot whose value is there as far as has been looked: each leaf has its own number for that.
+const OPEN: u8 = u8::MAX;
+
+/// The slots of the columns below a list: one for each element, and one for each place that has none since a list is empty
+/// or something around it is null.
+pub(super) struct Slots {
+    /// Where it ends for each slot, or that it goes on.
+    definitions: Vec<u8>,
+    /// Which list each slot goes on; empty outside of lists.
+    repetitions: Rc<Repetitions>,
+    /// A slot whose level is this or more has an element.
+    element: u8,
+    /// Encoded definition levels of columns without a null of their own, by the level of what is there.
+    encoded: RefCell<Vec<(u8, Rc<[u8]>)>>,
+}
+
+struct Repetitions {
+    levels: Vec<u8>,
+    depth: u8,
+    encoded: Vec<u8>,
+}
+
+impl Repetitions {
+    fn new(levels: Vec<u8>, depth: u8) -> Rc<Self> {
+        let mut encoded = Vec::new();
+        if depth > 0 {
+            encode(&levels, depth, &mut encoded);
+        }
+        Rc::new(Self { levels, depth, encoded })
+    }
+}
+
+/// Where in the tree of columns a value stands.
+#[derive(Clone)]
+pub(super) struct Place {
+    slots: Rc<Slots>,
+    /// The definition level of what is there.
+    definition: u8,
+    /// The elements whose struct is null.
+    nulls: Option<NullBuffer>,
+}
+
+impl Place {
+    /// The columns of the root.
+    pub(super) fn root(rows: usize) -> Self {
+        let repetitions = Repetitions::new(vec![0; rows], 0);
+        let slots = Slots { definitions: vec![OPEN; rows], repetitions, element: 0, encoded: RefCell::default() };
+        Self { slots: Rc::new(slots), definition: 0, nulls: None }
+    }
+
+    /// The number of slots.
+    pub(super) fn len(&self) -> usize {
+        self.slots.definitions.len()
+    }
+
+    /// The fields of a struct that may be null.
+    pub(super) fn of_struct(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Self {
+        let definition = self.definition + u8::from(nullable);
+        let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
+            return Self { definition, ..self.clone() };
+        };
+        let mut definitions = Vec::new();
+        self.close_nulls(nulls, OPEN, &mut definitions);
+        let slots = Slots {
+            definitions,
+            repetitions: Rc::clone(&self.slots.repetitions),
+            element: self.slots.element,
+            encoded: RefCell::default(),
+        };
+        Self { slots: Rc::new(slots), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
+    }
+
+    /// The elements of lists that may be null, and those elements that stand in one that is there.
+    pub(super) fn of_list(
+        &self,
+        nullable: bool,
+        nulls: Option<&NullBuffer>,
+        offsets: &[i32],
+        elements: &ArrayRef,
+    ) -> Result<(Self, ArrayRef)> {
+        let (empty, definition) = (self.definition + u8::from(nullable), self.definition + u8::from(nullable) + 1);
+        let depth = self.slots.repetitions.depth + 1;
+        let room = self.len() + elements.len();
+        let (mut definitions, mut repetitions) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        // The elements in lists that are there: one range, unless a null hides some.
+        let mut live: Vec<Range<usize>> = Vec::new();
+        let mut lists = offsets.windows(2).map(|ends| offset(ends.first())..offset(ends.last())).enumerate();
+        for (&level, &repetition) in self.slots.definitions.iter().zip(&self.slots.repetitions.levels) {
+            repetitions.push(repetition);
+            // A slot without an element has no list either.
+            let list = if level >= self.slots.element { lists.next() } else { None };
+            match list.filter(|_| level == OPEN) {
+                None => definitions.push(level),
+                Some((position, _)) if nulls.is_some_and(|nulls| nulls.is_null(position)) => definitions.push(self.definition),
+                Some((_, list)) if list.is_empty() => definitions.push(empty),
+                Some((_, list)) => {
+                    definitions.resize(definitions.len() + list.len(), OPEN);
+                    repetitions.resize(repetitions.len() + list.len() - 1, depth);
+                    match live.last_mut().filter(|last| last.end == list.start) {
+                        Some(last) => last.end = list.end,
+                        None => live.push(list),
+                    }
+                }
+            }
+        }
+        let elements = match live.as_slice() {
+            [] => elements.slice(0, 0),
+            [all] => elements.slice(all.start, all.len()),
+            _ => take(elements, &UInt64Array::from_iter_values(live.into_iter().flatten().map(|element| element as u64)), None)?,
+        };
+        let slots =
+            Slots { definitions, repetitions: Repetitions::new(repetitions, depth), element: definition, encoded: RefCell::default() };
+        Ok((Self { slots: Rc::new(slots), definition, nulls: None }, elements))
+    }
+
+    /// The elements of a leaf that are null, in it or around it.
+    pub(super) fn nulls(&self, leaf: Option<&NullBuffer>) -> Option<NullBuffer> {
+        NullBuffer::union(self.nulls.as_ref(), leaf).filter(|nulls| nulls.null_count() > 0)
+    }
+
+    /// Appends the levels of a leaf as they stand in a page: repetition, then definition.
+    pub(super) fn encode(&self, nullable: bool, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.slots.repetitions.encoded);
+        let definition = self.definition + u8::from(nullable);
+        if definition == 0 {
+            return;
+        }
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+            let mut definitions = Vec::new();
+            self.close_nulls(nulls, definition, &mut definitions);
+            return encode(&definitions, definition, out);
+        }
+        let mut encoded = self.slots.encoded.borrow_mut();
+        if let Some((_, bytes)) = encoded.iter().find(|(of, _)| *of == definition) {
+            return out.extend_from_slice(bytes);
+        }
+        let start = out.len();
+        let definitions: Vec<u8> = self.slots.definitions.iter().map(|level| if *level == OPEN { definition } else { *level }).collect();
+        encode(&definitions, definition, out);
+        encoded.push((definition, out.get(start..).unwrap_or_default().into()));
+    }
+
+    /// The definition levels with the null elements closed, and the others put to `open`.
+    fn close_nulls(&self, nulls: &NullBuffer, open: u8, out: &mut Vec<u8>) {
+        let mut elements = nulls.iter();
+        out.extend(self.slots.definitions.iter().map(|&level| {
+            let valid = level < self.slots.element || elements.next().unwrap_or(true);
+            match level {
+                OPEN if valid => open,
+                OPEN => self.definition,
+                level => level,
+            }
+        }));
+    }
+}
+
+/// Appends levels up to `largest`, with their length in front.
+fn encode(levels: &[u8], largest: u8, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend([0; 4]);
+    rle::hybrid(levels, rle::width(largest.into()), out);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        *place = length.to_le_bytes();
+    }
+}
+
+fn offset(offset: Option<&i32>) -> usize {
+    offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0)
+}

@@ -1,0 +1,144 @@
+//! The values of a leaf, and how they are encoded.
+
+use arrow::array::{Array, AsArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use parquet::basic::Encoding;
+use parquet::errors::{ParquetError, Result};
+
+use super::delta::{self, Integer};
+use super::dictionary::Dictionary;
+use super::rle;
+
+/// Appends the values of a leaf that are not null, and tells the encoding.
+///
+/// Texts get codes of the dictionary, if there is one; it is dropped once it does not pay.
+pub(super) fn encode(array: &dyn Array, nulls: Option<&NullBuffer>, dictionary: &mut Coding, out: &mut Vec<u8>) -> Result<Encoding> {
+    match array.data_type() {
+        DataType::Boolean => Ok(booleans(array.as_boolean().values(), nulls, out)),
+        DataType::Int32 => Ok(integers(array.as_primitive::<Int32Type>().values(), nulls, out)),
+        DataType::Int64 => Ok(integers(array.as_primitive::<Int64Type>().values(), nulls, out)),
+        DataType::Utf8 => {
+            let array = array.as_string::<i32>();
+            texts(&Texts { offsets: array.value_offsets(), bytes: array.value_data() }, nulls, dictionary, out)
+        }
+        DataType::Binary => {
+            let array = array.as_binary::<i32>();
+            texts(&Texts { offsets: array.value_offsets(), bytes: array.value_data() }, nulls, dictionary, out)
+        }
+        other => Err(ParquetError::NYI(format!("columns of type {other}"))),
+    }
+}
+
+fn booleans(values: &BooleanBuffer, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Encoding {
+    let values = match nulls {
+        None => values.sliced(),
+        Some(nulls) => nulls.valid_indices().map(|index| values.value(index)).collect::<BooleanBuffer>().sliced(),
+    };
+    out.extend_from_slice(&values);
+    Encoding::PLAIN
+}
+
+fn integers<T: Integer>(values: &[T], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Encoding {
+    match nulls {
+        None => delta::encode(values, out),
+        Some(nulls) => {
+            let mut valid = Vec::with_capacity(nulls.len() - nulls.null_count());
+            for (start, end) in nulls.valid_slices() {
+                valid.extend_from_slice(values.get(start..end).unwrap_or_default());
+            }
+            delta::encode(&valid, out);
+        }
+    }
+    Encoding::DELTA_BINARY_PACKED
+}
+
+/// Texts or bytes, one behind the other.
+struct Texts<'a> {
+    offsets: &'a [i32],
+    bytes: &'a [u8],
+}
+
+impl Texts<'_> {
+    /// The bytes of the values from `start` to `end`.
+    fn slice(&self, start: usize, end: usize) -> &[u8] {
+        let offset = |index: usize| self.offsets.get(index).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        self.bytes.get(offset(start)..offset(end)).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// The ranges of values that are not null.
+    fn ranges(&self, nulls: Option<&NullBuffer>) -> Vec<(usize, usize)> {
+        match nulls {
+            None => vec![(0, self.len())],
+            Some(nulls) => nulls.valid_slices().collect(),
+        }
+    }
+}
+
+/// The dictionary of a column chunk.
+#[derive(Debug, Default)]
+pub(super) struct Coding {
+    pub(super) dictionary: Dictionary,
+    /// Whether further pages are encoded without it.
+    closed: bool,
+}
+
+/// A dictionary is for values that come this often on average.
+const REPEATS: usize = 2;
+
+impl Coding {
+    /// Appends the codes of values, unless that does not pay.
+    fn encode(&mut self, texts: &Texts<'_>, ranges: &[(usize, usize)], out: &mut Vec<u8>) -> bool {
+        if self.closed {
+            return false;
+        }
+        let before = self.dictionary.len();
+        let mut codes: Vec<u32> = Vec::with_capacity(texts.len());
+        for &(start, end) in ranges {
+            for index in start..end {
+                match self.dictionary.code(texts.slice(index, index + 1)) {
+                    Some(code) => codes.push(code),
+                    None => {
+                        self.closed = true;
+                        break;
+                    }
+                }
+            }
+        }
+        if before == 0 && self.dictionary.len() * REPEATS > codes.len() {
+            self.dictionary = Dictionary::default();
+            self.closed = true;
+        }
+        if self.closed {
+            if before == 0 {
+                self.dictionary = Dictionary::default();
+            }
+            return false;
+        }
+        let width = rle::width(self.dictionary.len().saturating_sub(1) as u64);
+        out.push(width as u8);
+        rle::hybrid(&codes, width, out);
+        true
+    }
+}
+
+fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, coding: &mut Coding, out: &mut Vec<u8>) -> Result<Encoding> {
+    let ranges = texts.ranges(nulls);
+    if coding.encode(texts, &ranges, out) {
+        return Ok(Encoding::RLE_DICTIONARY);
+    }
+    let mut lengths: Vec<i32> = Vec::with_capacity(texts.len());
+    for &(start, end) in &ranges {
+        let offsets = texts.offsets.get(start..=end).unwrap_or_default();
+        lengths.extend(offsets.iter().zip(offsets.iter().skip(1)).map(|(start, end)| end - start));
+    }
+    delta::encode(&lengths, out);
+    for &(start, end) in &ranges {
+        out.extend_from_slice(texts.slice(start, end));
+    }
+    Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
+}
