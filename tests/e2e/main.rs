@@ -8,6 +8,7 @@
 mod bad_inputs;
 mod cli;
 mod cluster;
+mod graph;
 mod interruption;
 mod oracle;
 mod sql;

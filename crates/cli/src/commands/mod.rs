@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod dis;
 pub mod extract;
+pub mod graph;
 pub mod python;
 pub mod runs;
 pub mod sql;
