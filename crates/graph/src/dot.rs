@@ -126,7 +126,9 @@ fn data_flow(graph: &Graph) -> String {
     let mut out = String::new();
     for used in &graph.uses {
         if let (Some(from), Some(to)) = (block_of.get(&used.from), block_of.get(&used.to)) {
-            let ends = format!("{}:i{} -> {}:i{}", quoted(from), used.from, quoted(to), used.to);
+            // Within a block it runs down the left side.
+            let side = if from == to { ":w" } else { "" };
+            let ends = format!("{}:i{}{side} -> {}:i{}{side}", quoted(from), used.from, quoted(to), used.to);
             out.push_str(&format!(
                 "  {ends} [style=dotted constraint=false color=\"#9a6700\" arrowsize=0.5 tooltip={}];\n",
                 quoted(used.variable.as_deref().unwrap_or("stack"))
