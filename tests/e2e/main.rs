@@ -9,6 +9,7 @@ mod bad_inputs;
 mod chaos;
 mod cli;
 mod cluster;
+mod graph;
 mod interruption;
 mod oracle;
 mod processes;

@@ -37,6 +37,8 @@ pub enum Command {
     Runs(Runs),
     /// Print the facts of one Python file.
     Dis(Dis),
+    /// Draw the control flow graph of one function.
+    Graph(Graph),
     /// Find or install the CPython 3.13 that compiles.
     Python(Python),
     /// Run the scheduler of a cluster.
@@ -278,6 +280,36 @@ pub struct Dis {
     /// Text, or the row of `bytecode_files_v1` as JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Draw the control flow graph of one function, with its instructions, source lines and stack depths.
+///
+/// The picture is made by bytefacts itself: an SVG that stands alone and is light or dark as its reader's system is. DOT is for Graphviz.
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("outputs").required(true).multiple(true))]
+pub struct Graph {
+    /// The Python file (`-` is stdin) and the unit in it, by its qualified name or qualpath as in `dis --unit`; without a name the module's own
+    /// code. `#2` behind a name takes the second unit of that name.
+    #[arg(value_name = "FILE.py[:QUALNAME]")]
+    pub target: PathBuf,
+    /// Write an SVG to this file; `-` is stdout.
+    #[arg(long, value_name = "OUT", group = "outputs")]
+    pub svg: Option<PathBuf>,
+    /// Write DOT to this file; `-` is stdout.
+    #[arg(long, value_name = "OUT", group = "outputs")]
+    pub dot: Option<PathBuf>,
+    /// Show where each operand and variable comes from.
+    #[arg(long)]
+    pub data_flow: bool,
+    /// Refuse to draw more blocks than this.
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    pub max_blocks: usize,
+    /// The CPython 3.13 that compiles.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Optimisation level of `compile`.
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub optimize: u8,
 }
 
 /// Find or install CPython 3.13.

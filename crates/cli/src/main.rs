@@ -54,6 +54,7 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Sql(sql) => commands::sql::run(sql, output).await,
         Command::Runs(runs) => commands::runs::run(runs, output).await,
         Command::Dis(dis) => commands::dis::run(dis, output).await,
+        Command::Graph(graph) => commands::graph::run(graph, output).await,
         Command::Python(python) => commands::python::run(python, output).await,
         Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
         Command::Executor(executor) => commands::executor::run(*executor, output).await,

@@ -5,6 +5,7 @@ pub mod dis;
 pub mod executor;
 pub mod extract;
 pub mod gc;
+pub mod graph;
 pub mod python;
 pub mod runs;
 pub mod scheduler;
