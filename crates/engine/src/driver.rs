@@ -13,6 +13,7 @@ use datafusion::prelude::SessionContext;
 use std::sync::Arc;
 
 use crate::job::Job;
+use crate::snapshot::schema_snapshot;
 use crate::stores::{StoreError, Stores};
 use crate::table::CorpusTable;
 
@@ -67,7 +68,7 @@ pub struct Finished {
 }
 
 /// How the contract folds digests.
-struct MerkleFold;
+pub(crate) struct MerkleFold;
 
 impl Fold for MerkleFold {
     fn repository(&self, repo: Option<&str>, files: &[(&str, [u8; 32])]) -> [u8; 32] {
@@ -111,6 +112,7 @@ pub async fn run_job(session: &SessionContext, job: &Job, stores: &Arc<Stores>, 
         interpreter: json(serde_json::to_value(&job.interpreter)),
         options: json(serde_json::to_value(RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins })),
         expected,
+        schema: schema_snapshot(),
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
     let swept = facts.sweep(clock, DEFAULT_GRACE).await;

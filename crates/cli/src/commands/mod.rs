@@ -6,3 +6,4 @@ pub mod extract;
 pub mod python;
 pub mod runs;
 pub mod sql;
+pub mod validate;
