@@ -35,6 +35,8 @@ pub enum Command {
     Sql(Sql),
     /// List the committed runs of FACTS and their files.
     Runs(Runs),
+    /// Check that a committed run keeps what the contract promises.
+    Validate(Validate),
     /// Print the facts of one Python file.
     Dis(Dis),
     /// Draw the control flow graph of one function.
@@ -249,10 +251,33 @@ pub struct Runs {
     /// The facts: a path or a URI.
     #[arg(long, value_name = "FACTS")]
     pub facts: String,
-    /// Show the files of this run alone.
+    /// Show this run alone: how it was made, what has changed in its schema since the run before it, its files.
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
     /// How the list is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Check that a committed run keeps what the contract promises: types, nulls, ids, foreign keys, digests, and the invariants of blocks, edges, stack
+/// depths, data flow and lines. Every data file is read once.
+///
+/// Ends with 0 if all is well and with 3 if there are findings. What a unit's own error row explains is counted, and no finding.
+#[derive(Debug, ClapArgs)]
+pub struct Validate {
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS")]
+    pub facts: String,
+    /// The run to check [default: the current one].
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Findings that are shown of each check; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub show: usize,
+    /// When to draw a progress bar.
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: ProgressMode,
+    /// How the findings are written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -53,6 +53,7 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Demo(demo) => commands::demo::run(*demo, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output).await,
         Command::Runs(runs) => commands::runs::run(runs, output).await,
+        Command::Validate(validate) => commands::validate::run(validate, output).await,
         Command::Dis(dis) => commands::dis::run(dis, output).await,
         Command::Graph(graph) => commands::graph::run(graph, output).await,
         Command::Python(python) => commands::python::run(python, output).await,

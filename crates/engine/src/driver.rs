@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::job::Job;
 use crate::progress::Progress;
+use crate::snapshot::schema_snapshot;
 use crate::stores::{StoreError, Stores};
 
 /// Why a job did not end in a committed run. The current run is untouched by all of them.
@@ -74,7 +75,7 @@ pub struct Finished {
 }
 
 /// How the contract folds digests.
-struct MerkleFold;
+pub(crate) struct MerkleFold;
 
 impl Fold for MerkleFold {
     fn repository(&self, repo: Option<&str>, files: &[(&str, [u8; 32])]) -> [u8; 32] {
@@ -176,6 +177,7 @@ pub async fn run_job(
         interpreter: interpreter.unwrap_or_default(),
         options: serde_json::to_value(options).unwrap_or_default(),
         expected,
+        schema: schema_snapshot(),
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
     let swept = facts.sweep(clock, DEFAULT_GRACE).await;

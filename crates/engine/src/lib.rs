@@ -6,6 +6,7 @@
 //!                        └ Parquet, bin record                             (crate bytefacts-landing)
 //! run_job: submit, check coverage, commit, sweep                           (driver.rs, on the client)
 //! facts_session: bytecode_files_v1 and its views                           (session.rs)
+//! validate: whether a committed run keeps what the contract promises        (validate.rs)
 //! ```
 
 mod analyze;
@@ -22,10 +23,12 @@ mod outcome;
 mod plan;
 mod progress;
 mod session;
+mod snapshot;
 pub mod stores;
 mod table;
 mod udf;
 mod unit;
+pub mod validate;
 mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
@@ -35,5 +38,6 @@ pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
 pub use progress::{Progress, Reading, StageCounts};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
+pub use snapshot::schema_snapshot;
 pub use table::CorpusTable;
 pub use unit::fact_error;

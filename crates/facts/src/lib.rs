@@ -16,6 +16,7 @@ mod rows;
 pub mod schema;
 pub mod source;
 mod unit;
+pub mod validate;
 pub mod views;
 
 pub use self::{

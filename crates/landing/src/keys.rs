@@ -134,6 +134,10 @@ pub(crate) fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
 }
 
+pub(crate) fn schema(digest: &str) -> String {
+    format!("schemas/{digest}.json")
+}
+
 pub(crate) const CURRENT: &str = "current.json";
 
 /// `root` and the relative `key` as one path. The key is made of safe characters only, so it is taken as it stands:

@@ -8,6 +8,7 @@
 //! FACTS/runs/<run>/attempts/<bin>/…       attempts that are under way or died
 //! FACTS/runs/<run>/done/<bin>.json        the record of a finished bin    created once
 //! FACTS/runs/<run>/manifest.json          the committed run               created once
+//! FACTS/schemas/<digest>.json             the tables of runs, by content  created once
 //! FACTS/current.json                      the current run                 only ever moves forward
 //! ```
 //!
@@ -29,6 +30,7 @@ mod id;
 mod journal;
 mod keys;
 mod record;
+mod snapshot;
 mod store;
 mod sweep;
 mod upload;
@@ -43,6 +45,7 @@ pub use keys::{DATA_FOLDER, decode_repo, encode_repo};
 pub use record::{
     BinRecord, BinStats, Current, ErrorCount, FileDigest, LandedFile, Manifest, RepoDigests, RepoSummary, RunHeader, Verdict,
 };
+pub use snapshot::{ColumnChange, ColumnSnapshot, Retyped, SchemaDelta, SchemaRecord, SchemaSnapshot, TableSnapshot};
 pub use store::{Created, FactsStore, RunState};
 pub use sweep::{DEFAULT_GRACE, Swept};
 pub use writer::{BinWriter, WriterOptions};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{AttemptId, RunId};
+use crate::snapshot::SchemaRecord;
 
 /// One Parquet file that a bin wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +222,9 @@ pub struct Manifest {
     pub repos: Vec<RepoSummary>,
     /// Its data files, in order of repository and key.
     pub files: Vec<LandedFile>,
+    /// Its tables and what has changed in them since the run before; runs of older versions have not recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRecord>,
 }
 
 /// The document `runs/<run>/manifest.json`: created once, it decides the fate of the run for ever.

@@ -173,7 +173,7 @@ impl FactsStore {
     /// # Errors
     /// If the store fails.
     pub async fn bins(&self, run: &RunId) -> Result<Option<Bytes>> {
-        Ok(self.get(&keys::bins(run)).await?.map(|(bytes, _)| bytes))
+        self.bytes(&keys::bins(run)).await
     }
 
     /// A part of the bin manifest of a run.
@@ -348,6 +348,11 @@ impl FactsStore {
 
     pub(crate) fn disk(&self) -> Option<&Arc<Disk>> {
         self.disk.as_ref()
+    }
+
+    /// The bytes of a document, if it is there.
+    pub(crate) async fn bytes(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.get(key).await?.map(|(bytes, _)| bytes))
     }
 
     async fn document<T: DeserializeOwned>(&self, what: &'static str, key: &str) -> Result<Option<T>> {

@@ -10,3 +10,4 @@ pub mod python;
 pub mod runs;
 pub mod scheduler;
 pub mod sql;
+pub mod validate;
