@@ -8,7 +8,10 @@
 mod bad_inputs;
 mod cli;
 mod cluster;
+mod digests;
 mod interruption;
+mod judged;
+mod options;
 mod oracle;
 mod sql;
 mod support;

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod exit;
 mod facts;
+mod options;
 mod output;
 mod paint;
 mod progress;

@@ -109,7 +109,12 @@ pub async fn run_job(session: &SessionContext, job: &Job, stores: &Arc<Stores>, 
         schema_name: SCHEMA_NAME.to_owned(),
         schema_version: schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
         interpreter: json(serde_json::to_value(&job.interpreter)),
-        options: json(serde_json::to_value(RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins })),
+        options: json(serde_json::to_value(RecordedOptions {
+            repo: job.repo.as_deref(),
+            extract: &job.options,
+            bins: &job.bins,
+            comparable: job.options.comparable(),
+        })),
         expected,
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
@@ -126,6 +131,8 @@ struct RecordedOptions<'a> {
     #[serde(flatten)]
     extract: &'a crate::job::ExtractOptions,
     bins: &'a bytefacts_corpus::BinOptions,
+    /// Whether rows can be compared with those of other runs.
+    comparable: bool,
 }
 
 /// Rows that each bin's answers claim, in the order of the answers.

@@ -9,17 +9,20 @@
 //! ```
 
 mod analyze;
+mod budget;
 pub mod codec;
 mod corpus;
 mod driver;
 mod error;
 mod facts_table;
 mod job;
+mod judge;
 mod land;
 pub mod node;
 mod outcome;
 mod plan;
 mod progress;
+mod sample;
 mod session;
 pub mod stores;
 mod table;
@@ -28,11 +31,13 @@ mod unit;
 mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
+pub use budget::Budget;
 pub use driver::{Finished, JobError, run_job};
 pub use facts_table::FactsTable;
 pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
 pub use progress::{Progress, Reading};
+pub use sample::{NoRate, SampleRate};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use table::CorpusTable;
 pub use unit::fact_error;

@@ -107,6 +107,11 @@ impl Comparison {
         if self.seen != self.units.len() {
             self.findings.note(None, &[], Place { table: "", column: "code_objects", row: 0 }, &count(self.units.len()), &count(self.seen));
         }
+        self.abandon()
+    }
+
+    /// What the frames so far have come to; those that are missing are no difference.
+    pub fn abandon(mut self) -> Findings {
         let unlisted = self.findings.differences.saturating_sub(LISTED);
         if unlisted > 0 {
             self.findings.errors.push(FactError {

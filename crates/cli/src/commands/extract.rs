@@ -35,7 +35,7 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         Format::Text => output.data(summary.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
-    Ok(Exit::Clean)
+    Ok(summary.exit())
 }
 
 /// The location that the user gave as `what`.
@@ -81,7 +81,7 @@ pub async fn extract(
     let progress = Arc::new(Progress::default());
     let cores = settings.cores_per_executor();
     let options =
-        NodeOptions { workers: cores, memory_budget_bytes: settings.embedded.memory_budget_bytes, worker: WorkerSettings::default() };
+        NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
     let cache = open_cache(settings);
     let nodes: Vec<_> = (0..settings.embedded.executors)
         .map(|_| Arc::new(Node::new(options.clone(), interpreter.clone(), Arc::clone(&stores), cache.clone(), Arc::clone(&progress))))
@@ -103,7 +103,9 @@ pub async fn extract(
         }
     };
     bar.stop().await;
-    for node in &nodes {
+    for (number, node) in nodes.iter().enumerate() {
+        let peaks = node.peaks().await;
+        tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
         node.shutdown().await;
     }
     cluster.stop().await;
