@@ -24,8 +24,11 @@ fn options(optimize: u8, oracle: f64) -> ExtractOptions {
     ExtractOptions { optimize, oracle: SampleRate::try_from(oracle).unwrap(), ..ExtractOptions::default() }
 }
 
+/// Puts a listing into some order.
+type Order = fn(&mut Vec<Entry>);
+
 /// Records the bins of a run as a scheduler does that lists the corpus in an order of its own.
-async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: fn(&mut Vec<Entry>)) {
+async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: Order) {
     let mut entries = Corpus::local(corpus, Form::Tree).list().await.unwrap().entries;
     order(&mut entries);
     let (bins, _) = encode_bins(&pack(entries, BinOptions { target: Target::Bins(shape.bins) })).unwrap();
@@ -75,7 +78,7 @@ async fn the_digest_is_of_corpus_and_options_alone() {
     let judged = Shape { cache: cache(), options: options(0, 1.0), ..Shape::default() };
     assert_eq!(digests(corpus, judged).await, expected, "warm cache and an oracle");
 
-    let orders: [(&str, fn(&mut Vec<Entry>)); 3] = [
+    let orders: [(&str, Order); 3] = [
         ("forward", |entries| entries.sort()),
         ("reverse", |entries| entries.sort_by(|a, b| b.cmp(a))),
         ("shuffled", |entries| entries.sort_by_key(|entry| entry.size.wrapping_mul(0x9e37_79b9_7f4a_7c15))),

@@ -224,10 +224,7 @@ mod tests {
 
     #[test]
     fn cores_are_dealt_out_and_never_zero() {
-        let with = |jobs, executors| Settings {
-            embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() },
-            ..Default::default()
-        };
+        let with = |jobs, executors| Settings { embedded: EmbeddedSettings { jobs: Some(jobs), executors }, ..Default::default() };
         assert_eq!(with(8, 2).cores_per_executor(), 4);
         assert_eq!(with(1, 3).cores_per_executor(), 1);
     }

@@ -78,7 +78,7 @@ mod tests {
     fn a_sample_is_about_its_rate_and_part_of_every_larger_one() {
         let files: Vec<[u8; 32]> = (0..10_000_u32).map(|n| Sha256::digest(n.to_be_bytes()).into()).collect();
         let taken = |part: f64| files.iter().filter(|file| rate(part).takes(file)).collect::<Vec<_>>();
-        for part in [0.01, 0.1, 0.5, 0.9] {
+        for part in [0.01_f64, 0.1, 0.5, 0.9] {
             let expected = part * 10_000.0;
             let spread = 4.0 * (expected * (1.0 - part)).sqrt();
             let found = taken(part);

@@ -1,5 +1,7 @@
 //! The comparison with the oracle of the compile workers: sound rows have no difference, a wrong value is found and named.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -64,11 +66,12 @@ fn judge(folder: &str, every_nth: usize, include_cfg: bool) -> Vec<Judged> {
 
 /// One small file of many kinds of instructions.
 fn small() -> Judged {
-    let folder = tempfile_with("def f(x, *, y='é'):\n    for i in x:\n        if i: yield i.a\n    return {1, 'b'} is y\n");
+    let folder = folder_with("def f(x, *, y='é'):\n    for i in x:\n        if i: yield i.a\n    return {1, 'b'} is y\n");
     judge(folder.to_str().unwrap(), 1, true).remove(0)
 }
 
-fn tempfile_with(source: &str) -> std::path::PathBuf {
+/// A folder of this test's own with one file.
+fn folder_with(source: &str) -> std::path::PathBuf {
     let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
@@ -180,7 +183,7 @@ fn missing_and_surplus_rows_and_units_are_found() {
 
 #[test]
 fn a_flood_of_differences_is_counted_and_cut() {
-    let Judged { row, frames, .. } = judge(&tempfile_with(&"x = 1\n".repeat(2_000)).to_string_lossy(), 1, true).remove(0);
+    let Judged { row, frames, .. } = judge(&folder_with(&"x = 1\n".repeat(2_000)).to_string_lossy(), 1, true).remove(0);
     let mut frames = frames;
     for name in frames[1]["instructions"]["opname"].as_array_mut().unwrap() {
         *name = json!("NOPE");

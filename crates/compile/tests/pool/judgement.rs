@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytefacts_compile::{Diagnostic, Evidence, Judgeable, Limits, Pool, TIME_LIMIT};
+use bytefacts_compile::{CompileOptions, Diagnostic, Evidence, Judgeable, Limits, Pool, TIME_LIMIT};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::{code_of, compile, pool};
+use crate::{code_of, compile, interpreter, pool, wrapper};
 
 /// The frames of a judgement and its failure.
 async fn judge(pool: &Pool, source: impl Into<Bytes>) -> (Vec<Value>, Option<Diagnostic>) {
@@ -24,6 +24,43 @@ async fn judge(pool: &Pool, source: impl Into<Bytes>) -> (Vec<Value>, Option<Dia
         frames
     });
     (frames, failure.unwrap())
+}
+
+/// A worker that dies in the middle of a judgement leaves half of it; what counts is what a fresh one says from the beginning.
+#[tokio::test]
+async fn a_judgement_begins_anew_on_a_fresh_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let died = folder.path().join("died");
+    let patch = format!(
+        "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), 'dis.py')\nexec(compile(open(_path).read(), _path, 'exec'))\n\
+         _parse = _parse_exception_table\n\
+         def _parse_exception_table(code):\n    \
+             if code.co_name == 'f' and not _os.path.exists('{0}'):\n        \
+                 _os.close(_os.open('{0}', _os.O_CREAT))\n        _os.kill(_os.getpid(), 9)\n    \
+             return _parse(code)\n",
+        died.display()
+    );
+    std::fs::write(folder.path().join("dis.py"), patch).unwrap();
+    let first = format!("export PYTHONPATH='{}'", folder.path().display());
+    let python = wrapper(&folder.path().join("python"), &first, &interpreter().await);
+    let pool = Pool::start(&python, CompileOptions::default(), 1, Limits::default()).await.unwrap();
+
+    let source = "x = a\n".repeat(10_000) + "def f(): pass\n";
+    let (sender, mut receiver) = mpsc::channel(2);
+    let unit = Judgeable { source: source.into(), path: "a.py".to_owned(), adaptive: false };
+    let (failure, pieces) = tokio::join!(pool.judge(unit, sender), async {
+        let mut pieces = Vec::new();
+        while let Some(piece) = receiver.recv().await {
+            pieces.push(piece);
+        }
+        pieces
+    });
+    assert_eq!((failure.unwrap(), died.exists(), pool.stats().crashes), (None, true, 1));
+    let begins: Vec<_> = (0..pieces.len()).filter(|at| pieces[*at] == Evidence::Begin).collect();
+    assert_eq!((begins.len(), begins[0]), (2, 0));
+    let (lost, whole) = (&pieces[1..begins[1]], &pieces[begins[1] + 1..]);
+    assert!(!lost.is_empty() && lost.len() < whole.len());
+    assert_eq!(lost, &whole[..lost.len()], "what was lost came again");
 }
 
 #[tokio::test]
