@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::options::OptionArgs;
+
 /// Queryable, reproducible facts about the CPython 3.13 bytecode of a corpus of Python repositories.
 ///
 /// Start with `bytefacts demo`: it extracts the standard library on an embedded cluster and shows a first answer.
@@ -79,9 +81,6 @@ pub struct JobArgs {
     /// The CPython 3.13 that compiles. Found by itself without this option: see `bytefacts python find`.
     #[arg(long, value_name = "PATH", help_heading = "Interpreter")]
     pub python: Option<PathBuf>,
-    /// Optimisation level of `compile`: 1 drops asserts, 2 docstrings too [default: 0].
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2), help_heading = "Interpreter")]
-    pub optimize: Option<u8>,
     /// Cores of the embedded cluster, over all its executors [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Embedded cluster")]
     pub jobs: Option<u16>,
@@ -103,6 +102,9 @@ pub struct JobArgs {
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// The options.
+    #[command(flatten)]
+    pub options: OptionArgs,
 }
 
 /// Extract the facts of a corpus.

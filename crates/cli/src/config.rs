@@ -56,13 +56,11 @@ pub struct EmbeddedSettings {
     pub jobs: Option<u16>,
     /// Executors.
     pub executors: u16,
-    /// Bytes of source that each executor holds in memory at a time; more makes files wait.
-    pub memory_budget_bytes: u64,
 }
 
 impl Default for EmbeddedSettings {
     fn default() -> Self {
-        Self { jobs: None, executors: 2, memory_budget_bytes: 256 << 20 }
+        Self { jobs: None, executors: 2 }
     }
 }
 
@@ -96,9 +94,7 @@ impl Settings {
         if args.python.is_some() {
             settings.python.clone_from(&args.python);
         }
-        if let Some(optimize) = args.optimize {
-            settings.extract.optimize = optimize;
-        }
+        args.options.apply(&mut settings.extract);
         if args.jobs.is_some() {
             settings.embedded.jobs = args.jobs;
         }
@@ -124,8 +120,8 @@ impl Settings {
         self.extract.terminators().map_err(|error| UsageError(format!("extract.terminator_opnames: {error}")))?;
         let fault = if self.extract.optimize > 2 {
             "extract.optimize is 0, 1 or 2"
-        } else if self.extract.adaptive {
-            "extract.adaptive: adaptive instructions exist only in code that has run, and nothing is run here; leave it false"
+        } else if self.extract.parallel_max_bytes == 0 || self.extract.memory_budget_bytes == 0 {
+            "extract.parallel_max_bytes and extract.memory_budget_bytes are at least 1"
         } else if self.embedded.executors == 0 || self.embedded.jobs == Some(0) {
             "embedded.executors and embedded.jobs are at least 1"
         } else if self.extract.compile_cpu_seconds == 0 {
@@ -173,10 +169,58 @@ mod tests {
         assert!(error.contains("executers") && error.contains("executors"), "{error}");
     }
 
+    /// The settings of a file and a command line.
+    fn load(yaml: &str, arguments: &[&str]) -> anyhow::Result<Settings> {
+        use clap::Parser as _;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("settings.yaml");
+        std::fs::write(&file, yaml)?;
+        let config = file.display().to_string();
+        let line = ["bytefacts", "extract", "corpus", "--out", "facts", "--config", &config];
+        let parsed = crate::args::Args::try_parse_from(line.iter().chain(arguments))?;
+        let crate::args::Command::Extract(extract) = parsed.command else { panic!("another command") };
+        Settings::load(&extract.job)
+    }
+
+    /// Every option of the contract: its key, a value in the file, and another on the command line.
+    const OPTIONS: [(&str, &str, &str); 9] = [
+        ("optimize", "1", "2"),
+        ("dont_inherit", "false", "true"),
+        ("adaptive", "true", "false"),
+        ("include_cfg_derivations", "false", "true"),
+        ("terminator_opnames", r#"["RERAISE"]"#, r#"["RETURN_VALUE","RERAISE"]"#),
+        ("oracle", "0.5", "0.25"),
+        ("parallel_min_files", "3", "4"),
+        ("parallel_max_bytes", "5", "6"),
+        ("memory_budget_bytes", "7", "9"),
+    ];
+
     #[test]
-    fn adaptive_runs_are_refused_with_the_reason() {
-        let settings = layers::parse("extract: {adaptive: true}").unwrap();
-        assert!(settings.check().unwrap_err().to_string().contains("nothing is run here"));
+    fn each_option_is_taken_from_the_command_line_then_the_file_then_the_defaults() {
+        let value = |settings: &Settings, key: &str| serde_json::to_value(&settings.extract).unwrap()[key].to_string();
+        for (key, in_file, on_line) in OPTIONS {
+            let yaml = format!("extract: {{{key}: {in_file}}}");
+            assert_ne!(value(&Settings::default(), key), in_file, "{key}: a file that states the default shows nothing");
+            assert_eq!(value(&load(&yaml, &[]).unwrap(), key), in_file, "{key} of the file");
+            let argument = format!("--{}={}", key.replace('_', "-"), on_line.replace(['[', ']', '"'], ""));
+            assert_eq!(value(&load(&yaml, &[&argument]).unwrap(), key), on_line, "{argument} over the file");
+            assert_eq!(value(&load("", &[&argument]).unwrap(), key), on_line, "{argument} over the default");
+        }
+        assert!(load("", &["--adaptive"]).unwrap().extract.adaptive, "a flag alone means true");
+    }
+
+    #[test]
+    fn options_that_mean_nothing_are_refused_by_name() {
+        for (yaml, arguments, name) in [
+            ("extract: {oracle: 1.5}", &[][..], "1.5"),
+            ("extract: {parallel_max_bytes: 0}", &[], "parallel_max_bytes"),
+            ("", &["--oracle", "2"], "--oracle"),
+            ("", &["--memory-budget-bytes", "0"], "--memory-budget-bytes"),
+            ("", &["--terminator-opnames", "RETURN"], "RETURN"),
+        ] {
+            let error = format!("{:#}", load(yaml, arguments).unwrap_err());
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]
@@ -187,10 +231,7 @@ mod tests {
 
     #[test]
     fn cores_are_dealt_out_and_never_zero() {
-        let with = |jobs, executors| Settings {
-            embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() },
-            ..Default::default()
-        };
+        let with = |jobs, executors| Settings { embedded: EmbeddedSettings { jobs: Some(jobs), executors }, ..Default::default() };
         assert_eq!(with(8, 2).cores_per_executor(), 4);
         assert_eq!(with(1, 3).cores_per_executor(), 1);
     }

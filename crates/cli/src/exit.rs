@@ -1,4 +1,4 @@
-//! Exit codes, which scripts act on.
+//! Exit codes, which scripts act on. 3 is for commands that work and find something.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ pub enum Exit {
     Failed,
     /// The command line or a configuration file is wrong.
     Usage,
-    /// The command worked and found fault with what it looked at.
+    /// The command did its work and found what should not be.
     Findings,
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod exit;
 mod facts;
+mod options;
 mod output;
 mod paint;
 mod progress;

@@ -167,7 +167,12 @@ pub async fn run_job(
         Some(interpreter) => serde_json::to_value(interpreter).ok(),
         None => facts.interpreter(&run_id).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
     };
-    let options = RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins };
+    let options = RecordedOptions {
+        repo: job.repo.as_deref(),
+        extract: &job.options,
+        bins: &job.bins,
+        comparable: job.options.comparable(),
+    };
     let request = CommitRequest {
         run_id,
         started_at_ms,
@@ -338,6 +343,8 @@ struct RecordedOptions<'a> {
     #[serde(flatten)]
     extract: &'a crate::job::ExtractOptions,
     bins: &'a bytefacts_corpus::BinOptions,
+    /// Whether rows can be compared with those of other runs.
+    comparable: bool,
 }
 
 /// Rows that each bin's answers claim, in the order of the answers.

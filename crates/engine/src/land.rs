@@ -264,6 +264,8 @@ fn count(stats: &mut BinStats, rows: &RecordBatch, work: &[Work]) -> Result<()> 
         stats.source_bytes += w.source_bytes;
         stats.compile_cpu_us += w.compile_cpu_us;
         stats.analyse_cpu_us += w.analyse_us;
+        stats.oracle_files += u64::from(w.judged);
+        stats.oracle_differences += w.differences;
         if w.cache_hit {
             stats.cache_hits += 1;
         } else {

@@ -10,6 +10,7 @@
 //! ```
 
 mod analyze;
+mod budget;
 mod care;
 pub mod codec;
 mod corpus;
@@ -17,11 +18,13 @@ mod driver;
 mod error;
 mod facts_table;
 mod job;
+mod judge;
 mod land;
 pub mod node;
 mod outcome;
 mod plan;
 mod progress;
+mod sample;
 mod session;
 mod snapshot;
 pub mod stores;
@@ -32,11 +35,13 @@ pub mod validate;
 mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
+pub use budget::Budget;
 pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
 pub use progress::{Progress, Reading, StageCounts};
+pub use sample::{NoRate, SampleRate};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use snapshot::schema_snapshot;
 pub use table::CorpusTable;

@@ -12,6 +12,7 @@ mod constants;
 pub mod digest;
 pub mod ids;
 mod input;
+pub mod oracle;
 mod rows;
 pub mod schema;
 pub mod source;

@@ -60,6 +60,12 @@ pub struct BinStats {
     /// Wall time from the start of the bin to its record, in microseconds (of a run: the sum over its bins).
     #[serde(default)]
     pub wall_us: u64,
+    /// Files that an oracle has compared in full.
+    #[serde(default)]
+    pub oracle_files: u64,
+    /// Values in which it differed.
+    #[serde(default)]
+    pub oracle_differences: u64,
     /// Errors and warnings, sorted by stage, type and severity.
     pub errors: Vec<ErrorCount>,
 }
@@ -93,6 +99,8 @@ impl BinStats {
         self.compile_cpu_us += other.compile_cpu_us;
         self.analyse_cpu_us += other.analyse_cpu_us;
         self.wall_us += other.wall_us;
+        self.oracle_files += other.oracle_files;
+        self.oracle_differences += other.oracle_differences;
         for e in &other.errors {
             self.count_error(&e.stage, &e.error_type, &e.severity, e.count);
         }

@@ -44,7 +44,7 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         Format::Text => output.data(summary.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
-    Ok(Exit::Clean)
+    Ok(summary.exit())
 }
 
 /// The interpreter of this machine. A job for a cluster needs none here: without one that is named, the executors' own decides.
@@ -180,7 +180,7 @@ impl<'a> Work<'a> {
         let (settings, progress) = (self.settings, Arc::new(Progress::default()));
         let cores = settings.cores_per_executor();
         let options =
-            NodeOptions { workers: cores, memory_budget_bytes: settings.embedded.memory_budget_bytes, worker: WorkerSettings::default() };
+            NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
         let cache = open_cache(&settings.cache);
         let nodes: Vec<_> = (0..settings.embedded.executors)
             .map(|_| {
@@ -191,7 +191,9 @@ impl<'a> Work<'a> {
         let cluster = Embedded::start(&nodes, Arc::clone(&self.stores), EmbeddedOptions { cores_per_executor: cores }).await?;
         let client = Client::new(cluster.url(), Arc::clone(&self.stores), self.job_settings(job));
         let result = self.follow(&client, job, Patience::embedded(), progress, false).await;
-        for node in &nodes {
+        for (number, node) in nodes.iter().enumerate() {
+            let peaks = node.peaks().await;
+            tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
             node.shutdown().await;
         }
         cluster.stop().await;
