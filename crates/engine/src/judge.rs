@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytefacts_compile::{Evidence, Judgeable, Pool};
 use bytefacts_facts::oracle::{Comparison, Findings, STAGE};
-use bytefacts_facts::{FactError, FileInput, RowBuilder, Severity};
+use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::common::runtime::SpawnedTask;
@@ -21,6 +21,8 @@ use crate::node::pool_error;
 
 /// A file that compiled.
 pub(crate) struct Case {
+    /// The root attributes of the run.
+    pub(crate) attrs: RunAttrs,
     pub(crate) repo: Option<String>,
     pub(crate) path: String,
     pub(crate) source: Bytes,
@@ -79,8 +81,8 @@ fn compare(job: &Job, case: &Case, mut evidence: Receiver<Evidence>) -> Result<O
 
 /// The file's row by itself; `None` if it has no units.
 fn row(job: &Job, case: &Case) -> Result<Option<RecordBatch>> {
-    let mut rows = RowBuilder::new(&job.attrs(), job.row_options().map_err(external)?);
-    let Case { repo, path, source, sha256, code } = case;
+    let mut rows = RowBuilder::new(&case.attrs, job.row_options().map_err(external)?);
+    let Case { repo, path, source, sha256, code, attrs: _ } = case;
     let input =
         FileInput { repo: repo.as_deref(), path, source: Some(source), sha256: Some(*sha256), code: Some(code), errors: Vec::new() };
     let stats = rows.append(input).map_err(external)?;

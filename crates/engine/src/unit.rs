@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
-use bytefacts_facts::{FactError, FileInput, RowBuilder, Severity};
+use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
 use bytes::Bytes;
 use datafusion::common::Result;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,7 @@ pub(crate) struct Loader {
     corpus: Corpus,
     compilers: Compilers,
     key_prefix: Vec<u8>,
+    attrs: RunAttrs,
 }
 
 /// A file that was read and compiled, or the reason why not.
@@ -53,6 +54,7 @@ impl Loader {
             corpus: open_corpus(&job, node.stores())?,
             compilers: node.compilers(&job).await?,
             key_prefix: outcome::key_prefix(&job, &interpreter),
+            attrs: job.attrs(&interpreter),
             job: Arc::new(job),
             node,
         })
@@ -86,7 +88,7 @@ impl Loader {
             && self.job.options.oracle.takes(&sha256)
         {
             let Entry { repo, path, .. } = loaded.entry.clone();
-            let case = Case { repo, path, source: bytes, sha256, code: code.clone() };
+            let case = Case { attrs: self.attrs.clone(), repo, path, source: bytes, sha256, code: code.clone() };
             loaded.verdict = Some(judge(&self.compilers.pool, &self.job, case).await?);
         }
         Ok(loaded)
