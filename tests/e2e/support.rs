@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use bytefacts_cache::Cache;
-use bytefacts_cluster::{Embedded, EmbeddedOptions, JobSettings, job_session};
+use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{ExtractOptions, Job, JobError, Progress, facts_session, run_job};
+use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, facts_session, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
 use tempfile::TempDir;
 
@@ -67,6 +67,8 @@ pub struct Shape {
     pub cache: Option<Arc<Cache>>,
     pub repo: Option<&'static str>,
     pub exclude: Vec<String>,
+    pub options: ExtractOptions,
+    pub python: Option<Interpreter>,
 }
 
 impl Default for Shape {
@@ -81,8 +83,51 @@ impl Default for Shape {
             cache: None,
             repo: None,
             exclude: Vec::new(),
+            options: ExtractOptions::default(),
+            python: None,
         }
     }
+}
+
+/// The Python files of some folders of the standard library, copied to a corpus in which each folder is a repository.
+pub fn library_corpus(python: &Interpreter, folders: &[&str]) -> TempDir {
+    let corpus = folder();
+    for name in folders {
+        copy_python_files(&python.stdlib.join(name), &corpus.path().join(name));
+    }
+    corpus
+}
+
+fn copy_python_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy_python_files(&path, &to.join(name));
+        } else if path.extension().is_some_and(|extension| extension == "py") {
+            std::fs::create_dir_all(to).unwrap();
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// The same interpreter with a module `dis` of its own, which is the real one and then does `patch`: a judge that errs.
+pub fn with_patched_dis(python: &Interpreter, folder: &Path, patch: &str) -> Interpreter {
+    use std::os::unix::fs::PermissionsExt as _;
+    let real = "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), 'dis.py')\n\
+                exec(compile(open(_path).read(), _path, 'exec'))\n";
+    std::fs::write(folder.join("dis.py"), format!("{real}{patch}\n")).unwrap();
+    let executable = folder.join("python3.13");
+    let home = python.executable.parent().and_then(Path::parent).unwrap();
+    // It calls itself by its own name, so that who looks behind it finds it again.
+    let script = format!(
+        "#!/usr/bin/env bash\nPYTHONHOME='{}' PYTHONPATH='{}' exec -a \"$0\" '{}' \"$@\"\n",
+        home.display(),
+        folder.display(),
+        python.executable.display()
+    );
+    std::fs::write(&executable, script).unwrap();
+    std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Interpreter { executable, ..python.clone() }
 }
 
 /// The location of a folder as a URL.
@@ -97,28 +142,36 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         repo: shape.repo.map(str::to_owned),
         facts: url(facts),
         run: shape.run.to_owned(),
-        options: ExtractOptions { exclude: shape.exclude.clone(), ..ExtractOptions::default() },
+        options: ExtractOptions { exclude: shape.exclude.clone(), ..shape.options.clone() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
-        interpreter: identity(python),
+        interpreter: Some(identity(python)),
     }
 }
 
 /// Extracts `corpus` into `facts` on an embedded cluster of this process, to the commit.
 pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<Manifest, JobError> {
-    let python = python().await;
+    let python = match &shape.python {
+        Some(python) => python.clone(),
+        None => python().await,
+    };
     let job = job(corpus, facts, shape, &python);
     let stores = Arc::new(Stores::default());
-    let options =
-        NodeOptions { workers: shape.cores, memory_budget_bytes: 64 << 20, worker: WorkerSettings { hash_seed: shape.hash_seed } };
+    let options = NodeOptions {
+        workers: shape.cores,
+        memory_budget_bytes: job.options.memory_budget_bytes,
+        worker: WorkerSettings { hash_seed: shape.hash_seed },
+    };
     let progress = Arc::new(Progress::default());
     let nodes: Vec<_> = (0..shape.executors)
         .map(|_| Arc::new(Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress))))
         .collect();
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
-    let session = job_session(&cluster.url(), Arc::clone(&stores), &settings).await.unwrap();
-    let finished = run_job(&session, &job, &stores, &SystemClock).await;
+    let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
+    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), None).await;
     for node in &nodes {
+        let peaks = node.peaks().await;
+        assert!(peaks.parallel_bytes <= job.options.parallel_max_bytes.max(4096), "{peaks:?} of {:?}", job.options);
         node.shutdown().await;
     }
     cluster.stop().await;

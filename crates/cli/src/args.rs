@@ -1,8 +1,11 @@
 //! The command line as types; their comments are its help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::options::OptionArgs;
 
 /// Queryable, reproducible facts about the CPython 3.13 bytecode of a corpus of Python repositories.
 ///
@@ -15,6 +18,9 @@ pub struct Args {
     /// Log more to stderr: -v what happens, -vv in detail, -vvv everything. BYTEFACTS_LOG takes a filter instead.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t, env = "BYTEFACTS_LOG_FORMAT")]
+    pub log_format: Format,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -31,10 +37,20 @@ pub enum Command {
     Sql(Sql),
     /// List the committed runs of FACTS and their files.
     Runs(Runs),
+    /// Check that a committed run keeps what the contract promises.
+    Validate(Validate),
     /// Print the facts of one Python file.
     Dis(Dis),
+    /// Draw the control flow graph of one function.
+    Graph(Graph),
     /// Find or install the CPython 3.13 that compiles.
     Python(Python),
+    /// Run the scheduler of a cluster.
+    Scheduler(Box<Scheduler>),
+    /// Run an executor of a cluster.
+    Executor(Box<Executor>),
+    /// Delete what no committed run names: files of lost attempts, and runs that died.
+    Gc(Gc),
 }
 
 /// How results are written.
@@ -65,9 +81,6 @@ pub struct JobArgs {
     /// The CPython 3.13 that compiles. Found by itself without this option: see `bytefacts python find`.
     #[arg(long, value_name = "PATH", help_heading = "Interpreter")]
     pub python: Option<PathBuf>,
-    /// Optimisation level of `compile`: 1 drops asserts, 2 docstrings too [default: 0].
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2), help_heading = "Interpreter")]
-    pub optimize: Option<u8>,
     /// Cores of the embedded cluster, over all its executors [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Embedded cluster")]
     pub jobs: Option<u16>,
@@ -89,25 +102,107 @@ pub struct JobArgs {
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// The options.
+    #[command(flatten)]
+    pub options: OptionArgs,
 }
 
 /// Extract the facts of a corpus.
 #[derive(Debug, ClapArgs)]
 pub struct Extract {
     /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless --repo is given.
-    pub corpus: String,
+    #[arg(required_unless_present = "resume")]
+    pub corpus: Option<String>,
     /// Where the facts go: a path or a URI. Runs gather there; `bytefacts sql` reads the newest.
     #[arg(long, value_name = "FACTS")]
     pub out: String,
     /// Take the whole corpus as one repository of this name.
     #[arg(long, value_name = "NAME")]
     pub repo: Option<String>,
+    /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize"])]
+    pub resume: Option<String>,
+    /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    pub cluster: Option<String>,
     /// Leave out folders of this name, wherever they are (repeatable). `.git` is always left out.
     #[arg(long, value_name = "FOLDER")]
     pub exclude: Vec<String>,
     /// The rest.
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// What every daemon takes. The rest is set by a YAML file or by the environment, such as BYTEFACTS_EXECUTOR__CORES=4.
+#[derive(Debug, ClapArgs)]
+pub struct DaemonArgs {
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen for the cluster, as IP:PORT; port 0 is any free one. There is no authentication: keep it inside a trusted network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where to serve /healthz, /readyz and /metrics, as IP:PORT.
+    #[arg(long, value_name = "ADDRESS")]
+    pub probes: Option<SocketAddr>,
+    /// The host under which the others of the cluster find this process [default: that of --listen].
+    #[arg(long, value_name = "HOST")]
+    pub external_host: Option<String>,
+    /// How the line that says where it listens is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Run a scheduler.
+#[derive(Debug, ClapArgs)]
+pub struct Scheduler {
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Run an executor.
+#[derive(Debug, ClapArgs)]
+pub struct Executor {
+    /// The scheduler, as HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub scheduler: Option<String>,
+    /// The node's name, which stays when the executor restarts [default: the machine's].
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Bins worked on at a time [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+    /// The CPython 3.13 that compiles.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Delete what no committed run names.
+#[derive(Debug, ClapArgs)]
+pub struct Gc {
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS")]
+    pub facts: String,
+    /// Only tell what would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Hours for which a run may rest before it counts as dead.
+    #[arg(long, value_name = "HOURS", default_value_t = 24.0, value_parser = hours)]
+    pub grace_hours: f64,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(hours) if (0.0..=1e6).contains(&hours) => Ok(hours),
+        _ => Err("a number of hours, at least 0".to_owned()),
+    }
 }
 
 /// Extract the standard library.
@@ -158,10 +253,33 @@ pub struct Runs {
     /// The facts: a path or a URI.
     #[arg(long, value_name = "FACTS")]
     pub facts: String,
-    /// Show the files of this run alone.
+    /// Show this run alone: how it was made, what has changed in its schema since the run before it, its files.
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
     /// How the list is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Check that a committed run keeps what the contract promises: types, nulls, ids, foreign keys, digests, and the invariants of blocks, edges, stack
+/// depths, data flow and lines. Every data file is read once.
+///
+/// Ends with 0 if all is well and with 3 if there are findings. What a unit's own error row explains is counted, and no finding.
+#[derive(Debug, ClapArgs)]
+pub struct Validate {
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS")]
+    pub facts: String,
+    /// The run to check [default: the current one].
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Findings that are shown of each check; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub show: usize,
+    /// When to draw a progress bar.
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: ProgressMode,
+    /// How the findings are written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -189,6 +307,36 @@ pub struct Dis {
     /// Text, or the row of `bytecode_files_v1` as JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Draw the control flow graph of one function, with its instructions, source lines and stack depths.
+///
+/// The picture is made by bytefacts itself: an SVG that stands alone and is light or dark as its reader's system is. DOT is for Graphviz.
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("outputs").required(true).multiple(true))]
+pub struct Graph {
+    /// The Python file (`-` is stdin) and the unit in it, by its qualified name or qualpath as in `dis --unit`; without a name the module's own
+    /// code. `#2` behind a name takes the second unit of that name.
+    #[arg(value_name = "FILE.py[:QUALNAME]")]
+    pub target: PathBuf,
+    /// Write an SVG to this file; `-` is stdout.
+    #[arg(long, value_name = "OUT", group = "outputs")]
+    pub svg: Option<PathBuf>,
+    /// Write DOT to this file; `-` is stdout.
+    #[arg(long, value_name = "OUT", group = "outputs")]
+    pub dot: Option<PathBuf>,
+    /// Show where each operand and variable comes from.
+    #[arg(long)]
+    pub data_flow: bool,
+    /// Refuse to draw more blocks than this.
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    pub max_blocks: usize,
+    /// The CPython 3.13 that compiles.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Optimisation level of `compile`.
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub optimize: u8,
 }
 
 /// Find or install CPython 3.13.

@@ -1,12 +1,16 @@
-//! Settings: a YAML file, then the command line over it.
+//! Settings: a YAML file, then the environment, then the command line, each over the one before.
+
+mod daemons;
+mod layers;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use bytefacts_corpus::{BinOptions, Target};
 use bytefacts_engine::ExtractOptions;
+use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
 
+pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings};
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
@@ -24,6 +28,14 @@ pub struct Settings {
     pub embedded: EmbeddedSettings,
     /// The cache of compiled units.
     pub cache: CacheSettings,
+    /// How patient the clients of object stores are.
+    pub stores: StoreOptions,
+    /// How jobs are handed to a cluster.
+    pub client: ClientSettings,
+    /// The scheduler of a cluster.
+    pub scheduler: SchedulerSettings,
+    /// The executors of a cluster.
+    pub executor: ExecutorSettings,
 }
 
 /// How files are packed into bins.
@@ -44,13 +56,11 @@ pub struct EmbeddedSettings {
     pub jobs: Option<u16>,
     /// Executors.
     pub executors: u16,
-    /// Bytes of source that each executor holds in memory at a time; more makes files wait.
-    pub memory_budget_bytes: u64,
 }
 
 impl Default for EmbeddedSettings {
     fn default() -> Self {
-        Self { jobs: None, executors: 2, memory_budget_bytes: 256 << 20 }
+        Self { jobs: None, executors: 2 }
     }
 }
 
@@ -80,16 +90,11 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, or holds what is no setting.
     pub fn load(args: &JobArgs) -> anyhow::Result<Self> {
-        let mut settings = match &args.config {
-            Some(file) => Self::read(file)?,
-            None => Self::default(),
-        };
+        let mut settings = Self::read(args.config.as_deref())?;
         if args.python.is_some() {
             settings.python.clone_from(&args.python);
         }
-        if let Some(optimize) = args.optimize {
-            settings.extract.optimize = optimize;
-        }
+        args.options.apply(&mut settings.extract);
         if args.jobs.is_some() {
             settings.embedded.jobs = args.jobs;
         }
@@ -101,24 +106,22 @@ impl Settings {
         Ok(settings)
     }
 
-    fn read(file: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?;
-        Self::parse(&text).map_err(|error| UsageError(format!("settings {}: {error:#}", file.display())).into())
-    }
-
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        // An empty file, or one of comments alone, is the defaults.
-        let settings: Option<Self> = serde_yaml::from_str(text).context("not valid")?;
-        Ok(settings.unwrap_or_default())
+    /// The settings of a file, if one is named, and of the environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or either holds what is no setting.
+    pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        // A variable that is no text cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        layers::read(file, environment)
     }
 
     fn check(&self) -> Result<(), UsageError> {
         self.extract.terminators().map_err(|error| UsageError(format!("extract.terminator_opnames: {error}")))?;
         let fault = if self.extract.optimize > 2 {
             "extract.optimize is 0, 1 or 2"
-        } else if self.extract.adaptive {
-            "extract.adaptive: adaptive instructions exist only in code that has run, and nothing is run here; leave it false"
+        } else if self.extract.parallel_max_bytes == 0 || self.extract.memory_budget_bytes == 0 {
+            "extract.parallel_max_bytes and extract.memory_budget_bytes are at least 1"
         } else if self.embedded.executors == 0 || self.embedded.jobs == Some(0) {
             "embedded.executors and embedded.jobs are at least 1"
         } else if self.extract.compile_cpu_seconds == 0 {
@@ -150,40 +153,85 @@ mod tests {
     #[test]
     fn the_shipped_file_states_the_defaults() {
         let shipped = include_str!("../../../config/bytefacts.yaml");
-        assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
+        assert_eq!(layers::parse(shipped).unwrap(), Settings::default());
     }
 
     #[test]
     fn an_empty_file_is_the_defaults() {
         for text in ["", "# nothing\n", "{}"] {
-            assert_eq!(Settings::parse(text).unwrap(), Settings::default());
+            assert_eq!(layers::parse(text).unwrap(), Settings::default());
         }
     }
 
     #[test]
     fn an_unknown_key_is_named_with_those_that_exist() {
-        let error = format!("{:#}", Settings::parse("embedded: {executers: 3}").unwrap_err());
+        let error = format!("{:#}", layers::parse("embedded: {executers: 3}").unwrap_err());
         assert!(error.contains("executers") && error.contains("executors"), "{error}");
     }
 
+    /// The settings of a file and a command line.
+    fn load(yaml: &str, arguments: &[&str]) -> anyhow::Result<Settings> {
+        use clap::Parser as _;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("settings.yaml");
+        std::fs::write(&file, yaml)?;
+        let config = file.display().to_string();
+        let line = ["bytefacts", "extract", "corpus", "--out", "facts", "--config", &config];
+        let parsed = crate::args::Args::try_parse_from(line.iter().chain(arguments))?;
+        let crate::args::Command::Extract(extract) = parsed.command else { panic!("another command") };
+        Settings::load(&extract.job)
+    }
+
+    /// Every option of the contract: its key, a value in the file, and another on the command line.
+    const OPTIONS: [(&str, &str, &str); 9] = [
+        ("optimize", "1", "2"),
+        ("dont_inherit", "false", "true"),
+        ("adaptive", "true", "false"),
+        ("include_cfg_derivations", "false", "true"),
+        ("terminator_opnames", r#"["RERAISE"]"#, r#"["RETURN_VALUE","RERAISE"]"#),
+        ("oracle", "0.5", "0.25"),
+        ("parallel_min_files", "3", "4"),
+        ("parallel_max_bytes", "5", "6"),
+        ("memory_budget_bytes", "7", "9"),
+    ];
+
     #[test]
-    fn adaptive_runs_are_refused_with_the_reason() {
-        let settings = Settings::parse("extract: {adaptive: true}").unwrap();
-        assert!(settings.check().unwrap_err().to_string().contains("nothing is run here"));
+    fn each_option_is_taken_from_the_command_line_then_the_file_then_the_defaults() {
+        let value = |settings: &Settings, key: &str| serde_json::to_value(&settings.extract).unwrap()[key].to_string();
+        for (key, in_file, on_line) in OPTIONS {
+            let yaml = format!("extract: {{{key}: {in_file}}}");
+            assert_ne!(value(&Settings::default(), key), in_file, "{key}: a file that states the default shows nothing");
+            assert_eq!(value(&load(&yaml, &[]).unwrap(), key), in_file, "{key} of the file");
+            let argument = format!("--{}={}", key.replace('_', "-"), on_line.replace(['[', ']', '"'], ""));
+            assert_eq!(value(&load(&yaml, &[&argument]).unwrap(), key), on_line, "{argument} over the file");
+            assert_eq!(value(&load("", &[&argument]).unwrap(), key), on_line, "{argument} over the default");
+        }
+        assert!(load("", &["--adaptive"]).unwrap().extract.adaptive, "a flag alone means true");
+    }
+
+    #[test]
+    fn options_that_mean_nothing_are_refused_by_name() {
+        for (yaml, arguments, name) in [
+            ("extract: {oracle: 1.5}", &[][..], "1.5"),
+            ("extract: {parallel_max_bytes: 0}", &[], "parallel_max_bytes"),
+            ("", &["--oracle", "2"], "--oracle"),
+            ("", &["--memory-budget-bytes", "0"], "--memory-budget-bytes"),
+            ("", &["--terminator-opnames", "RETURN"], "RETURN"),
+        ] {
+            let error = format!("{:#}", load(yaml, arguments).unwrap_err());
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]
     fn a_terminator_that_is_no_opcode_is_refused() {
-        let settings = Settings::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
+        let settings = layers::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
         assert!(settings.check().unwrap_err().to_string().contains("RETURN"));
     }
 
     #[test]
     fn cores_are_dealt_out_and_never_zero() {
-        let with = |jobs, executors| Settings {
-            embedded: EmbeddedSettings { jobs: Some(jobs), executors, ..Default::default() },
-            ..Default::default()
-        };
+        let with = |jobs, executors| Settings { embedded: EmbeddedSettings { jobs: Some(jobs), executors }, ..Default::default() };
         assert_eq!(with(8, 2).cores_per_executor(), 4);
         assert_eq!(with(1, 3).cores_per_executor(), 1);
     }

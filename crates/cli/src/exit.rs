@@ -1,4 +1,4 @@
-//! Exit codes, which scripts act on. 3 is kept for commands that work and find something, such as audits.
+//! Exit codes, which scripts act on. 3 is for commands that work and find something.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// The command line or a configuration file is wrong.
     Usage,
+    /// The command did its work and found what should not be.
+    Findings,
 }
 
 impl Exit {
@@ -21,6 +23,7 @@ impl Exit {
             Self::Clean => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Findings => 3,
         }
     }
 }

@@ -3,8 +3,10 @@
 mod args;
 mod commands;
 mod config;
+mod daemon;
 mod exit;
 mod facts;
+mod options;
 mod output;
 mod paint;
 mod progress;
@@ -52,7 +54,12 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Demo(demo) => commands::demo::run(*demo, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output).await,
         Command::Runs(runs) => commands::runs::run(runs, output).await,
+        Command::Validate(validate) => commands::validate::run(validate, output).await,
         Command::Dis(dis) => commands::dis::run(dis, output).await,
+        Command::Graph(graph) => commands::graph::run(graph, output).await,
         Command::Python(python) => commands::python::run(python, output).await,
+        Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
+        Command::Executor(executor) => commands::executor::run(*executor, output).await,
+        Command::Gc(gc) => commands::gc::run(gc, output).await,
     }
 }

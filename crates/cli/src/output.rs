@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::Error;
 
-use crate::args::Args;
+use crate::args::{Args, Command, Format};
 use crate::exit::{Exit, UsageError};
 
 /// The two streams of a command.
 pub struct Output {
     verbose: u8,
+    log_format: Format,
     colour: bool,
 }
 
@@ -17,12 +18,14 @@ impl Output {
     /// As the arguments and the terminal say. `NO_COLOR` turns colour off whatever they say.
     pub fn new(args: &Args) -> Self {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { verbose: args.verbose, colour }
+        // A daemon that says nothing cannot be told from one that does nothing.
+        let daemon = matches!(args.command, Command::Scheduler(_) | Command::Executor(_));
+        Self { verbose: args.verbose.max(u8::from(daemon)), log_format: args.log_format, colour }
     }
 
     /// No colour, no log.
     pub fn plain() -> Self {
-        Self { verbose: 0, colour: false }
+        Self { verbose: 0, log_format: Format::Text, colour: false }
     }
 
     /// Whether stdout takes colours.
@@ -42,7 +45,10 @@ impl Output {
         let filter = tracing_subscriber::EnvFilter::try_from_env("BYTEFACTS_LOG").unwrap_or_else(|_| default.into());
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         // A log that was started already (in tests) stays.
-        let _: Result<(), _> = log.try_init();
+        let _: Result<(), _> = match self.log_format {
+            Format::Text => log.try_init(),
+            Format::Json => log.json().flatten_event(true).try_init(),
+        };
     }
 
     /// Writes data.

@@ -69,7 +69,7 @@ async fn follow(terminal: bool, facts: FactsStore, run: RunId, progress: Arc<Pro
         let now = progress.read();
         bar.set_position(now.files);
         if let Some((files, bytes)) = total {
-            let message = format!("{} of {}  {} errors", DecimalBytes(now.source_bytes), DecimalBytes(bytes), now.errors);
+            let message = format!("{} of {}  {} errors", DecimalBytes(now.source_bytes), DecimalBytes(bytes), now.errors());
             if !terminal && (last || tick % LINE_EVERY == LINE_EVERY - 1) {
                 use std::io::Write as _;
                 let _: std::io::Result<()> = writeln!(std::io::stderr().lock(), "{}/{files} files  {message}", now.files);
@@ -90,4 +90,29 @@ async fn total_of(facts: &FactsStore, run: &RunId) -> Option<(u64, u64)> {
     let bins = decode_bins(&manifest).ok()?;
     let files = bins.iter().flat_map(|bin| &bin.files);
     Some((files.clone().count() as u64, files.map(|entry| entry.size).sum()))
+}
+
+/// A bar of files whose facts are gone through, which the closure moves on. The bar must be cleared at the end.
+pub fn files_bar(mode: ProgressMode, files: u64) -> (indicatif::ProgressBar, Arc<dyn Fn(u64) + Send + Sync>) {
+    let terminal = std::io::stderr().is_terminal();
+    let drawn = terminal && mode != ProgressMode::Never;
+    let bar = indicatif::ProgressBar::with_draw_target(
+        Some(files),
+        if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+    );
+    let template = "{elapsed_precise} [{bar:30}] {pos}/{len} files  {per_sec}  {eta} left";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    let lines = !terminal && mode == ProgressMode::Always;
+    let moved = bar.clone();
+    let on_files = move |more: u64| {
+        let before = moved.position();
+        moved.inc(more);
+        // A line for every tenth.
+        let tenth = |position: u64| position.saturating_mul(10) / files.max(1);
+        if lines && tenth(before) < tenth(before + more) {
+            use std::io::Write as _;
+            let _: std::io::Result<()> = writeln!(std::io::stderr().lock(), "{}/{files} files", before + more);
+        }
+    };
+    (bar, Arc::new(on_files))
 }

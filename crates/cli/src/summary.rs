@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytefacts_landing::{ErrorCount, Manifest};
+use bytefacts_landing::{ErrorCount, Manifest, RunHeader};
 use serde::Serialize;
+
+use crate::exit::Exit;
 
 /// The end of a job.
 #[derive(Debug, Serialize)]
@@ -33,6 +35,10 @@ pub struct Summary {
     pub instructions: u64,
     /// Files whose compiled unit came from the cache.
     pub cache_hits: u64,
+    /// What an oracle has found; null without one.
+    pub oracle: Option<Oracle>,
+    /// Whether rows can be compared with those of other runs of the same options.
+    pub comparable: bool,
     /// Errors and warnings by stage, type and severity.
     pub errors: Vec<ErrorCount>,
     /// Bins, each landed by one task.
@@ -45,15 +51,53 @@ pub struct Summary {
     pub digest: String,
     /// Wall-clock time.
     pub seconds: f64,
-    /// CPU time of all processes, compile workers included.
-    pub cpu_seconds: f64,
+    /// CPU time of all processes, compile workers included; none where other machines worked.
+    pub cpu_seconds: Option<f64>,
     /// CPU time of the compile workers alone, as they reported it.
     pub compile_cpu_seconds: f64,
 }
 
+/// What an oracle has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Oracle {
+    /// Files that were compared in full.
+    pub files: u64,
+    /// Values in which `dis` differs.
+    pub differences: u64,
+    /// Files of the sample of which there is no telling: a limit, or a judge that failed.
+    pub not_judged: u64,
+}
+
+impl Oracle {
+    /// What the manifest of a run says of it; `None` if it ran without an oracle.
+    fn of(run: &RunHeader) -> Option<Self> {
+        run.options.get("oracle").and_then(serde_json::Value::as_f64).filter(|rate| *rate > 0.0)?;
+        let stats = &run.stats;
+        let warnings = stats.errors.iter().filter(|e| e.stage == bytefacts_facts::oracle::STAGE && e.severity == "warning");
+        Some(Self { files: stats.oracle_files, differences: stats.oracle_differences, not_judged: warnings.map(|e| e.count).sum() })
+    }
+
+    fn text(self) -> String {
+        let mut text = format!("{} checked, {}", count(self.files, "file"), count(self.differences, "difference"));
+        if self.not_judged > 0 {
+            // Writing to a string does not fail.
+            let _: std::fmt::Result = write!(text, ", {} could not be judged", count(self.not_judged, "file"));
+        }
+        text
+    }
+}
+
 impl Summary {
+    /// How the command ends: with findings if the oracle differs anywhere, or could not tell.
+    pub fn exit(&self) -> Exit {
+        match self.oracle {
+            Some(oracle) if oracle.differences + oracle.not_judged > 0 => Exit::Findings,
+            _ => Exit::Clean,
+        }
+    }
+
     /// Sums up a committed run.
-    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Duration) -> Self {
+    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Option<Duration>) -> Self {
         let run = &manifest.run;
         let text = |key: &str| run.interpreter.get(key).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
         Self {
@@ -69,13 +113,15 @@ impl Summary {
             units: run.stats.units,
             instructions: run.stats.instructions,
             cache_hits: run.stats.cache_hits,
+            oracle: Oracle::of(run),
+            comparable: run.options.get("comparable").and_then(serde_json::Value::as_bool).unwrap_or(true),
             errors: run.stats.errors.clone(),
             bins: run.bins,
             data_files: run.data_files,
             data_bytes: run.data_bytes,
             digest: run.digest.clone(),
             seconds: wall.as_secs_f64(),
-            cpu_seconds: cpu.as_secs_f64(),
+            cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
             compile_cpu_seconds: Duration::from_micros(run.stats.compile_cpu_us).as_secs_f64(),
         }
     }
@@ -104,6 +150,9 @@ impl Summary {
         if self.errors.is_empty() {
             line("errors", "none".to_owned());
         }
+        if let Some(oracle) = self.oracle {
+            line("oracle", oracle.text());
+        }
         line("cache", format!("{} of {} files", thousands(self.cache_hits), thousands(self.files)));
         line(
             "landed",
@@ -111,9 +160,12 @@ impl Summary {
         );
         line(
             "time",
-            format!("{:.1} s, {:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.cpu_seconds, self.compile_cpu_seconds),
+            match self.cpu_seconds {
+                Some(cpu) => format!("{:.1} s, {cpu:.1} s of CPU ({:.1} s of it compiling)", self.seconds, self.compile_cpu_seconds),
+                None => format!("{:.1} s, {:.1} s of CPU compiling", self.seconds, self.compile_cpu_seconds),
+            },
         );
-        line("digest", self.digest.clone());
+        line("digest", self.digest.clone() + if self.comparable { "" } else { " (not comparable: adaptive instructions)" });
         line("facts are in", self.facts.clone());
         text
     }
@@ -152,5 +204,10 @@ mod tests {
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(2_132, "file"), "2,132 files");
         assert_eq!(bytes(33_100_000), "33.10 MB");
+        assert_eq!(Oracle { files: 3, differences: 0, not_judged: 0 }.text(), "3 files checked, 0 differences");
+        assert_eq!(
+            Oracle { files: 1_000, differences: 1, not_judged: 2 }.text(),
+            "1,000 files checked, 1 difference, 2 files could not be judged"
+        );
     }
 }

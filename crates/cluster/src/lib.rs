@@ -1,10 +1,23 @@
-//! The Ballista side of bytefacts: a real scheduler and real executors inside one process, and the client session that talks to them.
+//! The Ballista side of bytefacts: schedulers and executors, as processes of their own or embedded in one, and the client that talks to them.
 //!
 //! The laptop runs the very plan that a cluster of machines runs: the client encodes a logical plan, the scheduler plans and slices it, executors
 //! fetch tasks and decode them. Nothing is shared behind Ballista's back but the counters of the progress bar.
 
+mod client;
 mod embedded;
+mod error;
+mod executor;
+mod http;
+mod jobs;
+pub mod metrics;
+mod scheduler;
 mod session;
 
-pub use embedded::{ClusterError, Embedded, EmbeddedOptions};
+pub use client::Client;
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use error::{ClusterError, listen};
+pub use executor::{Executor, ExecutorOptions, ExecutorView};
+pub use http::{Probes, serve_probes};
+pub use jobs::JobCounters;
+pub use scheduler::{Scheduler, SchedulerOptions, SchedulerView};
 pub use session::{JobSettings, job_session};

@@ -11,6 +11,18 @@ use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+/// The largest message, in bytes. It holds for thousands of bins: a plan carries under 1 KiB a bin.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// The settings that scheduler, executors and clients share.
+///
+/// Adaptive planning is off: it replaces physical rules, re-optimises our operators after each stage, and has open bugs when executors are lost.
+pub(crate) fn session_config() -> SessionConfig {
+    SessionConfig::new_with_ballista()
+        .with_ballista_grpc_client_max_message_size(MAX_MESSAGE_BYTES)
+        .with_ballista_adaptive_query_planner(false)
+}
+
 /// How Ballista is to run a job.
 #[derive(Clone, Debug)]
 pub struct JobSettings {
@@ -30,15 +42,12 @@ impl JobSettings {
 
 /// Connects to the scheduler at `url` (`df://host:port`).
 ///
-/// Adaptive planning is off: it replaces physical rules, re-optimises our operators after each stage, and has open bugs when executors are lost.
-///
 /// # Errors
 /// When the URL is not one, or a setting is unknown to Ballista. No connection is made before the first query.
 pub async fn job_session(url: &str, stores: Arc<Stores>, settings: &JobSettings) -> Result<SessionContext> {
     let codec = LogicalCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), stores);
-    let mut config = SessionConfig::new_with_ballista()
+    let mut config = session_config()
         .with_ballista_logical_extension_codec(Arc::new(codec))
-        .with_ballista_adaptive_query_planner(false)
         .with_ballista_job_name(&settings.name);
     config.options_mut().set("ballista.scheduler.max_partitions_per_task", &settings.max_partitions_per_task.to_string())?;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();

@@ -55,5 +55,5 @@ pub use discover::{Candidate, DiscoverError, PYTHON_VAR, Tried, discover, discov
 pub use environment::{CACHE_DIR_VAR, Environment, cache_dir};
 pub use interpreter::{Interpreter, PROBE_LIMIT, ProbeError, probe};
 pub use outcome::{Compiled, Diagnostic, MAX_TEXT, MEMORY_LIMIT, Outcome, SIZE_LIMIT, Severity, TIME_LIMIT, WORKER_CRASH};
-pub use pool::{Pool, PoolError, PoolStats};
+pub use pool::{Evidence, Judgeable, Pool, PoolError, PoolStats};
 pub use settings::{CompileOptions, Limits, WorkerSettings};

@@ -75,10 +75,30 @@ pub struct Pool {
     counters: Arc<Counters>,
 }
 
+/// A unit to be judged: see [`Pool::judge`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgeable {
+    /// The source.
+    pub source: Bytes,
+    /// The path that stands for `co_filename` in texts.
+    pub path: String,
+    /// Whether `dis` shows adaptive instructions.
+    pub adaptive: bool,
+}
+
+/// What arrives of a judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// The judgement begins; what came before, from a worker that died, does not count.
+    Begin,
+    /// A frame of facts: JSON of the form that `oracle.py` describes.
+    Facts(Bytes),
+}
+
 #[derive(Debug)]
-struct Job {
-    source: Bytes,
-    reply: oneshot::Sender<Result<Compiled, PoolError>>,
+enum Job {
+    Compile { source: Bytes, reply: oneshot::Sender<Result<Compiled, PoolError>> },
+    Judge { unit: Judgeable, evidence: mpsc::Sender<Evidence>, reply: oneshot::Sender<Result<Option<Diagnostic>, PoolError>> },
 }
 
 type Queue = Arc<AsyncMutex<mpsc::Receiver<Job>>>;
@@ -128,11 +148,26 @@ impl Pool {
     /// # Errors
     /// [`PoolError`], only when no worker can be had at all.
     pub async fn compile(&self, source: Bytes) -> Result<Compiled, PoolError> {
-        let queue = self.lock_queue().clone().ok_or(PoolError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        queue.send(Job { source, reply }).await.map_err(|_| PoolError::Closed)?;
-        drop(queue);
+        self.enqueue(Job::Compile { source, reply }).await?;
         answer.await.map_err(|_| PoolError::Closed)?
+    }
+
+    /// Has a worker compile one unit once more and say what CPython's `dis` makes of it. The facts come through `evidence` while
+    /// they are derived, and waiting for its reader costs the worker no CPU time. Gives the reason of stage `oracle` if the
+    /// judge could not finish: a limit, a crash, or an exception of `dis`.
+    ///
+    /// # Errors
+    /// As [`Pool::compile`].
+    pub async fn judge(&self, unit: Judgeable, evidence: mpsc::Sender<Evidence>) -> Result<Option<Diagnostic>, PoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Judge { unit, evidence, reply }).await?;
+        answer.await.map_err(|_| PoolError::Closed)?
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), PoolError> {
+        let queue = self.lock_queue().clone().ok_or(PoolError::Closed)?;
+        queue.send(job).await.map_err(|_| PoolError::Closed)
     }
 
     /// The counters now.
@@ -172,16 +207,23 @@ impl Slot {
 
     async fn serve(mut self, queue: Queue) {
         // The lock is fair, so idle slots take turns; it is held while waiting for a unit, not while working on it.
-        while let Some(Job { source, reply }) = { queue.lock().await.recv().await } {
-            if reply.is_closed() {
-                continue;
+        while let Some(job) = { queue.lock().await.recv().await } {
+            match job {
+                Job::Compile { reply, .. } if reply.is_closed() => {}
+                Job::Judge { reply, .. } if reply.is_closed() => {}
+                Job::Compile { source, reply } => {
+                    let compiled = self.compile(&source).await;
+                    if let Ok(compiled) = &compiled {
+                        Counters::add(&self.counters.units, 1);
+                        Counters::add(&self.counters.cpu_nanos, u64::try_from(compiled.cpu.as_nanos()).unwrap_or(u64::MAX));
+                    }
+                    let _ = reply.send(compiled);
+                }
+                Job::Judge { unit, evidence, reply } => {
+                    let judged = self.judge(&unit, &evidence).await;
+                    let _ = reply.send(judged);
+                }
             }
-            let compiled = self.compile(&source).await;
-            if let Ok(compiled) = &compiled {
-                Counters::add(&self.counters.units, 1);
-                Counters::add(&self.counters.cpu_nanos, u64::try_from(compiled.cpu.as_nanos()).unwrap_or(u64::MAX));
-            }
-            let _ = reply.send(compiled);
         }
         if let Some(worker) = self.worker.take() {
             worker.retire(self.blueprint.limits.start_wall).await;
@@ -209,34 +251,68 @@ impl Slot {
                 Ok(_) => Death::Memory,
                 Err(death) => death,
             };
-            self.worker = None;
-            self.counters.count(&death);
-            match death {
-                Death::Cpu => {
-                    let message = format!("more than {:?} of CPU time", limits.unit_cpu);
-                    return Ok(failed("compile", TIME_LIMIT, message, limits.unit_cpu));
+            let cpu = if death == Death::Cpu { limits.unit_cpu } else { Duration::ZERO };
+            if let Some((stage, error_type, message)) = self.blame(death, was_fresh, &mut second_chance, size, limits.unit_cpu) {
+                return Ok(failed(stage, error_type, message, cpu));
+            }
+        }
+    }
+
+    /// Has one unit judged, on a second worker on the same terms as [`Slot::compile`].
+    async fn judge(&mut self, unit: &Judgeable, evidence: &mpsc::Sender<Evidence>) -> Result<Option<Diagnostic>, PoolError> {
+        let blueprint = Arc::clone(&self.blueprint);
+        let limits = &blueprint.limits;
+        let mut second_chance = true;
+        loop {
+            let worker = self.worker().await?;
+            let was_fresh = worker.is_fresh();
+            let _ = evidence.send(Evidence::Begin).await;
+            let death = match worker.judge(unit, evidence, limits).await {
+                Ok((failure, resident)) if !failure.as_ref().is_some_and(is_out_of_memory) => {
+                    self.recycle_if_due(resident);
+                    return Ok(failure);
                 }
-                Death::Memory if was_fresh => {
-                    let message = format!("more than {} bytes of memory", limits.memory_bytes);
-                    return Ok(failed("compile", MEMORY_LIMIT, message, Duration::ZERO));
-                }
-                Death::Memory => {}
-                Death::Wall if second_chance => {
-                    tracing::warn!(bytes = size, limit = ?limits.unit_wall, "a worker stood still; trying the unit on a fresh one");
-                    second_chance = false;
-                }
-                Death::Wall => {
-                    let message = format!("no answer within {:?}, twice", limits.unit_wall);
-                    return Ok(failed("compile", TIME_LIMIT, message, Duration::ZERO));
-                }
-                Death::Crash { how, stderr } if second_chance => {
-                    tracing::warn!(bytes = size, how, stderr, "a worker crashed; trying the unit on a fresh one");
-                    second_chance = false;
-                }
-                Death::Crash { how, stderr } => {
-                    tracing::warn!(bytes = size, how, stderr, "a unit crashed two workers and is given up");
-                    return Ok(failed("quarantine", WORKER_CRASH, format!("two workers ended: {how}"), Duration::ZERO));
-                }
+                Ok(_) => Death::Memory,
+                Err(death) => death,
+            };
+            let size = unit.source.len() as u64;
+            if let Some((_, error_type, message)) = self.blame(death, was_fresh, &mut second_chance, size, limits.judge_cpu) {
+                return Ok(Some(Diagnostic::limit("oracle", error_type, message)));
+            }
+        }
+    }
+
+    /// Counts the death of the worker, and says what it means for the unit of `size` bytes: stage, type and message of a failure, or
+    /// `None` if the unit is to be tried on a fresh worker.
+    fn blame(
+        &mut self,
+        death: Death,
+        was_fresh: bool,
+        second_chance: &mut bool,
+        size: u64,
+        cpu: Duration,
+    ) -> Option<(&'static str, &'static str, String)> {
+        let limits = &self.blueprint.limits;
+        self.worker = None;
+        self.counters.count(&death);
+        match death {
+            Death::Cpu => Some(("compile", TIME_LIMIT, format!("more than {cpu:?} of CPU time"))),
+            Death::Memory if was_fresh => Some(("compile", MEMORY_LIMIT, format!("more than {} bytes of memory", limits.memory_bytes))),
+            Death::Memory => None,
+            Death::Wall if *second_chance => {
+                tracing::warn!(bytes = size, limit = ?limits.unit_wall, "a worker stood still; trying the unit on a fresh one");
+                *second_chance = false;
+                None
+            }
+            Death::Wall => Some(("compile", TIME_LIMIT, format!("no answer within {:?}, twice", limits.unit_wall))),
+            Death::Crash { how, stderr } if *second_chance => {
+                tracing::warn!(bytes = size, how, stderr, "a worker crashed; trying the unit on a fresh one");
+                *second_chance = false;
+                None
+            }
+            Death::Crash { how, stderr } => {
+                tracing::warn!(bytes = size, how, stderr, "a unit crashed two workers and is given up");
+                Some(("quarantine", WORKER_CRASH, format!("two workers ended: {how}")))
             }
         }
     }
@@ -300,10 +376,13 @@ fn failed(stage: &str, error_type: &str, message: String, cpu: Duration) -> Comp
     Compiled { outcome: Outcome::Failed(Diagnostic::limit(stage, error_type, message)), warnings: Vec::new(), cpu }
 }
 
+fn ran_out_of_memory(answer: &Answer) -> bool {
+    matches!(&answer.outcome, Outcome::Failed(failure) if is_out_of_memory(failure))
+}
+
 /// Whether an allocation failed. A MemoryError with a message is the parser's, for source that is too complex whatever
 /// the memory; and where CPython forgets to raise one, the call that failed is reported as a SystemError.
-fn ran_out_of_memory(answer: &Answer) -> bool {
-    let Outcome::Failed(failure) = &answer.outcome else { return false };
+fn is_out_of_memory(failure: &Diagnostic) -> bool {
     match failure.error_type.as_str() {
         "MemoryError" => failure.message.is_empty(),
         "SystemError" => failure.message.ends_with("without setting an exception"),

@@ -1,9 +1,13 @@
 //! The bytes between the pool and a worker; `worker.py` is the other side of every format here.
 //!
-//! Integers are little-endian. A text is its length (`u32`) and UTF-8. A request is the length of a source (`u32`) and
-//! the source. An answer is `u8` 1 for code or 0 for a failure, `u64` nanoseconds of CPU, `u64` bytes of resident
+//! Integers are little-endian. A text is its length (`u32`) and UTF-8. A request is `u8` 0, the length of a source (`u32`) and
+//! the source. Its answer is `u8` 1 for code or 0 for a failure, `u64` nanoseconds of CPU, `u64` bytes of resident
 //! memory, `u32` number of diagnostics (a failure first, then warnings), the diagnostics, `u32` length of the code, the
 //! code. Before all, the worker sends [`GREETING`] and a text about itself.
+//!
+//! A request for a judgement is `u8` 1, a source as above, a path (text) and `u8` 1 for adaptive instructions. Its answer is any
+//! number of frames, each `u8` 1, length (`u32`) and bytes, and an end: `u8` 0, or `u8` 2 and a diagnostic if the judge failed;
+//! then `u64` bytes of resident memory.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::outcome::{Diagnostic, Outcome, Severity};
 
 /// What a worker sends first: it names this protocol and its version.
-pub(crate) const GREETING: &[u8] = b"bytefacts-worker-1\n";
+pub(crate) const GREETING: &[u8] = b"bytefacts-worker-2\n";
 
 /// Exit status of a worker that ran out of memory where it could not answer.
 pub(crate) const EXIT_MEMORY: i32 = 77;
@@ -38,14 +42,37 @@ pub(crate) struct Answer {
     pub(crate) resident: u64,
 }
 
+/// One piece of the answer to a request for a judgement.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum JudgementPart {
+    /// Facts, as `oracle.py` encodes them.
+    Frame(Vec<u8>),
+    /// Nothing more comes.
+    End { failure: Option<Diagnostic>, resident: u64 },
+}
+
 /// Sends a source.
 pub(crate) async fn write_request(pipe: &mut (impl AsyncWrite + Unpin), source: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(source.len()).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "source does not fit a frame"))?;
+    write_source(pipe, 0, source).await?;
+    pipe.flush().await
+}
+
+/// Asks what `dis` says of a source.
+pub(crate) async fn write_judge_request(pipe: &mut (impl AsyncWrite + Unpin), source: &[u8], path: &str, adaptive: bool) -> io::Result<()> {
+    write_source(pipe, 1, source).await?;
+    pipe.write_all(&[&frame_length(path.len())?.to_le_bytes(), path.as_bytes(), &[u8::from(adaptive)]].concat()).await?;
+    pipe.flush().await
+}
+
+async fn write_source(pipe: &mut (impl AsyncWrite + Unpin), request: u8, source: &[u8]) -> io::Result<()> {
     // One write for what fits a pipe at once.
     let (at_once, rest) = source.split_at(source.len().min(PIPE_BUFFER));
-    pipe.write_all(&[&length.to_le_bytes(), at_once].concat()).await?;
-    pipe.write_all(rest).await?;
-    pipe.flush().await
+    pipe.write_all(&[&[request][..], &frame_length(source.len())?.to_le_bytes(), at_once].concat()).await?;
+    pipe.write_all(rest).await
+}
+
+fn frame_length(length: usize) -> io::Result<u32> {
+    u32::try_from(length).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a request does not fit its frame"))
 }
 
 /// Receives a worker's greeting and gives what it says about itself.
@@ -87,6 +114,23 @@ pub(crate) async fn read_answer(pipe: &mut (impl AsyncRead + Unpin), largest_cod
         Some(failure) => Outcome::Failed(failure),
     };
     Ok(Answer { outcome, warnings, cpu, resident })
+}
+
+/// Receives the next piece of a judgement, of at most `largest_frame` bytes.
+pub(crate) async fn read_judgement_part(pipe: &mut (impl AsyncRead + Unpin), largest_frame: u64) -> io::Result<JudgementPart> {
+    let failure = match pipe.read_u8().await? {
+        0 => None,
+        1 => {
+            let length = pipe.read_u32_le().await?;
+            if u64::from(length) > largest_frame {
+                return Err(malformed("facts beyond the limit"));
+            }
+            return Ok(JudgementPart::Frame(read_bytes(pipe, length).await?));
+        }
+        2 => Some(read_diagnostic(pipe).await?),
+        _ => return Err(malformed("neither facts nor an end")),
+    };
+    Ok(JudgementPart::End { failure, resident: pipe.read_u64_le().await? })
 }
 
 async fn read_diagnostic(pipe: &mut (impl AsyncRead + Unpin)) -> io::Result<Diagnostic> {
@@ -212,6 +256,25 @@ mod tests {
         ] {
             assert_eq!(read(&bytes).await.unwrap_err().to_string(), message);
         }
+    }
+
+    async fn read_part(mut bytes: &[u8]) -> io::Result<JudgementPart> {
+        read_judgement_part(&mut bytes, 1_000).await
+    }
+
+    #[tokio::test]
+    async fn a_judgement_is_frames_and_an_end() {
+        assert_eq!(read_part(&[&[1][..], &3_u32.to_le_bytes(), b"{}\n"].concat()).await.unwrap(), JudgementPart::Frame(b"{}\n".to_vec()));
+        let end = read_part(&[&[0][..], &9_u64.to_le_bytes()].concat()).await.unwrap();
+        assert_eq!(end, JudgementPart::End { failure: None, resident: 9 });
+        let failed = [vec![2], diagnostic(0, [ABSENT_INT; 4]), 9_u64.to_le_bytes().to_vec()].concat();
+        let JudgementPart::End { failure: Some(failure), .. } = read_part(&failed).await.unwrap() else { panic!("no failure") };
+        assert_eq!(failure.message, "no");
+        for length in 0..failed.len() {
+            assert!(read_part(&failed[..length]).await.is_err(), "{length} bytes");
+        }
+        assert_eq!(read_part(&[1, 0xe9, 3, 0, 0]).await.unwrap_err().to_string(), "facts beyond the limit");
+        assert_eq!(read_part(&[7]).await.unwrap_err().to_string(), "neither facts nor an end");
     }
 
     #[tokio::test]

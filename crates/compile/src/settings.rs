@@ -26,6 +26,8 @@ pub struct Limits {
     pub unit_cpu: Duration,
     /// Wall time of a unit: a backstop for a worker that stands still. Generous, since it depends on the machine's load.
     pub unit_wall: Duration,
+    /// CPU time of judging a unit, which takes some twenty times as long as compiling it (enforced like `unit_cpu`).
+    pub judge_cpu: Duration,
     /// Address space of a worker, bytes (`RLIMIT_AS`; not enforced on macOS, which ignores it).
     pub memory_bytes: u64,
     /// C stack of the compiling thread, bytes: fixed, so that deep sources do not depend on the host's `ulimit -s`.
@@ -47,6 +49,7 @@ impl Default for Limits {
         Self {
             unit_cpu: Duration::from_secs(60),
             unit_wall: Duration::from_secs(300),
+            judge_cpu: Duration::from_secs(20 * 60),
             memory_bytes: 2 << 30,
             stack_bytes: 64 << 20,
             source_bytes: 256 << 20,

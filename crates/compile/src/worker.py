@@ -1,7 +1,8 @@
 """A worker of bytefacts: sources in on stdin, marshalled code or structured errors out on stdout, until stdin ends.
 
 It compiles and never executes. `protocol.rs` is the other side of every format here. Arguments: optimize, dont_inherit,
-CPU seconds a unit, bytes of address space, bytes of C stack, largest marshalled code.
+CPU seconds a unit, bytes of address space, bytes of C stack, largest marshalled code, CPU seconds a judgement, and the source
+of the module that judges (`oracle.py`).
 """
 
 import _signal
@@ -17,6 +18,7 @@ from importlib.util import MAGIC_NUMBER
 
 OPTIMIZE, DONT_INHERIT = int(sys.argv[1]), bool(int(sys.argv[2]))
 CPU_SECONDS, MEMORY, STACK, LARGEST_CODE = float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
+JUDGE_CPU_SECONDS, ORACLE = float(sys.argv[7]), sys.argv[8]
 
 FILENAME = "<bytefacts>"  # logical, so that no path of a machine gets into code or messages
 MARSHAL_VERSION = 2  # without references, whose presence depends on what was compiled before
@@ -26,6 +28,7 @@ PIPE_BUFFER = 256 << 10
 MEASURE_EVERY = 20_000_000  # nanoseconds of CPU after which the resident memory may have changed enough to look
 EXIT_MEMORY = 77  # memory ran out where no answer can be given
 
+COMPILE, JUDGE = b"\0", b"\1"  # requests
 ABSENT_INT = -(2**31)
 ABSENT_TEXT = 0xFFFF_FFFF
 
@@ -108,14 +111,18 @@ def serve(source_pipe, answer_pipe, resident):
         warnings.simplefilter("always")
         version = ".".join(map(str, sys.version_info[:3]))
         ready = f"{version} {MAGIC_NUMBER.hex()} {sys.flags.hash_randomization}"
-        answer_pipe.write(b"bytefacts-worker-1\n" + packed_text(ready))
+        answer_pipe.write(b"bytefacts-worker-2\n" + packed_text(ready))
         answer_pipe.flush()
         memory, unmeasured = resident(), 0
-        while len(length := source_pipe.read(4)) == 4:
-            size = int.from_bytes(length, "little")
-            source = source_pipe.read(size)
-            if len(source) != size:
-                return
+        while request := source_pipe.read(1):
+            source = read_block(source_pipe)
+            if request == JUDGE:
+                path, adaptive = read_block(source_pipe).decode(), source_pipe.read(1) == b"\1"
+                answer_pipe.write(judge(source, path, adaptive, answer_pipe) + resident().to_bytes(8, "little"))
+                answer_pipe.flush()
+                recorded.clear()
+                del source
+                continue
             code, failure, cpu = compile_unit(source)
             unmeasured += cpu
             if unmeasured > MEASURE_EVERY:
@@ -140,6 +147,14 @@ def serve(source_pipe, answer_pipe, resident):
             del source, code, diagnostics
 
 
+def read_block(pipe):
+    size = int.from_bytes(pipe.read(4), "little")
+    block = pipe.read(size)
+    if len(block) != size:
+        raise BrokenPipeError
+    return block
+
+
 def compile_unit(source):
     """Gives (marshalled code, None or the packed failure, nanoseconds of CPU)."""
     code, failure, stage = b"", None, "compile"
@@ -157,6 +172,33 @@ def compile_unit(source):
         failure = packed("marshal", 0, "SizeLimit", f"the code takes {len(code)} bytes, more than the limit of {LARGEST_CODE}")
         code = b""
     return code, failure, cpu
+
+
+def judge(source, path, adaptive, answer_pipe):
+    """Sends what `dis` says of a source, frame by frame, and gives the end of the answer: the failure, if there is one."""
+    _signal.setitimer(_signal.ITIMER_PROF, JUDGE_CPU_SECONDS)
+    try:
+        code = compile(source, FILENAME, "exec", dont_inherit=DONT_INHERIT, optimize=OPTIMIZE)
+        for frame in oracle().frames(code, path, adaptive):
+            if len(frame) > LARGEST_CODE:
+                return b"\2" + packed("oracle", 0, "SizeLimit", f"the facts of a unit take more than the limit of {LARGEST_CODE} bytes")
+            answer_pipe.write(b"\1" + len(frame).to_bytes(4, "little"))
+            answer_pipe.write(frame)
+    except BrokenPipeError:
+        raise
+    except BaseException as error:
+        return b"\2" + packed("oracle", 0, type(error).__name__, str(error))
+    return b"\0"
+
+
+def oracle():
+    """The judging module; it and `dis` are loaded by the first request for a judgement."""
+    module = sys.modules.get("bytefacts_oracle")
+    if module is None:
+        module = sys.__class__("bytefacts_oracle")
+        exec(compile(ORACLE, "<bytefacts-oracle>", "exec"), module.__dict__)
+        sys.modules["bytefacts_oracle"] = module
+    return module
 
 
 def described_error(error, stage):

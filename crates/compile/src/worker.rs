@@ -9,12 +9,19 @@ use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use crate::interpreter::Interpreter;
 use crate::launch;
-use crate::protocol::{self, Answer, EXIT_MEMORY, PIPE_BUFFER};
+use crate::outcome::Diagnostic;
+use crate::pool::{Evidence, Judgeable};
+use crate::protocol::{self, Answer, EXIT_MEMORY, JudgementPart, PIPE_BUFFER};
 use crate::settings::{CompileOptions, Limits, WorkerSettings};
 
 const SCRIPT: &str = include_str!("worker.py");
+/// The module that judges; a worker loads it when it is first asked to.
+const ORACLE: &str = include_str!("oracle.py");
 /// The signal of an `ITIMER_PROF` that ran out; 27 on Linux (x86, Arm) and macOS.
 const SIGPROF: i32 = 27;
 /// How long a process whose pipe broke may take to be gone before it is killed.
@@ -79,6 +86,8 @@ impl Blueprint {
             limits.memory_bytes.to_string(),
             limits.stack_bytes.to_string(),
             limits.code_bytes.min(u64::from(u32::MAX)).to_string(),
+            limits.judge_cpu.as_secs_f64().max(0.001).to_string(),
+            ORACLE.to_owned(),
         ];
         let mut command = launch::isolated(&interpreter.executable, settings.hash_seed, SCRIPT, arguments);
         let spawned = |source| StartError::Spawn { executable: interpreter.executable.display().to_string(), source };
@@ -138,6 +147,41 @@ impl Worker {
                 kill(&mut self.child).await;
                 Err(Death::Wall)
             }
+        }
+    }
+
+    /// Has it say what `dis` makes of one unit, and sends that on. Gives the judge's failure, if there is one, and the resident
+    /// memory afterwards in bytes. After an error the worker is dead.
+    pub(crate) async fn judge(
+        &mut self,
+        unit: &Judgeable,
+        evidence: &mpsc::Sender<Evidence>,
+        limits: &Limits,
+    ) -> Result<(Option<Diagnostic>, u64), Death> {
+        let mut asked = false;
+        loop {
+            let exchange = async {
+                if !asked {
+                    protocol::write_judge_request(&mut self.requests, &unit.source, &unit.path, unit.adaptive).await?;
+                }
+                protocol::read_judgement_part(&mut self.answers, limits.code_bytes).await
+            };
+            match timeout(limits.unit_wall, exchange).await {
+                Ok(Ok(JudgementPart::Frame(facts))) => {
+                    // Who listens no more needs no facts, but the worker must get rid of them.
+                    let _ = evidence.send(Evidence::Facts(Bytes::from(facts))).await;
+                }
+                Ok(Ok(JudgementPart::End { failure, resident })) => {
+                    self.units += 1;
+                    return Ok((failure, resident));
+                }
+                Ok(Err(error)) => return Err(self.died(&error).await),
+                Err(_) => {
+                    kill(&mut self.child).await;
+                    return Err(Death::Wall);
+                }
+            }
+            asked = true;
         }
     }
 

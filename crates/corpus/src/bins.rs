@@ -103,6 +103,13 @@ pub fn pack(mut entries: Vec<Entry>, options: BinOptions) -> Vec<Bin> {
     bins
 }
 
+/// Packs all `entries` into one bin; `None` if there are none.
+pub fn pack_one(mut entries: Vec<Entry>) -> Option<Bin> {
+    entries.sort_unstable();
+    let cost_us = entries.iter().map(|entry| predicted_cost_us(entry.size)).sum();
+    (!entries.is_empty()).then_some(Bin { bin_id: 0, cost_us, files: entries })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -163,6 +170,15 @@ pub(crate) mod tests {
             shuffled.sort_by_key(|e| (e.size ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             prop_assert_eq!(pack(shuffled, options), pack(entries, options));
         }
+    }
+
+    #[test]
+    fn one_bin_holds_files_of_any_size() {
+        let entry = |path: &str, size| Entry { repo: None, path: path.to_owned(), size };
+        let bin = pack_one(vec![entry("b.py", 50_000_000), entry("a.py", 1)]).unwrap();
+        assert_eq!((bin.bin_id, bin.cost_us), (0, predicted_cost_us(50_000_000) + predicted_cost_us(1)));
+        assert_eq!(bin.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a.py", "b.py"]);
+        assert_eq!(pack_one(Vec::new()), None);
     }
 
     #[test]

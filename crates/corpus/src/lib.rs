@@ -21,7 +21,7 @@ mod manifest;
 mod name;
 mod objects;
 
-pub use bins::{Bin, BinOptions, Target, pack, predicted_cost_us};
+pub use bins::{Bin, BinOptions, Target, pack, pack_one, predicted_cost_us};
 pub use corpus::{Corpus, DEFAULT_LIMIT};
 pub use error::{ListError, ReadError, SymlinkFault};
 pub use inventory::{Entry, Form, Inventory, Notes, Tally};

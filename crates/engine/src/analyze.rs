@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
+use bytefacts_corpus::Bin;
 use bytefacts_facts::{RowBuilder, schema as facts_schema};
 use bytefacts_landing::{FactsStore, RunId};
 use datafusion::common::runtime::SpawnedTask;
@@ -21,10 +22,12 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt as _;
 use tokio::sync::mpsc::Sender;
 
+use crate::care::Care;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
 use crate::plan::{RECOMPUTE, single_child_properties};
+use crate::progress::StageCounts;
 use crate::unit::{Loaded, Loader};
 use crate::work::{self, Work, schema_with_work};
 
@@ -186,6 +189,7 @@ struct Analysis {
     schema: SchemaRef,
     rows: Sender<Result<RecordBatch>>,
     files: Count,
+    quarantine_after: u32,
     /// Taken while a blocking thread appends to it.
     builder: Option<RowBuilder>,
     work: Vec<Work>,
@@ -193,12 +197,17 @@ struct Analysis {
 
 impl Analysis {
     async fn begin(job: Job, node: Arc<Node>, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
+        let facts = node.stores().open(&job.facts).map_err(external)?.facts();
+        let run = RunId::new(job.run.clone()).map_err(external)?;
+        let interpreter = node.interpreter_of(&job, &facts, &run).await?;
+        let builder = RowBuilder::new(&job.attrs(&interpreter), job.row_options().map_err(external)?);
         Ok(Self {
-            facts: node.stores().open(&job.facts).map_err(external)?.facts(),
-            run: RunId::new(job.run.clone()).map_err(external)?,
+            facts,
+            run,
             schema: schema_with_work(&facts_schema()),
-            builder: Some(RowBuilder::new(&job.attrs(), job.row_options().map_err(external)?)),
-            loader: Arc::new(Loader::new(job, Arc::clone(&node)).await?),
+            builder: Some(builder),
+            quarantine_after: job.options.quarantine_after,
+            loader: Arc::new(Loader::new(job, interpreter, Arc::clone(&node)).await?),
             node,
             rows,
             files,
@@ -218,30 +227,41 @@ impl Analysis {
         if bin.bin_id != row.bin {
             return internal_err!("the bin manifest of run {} has bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
         }
+        let care = Arc::new(Care::begin(&self.facts, &self.run, row.bin, &self.node, self.quarantine_after).await?);
+        let streamed = self.files(bin, &care).await;
+        if streamed.is_err() {
+            care.forget().await;
+        }
+        streamed
+    }
 
+    async fn files(&mut self, bin: Bin, care: &Arc<Care>) -> Result<()> {
         let loader = Arc::clone(&self.loader);
-        let loaded = futures::stream::iter(bin.files)
+        let loaded = futures::stream::iter((0u32..).zip(bin.files))
             // Memory is reserved in the order of the files, so that the file that all others wait for is never the one that waits for memory.
-            .then(|entry| {
+            .then(|(index, entry)| {
                 let node = Arc::clone(&self.node);
-                async move { node.reserve(entry.size).await.map(|permit| (entry, permit)) }
+                async move { node.reserve(entry.size).await.map(|permit| (index, entry, permit)) }
             })
             .map(move |reserved| {
-                let loader = Arc::clone(&loader);
+                let (loader, care) = (Arc::clone(&loader), Arc::clone(care));
                 SpawnedTask::spawn(async move {
-                    let (entry, permit) = reserved?;
+                    let (index, entry, permit) = reserved?;
+                    if care.next_file(index).await? {
+                        return Ok(Loaded::quarantined(entry, permit));
+                    }
                     loader.load(entry, permit).await
                 })
                 .join_unwind()
             })
-            .buffered(self.node.files_in_flight());
+            .buffered(care.files_in_flight(self.node.files_in_flight()));
         futures::pin_mut!(loaded);
         let mut builder = self.builder.take();
         while let Some(file) = loaded.next().await {
             let file = file.map_err(external)??;
             let Some(rows) = builder.take() else { return internal_err!("the row builder is gone") };
-            let (rows, work, errors) = append(rows, file, row.bin).await?;
-            self.node.progress().add_file(work.source_bytes, errors);
+            let (rows, work, errors) = append(rows, file, bin.bin_id).await?;
+            self.node.progress().add_file(&work, &errors);
             self.files.add(1);
             self.work.push(work);
             let full = rows.bytes() >= BATCH_BYTES;
@@ -263,7 +283,7 @@ impl Analysis {
 }
 
 /// Appends one file's row on a thread that may be busy for long.
-async fn append(mut rows: RowBuilder, file: Loaded, bin: u32) -> Result<(RowBuilder, Work, u64)> {
+async fn append(mut rows: RowBuilder, file: Loaded, bin: u32) -> Result<(RowBuilder, Work, StageCounts)> {
     let task = SpawnedTask::spawn_blocking(move || {
         let (work, errors) = file.append_to(&mut rows, bin)?;
         Ok((rows, work, errors))

@@ -1,20 +1,22 @@
 //! The client's side of a job: submit it, check that every bin came back exactly once, commit the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use async_trait::async_trait;
 use bytefacts_corpus::decode_bins;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
-use bytefacts_landing::{Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, Fold, LandingError, RunId, Swept};
+use bytefacts_landing::{Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, FactsStore, Fold, LandingError, RunId, Swept};
 use datafusion::common::DataFusionError;
-use datafusion::prelude::SessionContext;
-use std::sync::Arc;
+use tokio::time::Instant;
 
 use crate::job::Job;
+use crate::progress::Progress;
+use crate::snapshot::schema_snapshot;
 use crate::stores::{StoreError, Stores};
-use crate::table::CorpusTable;
 
 /// Why a job did not end in a committed run. The current run is untouched by all of them.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum JobError {
         run: String,
         /// What the parser says.
         source: bytefacts_corpus::BinManifestError,
+    },
+    /// The cluster got no further, however often it was asked.
+    #[error("the job stands still: no further bin was landed for {seconds} s; see the executors' logs")]
+    Stalled {
+        /// How long was waited.
+        seconds: u64,
     },
     /// The cluster answered for some bins never or twice.
     #[error(
@@ -67,7 +75,7 @@ pub struct Finished {
 }
 
 /// How the contract folds digests.
-struct MerkleFold;
+pub(crate) struct MerkleFold;
 
 impl Fold for MerkleFold {
     fn repository(&self, repo: Option<&str>, files: &[(&str, [u8; 32])]) -> [u8; 32] {
@@ -79,45 +87,254 @@ impl Fold for MerkleFold {
     }
 }
 
-/// Runs `job` through `session` (a client session of a Ballista cluster) to its commit.
+/// What a job needs of a cluster.
+#[async_trait]
+pub trait JobCluster: Send + Sync {
+    /// Has the cluster run the job, and returns its answers: rows of (bin, rows landed).
+    ///
+    /// # Errors
+    /// When the cluster fails the job, or cannot be reached.
+    async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>, DataFusionError>;
+
+    /// Ends what was submitted last, as far as the cluster can be reached.
+    async fn cancel(&self);
+
+    /// Whether the cluster can be reached now.
+    async fn is_reachable(&self) -> bool;
+}
+
+/// How long a client holds on to a job that does not get on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Without a further bin for so long, the job is cancelled and submitted again. Longer than the longest bin takes.
+    pub stall: Duration,
+    /// How long a cluster may be out of reach.
+    pub unreachable: Duration,
+    /// Submissions in a row that may end without a further bin.
+    pub fruitless: u32,
+    /// How often the records of the run are looked at.
+    pub poll: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_mins(15),
+            unreachable: Duration::from_mins(5),
+            fruitless: 3,
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Patience {
+    /// For a cluster inside this process: what fails there would fail again.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self { fruitless: 1, ..Self::default() }
+    }
+}
+
+/// Runs `job` on `cluster` to its commit.
+///
+/// The records of the bins, not the cluster's answers, decide when a run is whole: answers are lost with schedulers, executors and messages.
+/// What the cluster answers is checked against the records where it arrives. `progress` is given the bins that others land; executors of this
+/// process count theirs themselves.
 ///
 /// # Errors
 /// See [`JobError`]. Whatever failed, the run can be resumed under its id, and bins with a record are not done again.
-pub async fn run_job(session: &SessionContext, job: &Job, stores: &Arc<Stores>, clock: &dyn Clock) -> Result<Finished, JobError> {
+pub async fn run_job(
+    cluster: &dyn JobCluster,
+    job: &Job,
+    stores: &Stores,
+    clock: &dyn Clock,
+    patience: Patience,
+    progress: Option<&Progress>,
+) -> Result<Finished, JobError> {
     let started_at_ms = clock.now_millis();
     let facts = stores.open(&job.facts)?.facts();
     let run_id = RunId::new(job.run.clone())?;
+    let mut run = OpenRun { facts: &facts, run: &run_id, progress, bins: None, done: BTreeSet::new() };
+    let answers = supervise(cluster, job, &mut run, patience).await?;
 
-    session.register_table(TABLE, Arc::new(CorpusTable::new(job.clone(), Arc::clone(stores))))?;
-    // The order keeps the analysis out of the final stage, whose results Ballista 55 loses with an executor (adaptive planning off).
-    let answers = session.sql(&format!("SELECT bin_id, rows FROM {TABLE} ORDER BY bin_id")).await?.collect().await;
-    session.deregister_table(TABLE)?;
-    let landed = landed_rows(&answers?)?;
-
-    let manifest = facts.bins(&run_id).await?.unwrap_or_default();
-    let bins = decode_bins(&manifest).map_err(|source| JobError::Bins { run: job.run.clone(), source })?;
-    let expected: Vec<_> = bins.iter().map(|bin| ExpectedBin { bin_id: bin.bin_id, files: bin.files.len() as u64 }).collect();
-    if let Some(detail) = coverage_fault(&expected, &landed) {
+    let expected = run.expected().await?;
+    if let Some(answers) = answers
+        && let Some(detail) = coverage_fault(&expected, &landed_rows(&answers)?)
+    {
         return Err(JobError::Coverage { run: job.run.clone(), detail });
     }
-
-    let json = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or(serde_json::Value::Null);
+    let interpreter = match &job.interpreter {
+        Some(interpreter) => serde_json::to_value(interpreter).ok(),
+        None => facts.interpreter(&run_id).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+    };
+    let options = RecordedOptions {
+        repo: job.repo.as_deref(),
+        extract: &job.options,
+        bins: &job.bins,
+        comparable: job.options.comparable(),
+    };
     let request = CommitRequest {
         run_id,
         started_at_ms,
         corpus: job.corpus.clone(),
         schema_name: SCHEMA_NAME.to_owned(),
         schema_version: schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
-        interpreter: json(serde_json::to_value(&job.interpreter)),
-        options: json(serde_json::to_value(RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins })),
+        interpreter: interpreter.unwrap_or_default(),
+        options: serde_json::to_value(options).unwrap_or_default(),
         expected,
+        schema: schema_snapshot(),
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
     let swept = facts.sweep(clock, DEFAULT_GRACE).await;
     Ok(Finished { committed, swept })
 }
 
-const TABLE: &str = "bytefacts_corpus";
+/// Submits the job until every bin has a record; returns the answers if the last submission gave them.
+async fn supervise(
+    cluster: &dyn JobCluster,
+    job: &Job,
+    run: &mut OpenRun<'_>,
+    patience: Patience,
+) -> Result<Option<Vec<RecordBatch>>, JobError> {
+    let mut fruitless = 0;
+    run.look().await?;
+    loop {
+        let before = run.done.len();
+        let ended = tokio::select! {
+            answers = cluster.submit(job) => match answers {
+                Ok(answers) => return Ok(Some(answers)),
+                Err(error) => Ended::Failed(error),
+            },
+            watched = run.watch(patience) => watched?,
+        };
+        // A bin may have been recorded since the watch last looked.
+        run.look().await?;
+        if matches!(ended, Ended::Stalled(_)) || run.is_whole() {
+            cluster.cancel().await;
+        }
+        if run.is_whole() {
+            tracing::warn!(run = %run.run, reason = %ended, "every bin is on record: the run is completed without the cluster's answer");
+            return Ok(None);
+        }
+        if run.done.len() > before {
+            fruitless = 0;
+        } else if cluster.is_reachable().await {
+            fruitless += 1;
+        }
+        if fruitless >= patience.fruitless || !reachable_within(cluster, patience.unreachable).await {
+            return Err(ended.into());
+        }
+        tracing::warn!(run = %run.run, reason = %ended, done = run.done.len(), "submitting the job again: bins with a record are not done again");
+    }
+}
+
+/// Waits for a cluster that is out of reach; says whether it came back.
+async fn reachable_within(cluster: &dyn JobCluster, limit: Duration) -> bool {
+    let retry = async {
+        loop {
+            // Also before the first look: what failed a job now may be on its way down.
+            tokio::time::sleep(Duration::from_secs(1).min(limit / 4)).await;
+            if cluster.is_reachable().await {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(limit, retry).await.is_ok()
+}
+
+/// Why a submission ended without answers.
+enum Ended {
+    Failed(DataFusionError),
+    Stalled(Duration),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "{error}"),
+            Self::Stalled(limit) => write!(f, "no further bin was landed for {} s", limit.as_secs()),
+        }
+    }
+}
+
+impl From<Ended> for JobError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Failed(error) => error.into(),
+            Ended::Stalled(limit) => Self::Stalled { seconds: limit.as_secs() },
+        }
+    }
+}
+
+/// A run under way, as its records show it.
+struct OpenRun<'a> {
+    facts: &'a FactsStore,
+    run: &'a RunId,
+    progress: Option<&'a Progress>,
+    /// Known once the scheduler has recorded them.
+    bins: Option<Vec<ExpectedBin>>,
+    done: BTreeSet<u32>,
+}
+
+impl OpenRun<'_> {
+    /// Watches the records until the job stalls, or is whole and its answer does not come.
+    async fn watch(&mut self, patience: Patience) -> Result<Ended, JobError> {
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep(patience.poll).await;
+            let before = self.done.len();
+            // A store that does not answer now may do so next time; whether it stalls the job is decided below.
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "cannot see how far the run is");
+            }
+            if self.done.len() > before {
+                since = Instant::now();
+            }
+            let limit = if self.is_whole() { ANSWER_DUE.min(patience.stall) } else { patience.stall };
+            if since.elapsed() >= limit {
+                return Ok(Ended::Stalled(limit));
+            }
+        }
+    }
+
+    /// Looks for further records.
+    async fn look(&mut self) -> Result<(), JobError> {
+        if self.bins.is_none() {
+            self.bins = self.read_bins().await?;
+        }
+        for bin in self.facts.finished_bins(self.run).await? {
+            if !self.done.contains(&bin) {
+                if let Some(progress) = self.progress
+                    && let Some(record) = self.facts.bin_record(self.run, bin).await?
+                {
+                    progress.add_record(&record.stats);
+                }
+                self.done.insert(bin);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bins.as_ref().is_some_and(|bins| bins.iter().all(|bin| self.done.contains(&bin.bin_id)))
+    }
+
+    async fn expected(&mut self) -> Result<Vec<ExpectedBin>, JobError> {
+        match self.bins.take() {
+            Some(bins) => Ok(bins),
+            None => Ok(self.read_bins().await?.unwrap_or_default()),
+        }
+    }
+
+    async fn read_bins(&self) -> Result<Option<Vec<ExpectedBin>>, JobError> {
+        let Some(manifest) = self.facts.bins(self.run).await? else { return Ok(None) };
+        let bins = decode_bins(&manifest).map_err(|source| JobError::Bins { run: self.run.to_string(), source })?;
+        Ok(Some(bins.iter().map(|bin| ExpectedBin { bin_id: bin.bin_id, files: bin.files.len() as u64 }).collect()))
+    }
+}
+
+/// How long an answer may take once all bins are on record.
+const ANSWER_DUE: Duration = Duration::from_secs(20);
 
 /// What a manifest says of how its run was made.
 #[derive(serde::Serialize)]
@@ -126,6 +343,8 @@ struct RecordedOptions<'a> {
     #[serde(flatten)]
     extract: &'a crate::job::ExtractOptions,
     bins: &'a bytefacts_corpus::BinOptions,
+    /// Whether rows can be compared with those of other runs.
+    comparable: bool,
 }
 
 /// Rows that each bin's answers claim, in the order of the answers.
@@ -155,7 +374,7 @@ fn coverage_fault(expected: &[ExpectedBin], landed: &BTreeMap<u32, Vec<u64>>) ->
             answers => faults.push(format!("bin {} came back {} times", bin.bin_id, answers.len())),
         }
     }
-    let known: std::collections::BTreeSet<_> = expected.iter().map(|bin| bin.bin_id).collect();
+    let known: BTreeSet<_> = expected.iter().map(|bin| bin.bin_id).collect();
     faults.extend(landed.keys().filter(|bin| !known.contains(bin)).map(|bin| format!("bin {bin} is not of this run")));
     const SHOWN: usize = 5;
     let more = faults.len().saturating_sub(SHOWN);

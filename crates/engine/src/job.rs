@@ -5,6 +5,8 @@ use bytefacts_corpus::BinOptions;
 use bytefacts_facts::{Options, RunAttrs};
 use serde::{Deserialize, Serialize};
 
+use crate::sample::SampleRate;
+
 /// One extraction job. It names its corpus and never lists it, so that a plan does not grow with the corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -20,8 +22,9 @@ pub struct Job {
     pub options: ExtractOptions,
     /// How files are packed into bins.
     pub bins: BinOptions,
-    /// The interpreter that the client found. An executor whose own interpreter is another one refuses the job: rows must not depend on the node.
-    pub interpreter: InterpreterId,
+    /// The interpreter that must compile; without it the first executor decides. An executor with another one refuses the job: rows must not
+    /// depend on the node.
+    pub interpreter: Option<InterpreterId>,
 }
 
 /// The identity of a CPython build as far as rows depend on it.
@@ -35,7 +38,7 @@ pub struct InterpreterId {
     pub implementation: String,
 }
 
-/// The options of contract.md, 6, and the limits of one file. They are recorded in the run's manifest.
+/// The options of contract.md, 6, the limits of one file, and how work is shared out. They are recorded in the run's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExtractOptions {
@@ -43,7 +46,9 @@ pub struct ExtractOptions {
     pub optimize: u8,
     /// `compile(dont_inherit=…)`.
     pub dont_inherit: bool,
-    /// Whether specialised instructions are shown. Such runs are not comparable.
+    /// Whether adaptive instructions are asked for, as by `dis.get_instructions(adaptive=True)`. In code that has never run, as all
+    /// code here, they are the same instructions (the oracle checks it), so rows differ in their `adaptive` attribute alone. The run
+    /// is marked as not comparable, as the contract wants it.
     pub adaptive: bool,
     /// Whether blocks, edges, stack depths and data flow are derived.
     pub include_cfg_derivations: bool,
@@ -55,8 +60,21 @@ pub struct ExtractOptions {
     pub compile_cpu_seconds: u64,
     /// Address space of one compile worker, in bytes; a file that needs more becomes an error row.
     pub compile_memory_bytes: u64,
+    /// Executors that must have died while working on nothing but one file until that file is an error row of stage `quarantine`.
+    pub quarantine_after: u32,
     /// Names of folders that are left out wherever they are. `.git` always is.
     pub exclude: Vec<String>,
+    /// The part of all files that an oracle judges: a worker derives what CPython's `dis` says of them, and every difference from
+    /// the row becomes an error of stage `oracle` in it. Nothing else in a row depends on it.
+    pub oracle: SampleRate,
+    /// A corpus of fewer files is one bin, that is, one task on one executor: for so few, dealing out costs more than it gains.
+    pub parallel_min_files: u64,
+    /// Bytes of source that the compile workers of one executor are at work on at a time. More waits its turn; a larger file is
+    /// compiled while no other is. It bounds what the workers take in memory, as the budget bounds the executor.
+    pub parallel_max_bytes: u64,
+    /// Bytes of source that one executor of the embedded cluster holds at a time, from reading a file to building its row. More
+    /// makes files wait.
+    pub memory_budget_bytes: u64,
 }
 
 impl Default for ExtractOptions {
@@ -70,12 +88,23 @@ impl Default for ExtractOptions {
             max_file_bytes: 64 << 20,
             compile_cpu_seconds: 60,
             compile_memory_bytes: 4 << 30,
+            quarantine_after: 3,
             exclude: Vec::new(),
+            oracle: SampleRate::default(),
+            parallel_min_files: 8,
+            parallel_max_bytes: 64 << 20,
+            memory_budget_bytes: 256 << 20,
         }
     }
 }
 
 impl ExtractOptions {
+    /// Whether rows of a run can be compared with those of another of the same options: not with adaptive instructions.
+    #[must_use]
+    pub fn comparable(&self) -> bool {
+        !self.adaptive
+    }
+
     /// The opcodes that end a block without being jumps.
     ///
     /// # Errors
@@ -94,13 +123,13 @@ impl Job {
         Ok(Options { terminators: self.options.terminators()?, ..Options::default() })
     }
 
-    /// The root attributes of every row of this job.
+    /// The root attributes of every row of this job, whose interpreter is `interpreter`.
     #[must_use]
-    pub fn attrs(&self) -> RunAttrs {
+    pub fn attrs(&self, interpreter: &InterpreterId) -> RunAttrs {
         RunAttrs {
-            python_version: self.interpreter.version.clone(),
-            python_magic: self.interpreter.magic.clone(),
-            python_implementation: self.interpreter.implementation.clone(),
+            python_version: interpreter.version.clone(),
+            python_magic: interpreter.magic.clone(),
+            python_implementation: interpreter.implementation.clone(),
             optimize: self.options.optimize,
             dont_inherit: self.options.dont_inherit,
             adaptive: self.options.adaptive,

@@ -16,6 +16,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 
+use crate::care;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
@@ -231,13 +232,25 @@ impl<'a> Landing<'a> {
     async fn finish(&mut self) -> Result<Option<BinRecord>> {
         let Some(mut open) = self.open.take() else { return Ok(None) };
         open.stats.wall_us = u64::try_from(open.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        open.writer.finish(open.stats, open.digests).await.map(Some).map_err(landing_error)
+        match open.writer.finish(open.stats, open.digests).await {
+            Ok(record) => {
+                care::clear(&self.facts, &self.run, open.bin, "").await;
+                self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());
+                tracing::info!(run = %self.run, bin = open.bin, files = record.stats.files, rows = record.rows(), "bin landed");
+                Ok(Some(record))
+            }
+            Err(error) => {
+                care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
+                Err(landing_error(error))
+            }
+        }
     }
 
     /// Gives the open bin up and removes what it wrote.
     async fn abort(&mut self) {
         if let Some(open) = self.open.take() {
             open.writer.abort().await;
+            care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
         }
     }
 }
@@ -250,6 +263,9 @@ fn count(stats: &mut BinStats, rows: &RecordBatch, work: &[Work]) -> Result<()> 
         stats.instructions += w.instructions;
         stats.source_bytes += w.source_bytes;
         stats.compile_cpu_us += w.compile_cpu_us;
+        stats.analyse_cpu_us += w.analyse_us;
+        stats.oracle_files += u64::from(w.judged);
+        stats.oracle_differences += w.differences;
         if w.cache_hit {
             stats.cache_hits += 1;
         } else {

@@ -6,33 +6,43 @@
 //!                        └ Parquet, bin record                             (crate bytefacts-landing)
 //! run_job: submit, check coverage, commit, sweep                           (driver.rs, on the client)
 //! facts_session: bytecode_files_v1 and its views                           (session.rs)
+//! validate: whether a committed run keeps what the contract promises        (validate.rs)
 //! ```
 
 mod analyze;
+mod budget;
+mod care;
 pub mod codec;
 mod corpus;
 mod driver;
 mod error;
 mod facts_table;
 mod job;
+mod judge;
 mod land;
 pub mod node;
 mod outcome;
 mod plan;
 mod progress;
+mod sample;
 mod session;
+mod snapshot;
 pub mod stores;
 mod table;
 mod udf;
 mod unit;
+pub mod validate;
 mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
-pub use driver::{Finished, JobError, run_job};
+pub use budget::Budget;
+pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
-pub use progress::{Progress, Reading};
+pub use progress::{Progress, Reading, StageCounts};
+pub use sample::{NoRate, SampleRate};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
+pub use snapshot::schema_snapshot;
 pub use table::CorpusTable;
 pub use unit::fact_error;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytefacts_cache::Cache;
-use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, WorkerSettings};
+use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, PoolStats, WorkerSettings};
+use bytefacts_landing::{Created, FactsStore, RunId};
 use datafusion::common::{Result, exec_err};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
-use crate::error::{external, transient};
+use crate::budget::Budget;
+use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
 use crate::stores::Stores;
@@ -36,13 +38,22 @@ pub struct Node {
     stores: Arc<Stores>,
     cache: Option<Arc<Cache>>,
     progress: Arc<Progress>,
-    /// The pool of the last job's compile settings: jobs of one executor seldom differ, and idle workers of another setting are only memory.
-    pool: Mutex<Option<(ExtractOptions, Arc<Pool>)>>,
-    budget: Arc<Semaphore>,
+    /// Of the last job's settings: jobs of one executor seldom differ, and idle workers of another setting are only memory.
+    compilers: Mutex<Option<(ExtractOptions, Compilers)>>,
+    budget: Budget,
     /// Where the pool lives: a task's own runtime may end before the workers do.
     runtime: Handle,
     incarnation: u64,
     attempts: AtomicU64,
+}
+
+/// What compiles the files of a job.
+#[derive(Clone, Debug)]
+pub struct Compilers {
+    /// The workers.
+    pub pool: Arc<Pool>,
+    /// Bytes of source that they may be at work on at a time: `parallel_max_bytes`.
+    pub parallel: Arc<Budget>,
 }
 
 impl std::fmt::Debug for Node {
@@ -50,9 +61,6 @@ impl std::fmt::Debug for Node {
         f.debug_struct("Node").field("options", &self.options).field("interpreter", &self.interpreter).finish_non_exhaustive()
     }
 }
-
-/// One semaphore permit stands for this many bytes: permits are 32-bit, budgets may be larger.
-const BUDGET_UNIT: u64 = 4096;
 
 impl Node {
     /// Equips a node. Workers start with the first job, on the runtime that this is called from.
@@ -64,15 +72,14 @@ impl Node {
         cache: Option<Arc<Cache>>,
         progress: Arc<Progress>,
     ) -> Self {
-        let units = usize::try_from(options.memory_budget_bytes / BUDGET_UNIT).unwrap_or(usize::MAX);
         Self {
+            budget: Budget::new(options.memory_budget_bytes),
             options,
             interpreter,
             stores,
             cache,
             progress,
-            pool: Mutex::new(None),
-            budget: Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS))),
+            compilers: Mutex::new(None),
             runtime: Handle::current(),
             // Only told apart, never compared or written to a row: the hasher's random keys are randomness enough.
             incarnation: std::hash::RandomState::new().build_hasher().finish(),
@@ -106,58 +113,128 @@ impl Node {
 
     /// A name for an attempt at a bin that no other attempt of any process has.
     pub fn next_attempt(&self) -> String {
-        format!("{:016x}_{:x}", self.incarnation, self.attempts.fetch_add(1, Ordering::Relaxed))
+        format!("{}{:x}", self.attempt_prefix(), self.attempts.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What the names of all attempts of this process begin with.
+    #[must_use]
+    pub fn attempt_prefix(&self) -> String {
+        format!("{:016x}_", self.incarnation)
+    }
+
+    /// The interpreter of the whole run, which is this node's: the one that the job names, else the one of the first executor that asks.
+    ///
+    /// # Errors
+    /// When this node has another one, or the store of the facts fails.
+    pub async fn interpreter_of(&self, job: &Job, facts: &FactsStore, run: &RunId) -> Result<InterpreterId> {
+        let own = identity(&self.interpreter);
+        let expected = match &job.interpreter {
+            Some(named) => named.clone(),
+            None => {
+                let mine = serde_json::to_vec(&own).map_err(external)?;
+                match facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
+                    Created::New => own.clone(),
+                    Created::Existing(first) => serde_json::from_slice(&first).map_err(external)?,
+                }
+            }
+        };
+        if own == expected {
+            return Ok(own);
+        }
+        exec_err!(
+            "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
+            own.implementation,
+            own.version,
+            own.magic,
+            job.run,
+            expected.implementation,
+            expected.version,
+            expected.magic
+        )
     }
 
     /// The compile workers for `job`, started when there are none or they compile otherwise.
     ///
     /// # Errors
-    /// When this node's interpreter is not the job's, or workers cannot be started.
-    pub async fn pool(&self, job: &Job) -> Result<Arc<Pool>> {
-        let own = identity(&self.interpreter);
-        if own != job.interpreter {
-            return exec_err!(
-                "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
-                own.implementation,
-                own.version,
-                own.magic,
-                job.run,
-                job.interpreter.implementation,
-                job.interpreter.version,
-                job.interpreter.magic
-            );
-        }
-        let mut pool = self.pool.lock().await;
-        if let Some((options, running)) = pool.as_ref()
+    /// When workers cannot be started.
+    pub async fn compilers(&self, job: &Job) -> Result<Compilers> {
+        let mut compilers = self.compilers.lock().await;
+        if let Some((options, running)) = compilers.as_ref()
             && *options == job.options
         {
-            return Ok(Arc::clone(running));
+            return Ok(running.clone());
         }
         let options = CompileOptions { optimize: job.options.optimize, dont_inherit: job.options.dont_inherit };
         let cpu = Duration::from_secs(job.options.compile_cpu_seconds);
-        let limits =
-            Limits { unit_cpu: cpu, unit_wall: cpu.saturating_mul(5), memory_bytes: job.options.compile_memory_bytes, ..Limits::default() };
+        let limits = Limits {
+            unit_cpu: cpu,
+            unit_wall: cpu.saturating_mul(5),
+            judge_cpu: cpu.saturating_mul(20),
+            memory_bytes: job.options.compile_memory_bytes,
+            ..Limits::default()
+        };
         let (interpreter, workers, worker) = (self.interpreter.clone(), self.options.workers, self.options.worker.clone());
         let started = self.runtime.spawn(async move { Pool::start_with(&interpreter, options, workers, limits, worker).await });
         let started = started.await.map_err(external)?.map_err(pool_error)?;
-        let started = Arc::new(started);
-        *pool = Some((job.options.clone(), Arc::clone(&started)));
+        let started = Compilers { pool: Arc::new(started), parallel: Arc::new(Budget::new(job.options.parallel_max_bytes)) };
+        *compilers = Some((job.options.clone(), started.clone()));
         Ok(started)
+    }
+
+    /// What the compile workers have done, if there are any. While they are being started there are none.
+    #[must_use]
+    pub fn pool_stats(&self) -> Option<PoolStats> {
+        self.compilers.try_lock().ok()?.as_ref().map(|(_, compilers)| compilers.pool.stats())
+    }
+
+    /// The memory budget, in bytes.
+    #[must_use]
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.options.memory_budget_bytes
+    }
+
+    /// Files that wait for the memory budget now.
+    #[must_use]
+    pub fn waiting_for_memory(&self) -> u64 {
+        self.budget.waiting()
+    }
+
+    /// Bytes of the memory budget that are taken now.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.budget.used()
     }
 
     /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time.
     pub async fn shutdown(&self) {
-        if let Some((_, pool)) = self.pool.lock().await.take() {
-            pool.shutdown().await;
+        if let Some((_, compilers)) = self.compilers.lock().await.take() {
+            compilers.pool.shutdown().await;
         }
     }
 
     /// Waits until `bytes` fit the memory budget; a single file larger than the whole budget takes all of it.
+    ///
+    /// # Errors
+    /// Never: the budget is not closed.
     pub async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
-        let whole = (self.options.memory_budget_bytes / BUDGET_UNIT).clamp(1, u64::from(u32::MAX));
-        let units = bytes.div_ceil(BUDGET_UNIT).clamp(1, whole);
-        Arc::clone(&self.budget).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await.map_err(external)
+        self.budget.reserve(bytes).await
     }
+
+    /// The most bytes of source that the memory budget and the workers of the last job have held at a time, for those who tune them.
+    pub async fn peaks(&self) -> Peaks {
+        let compilers = self.compilers.lock().await;
+        let parallel_bytes = compilers.as_ref().map_or(0, |(_, compilers)| compilers.parallel.peak());
+        Peaks { memory_bytes: self.budget.peak(), parallel_bytes }
+    }
+}
+
+/// How much of its budgets a node has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// Of `memory_budget_bytes`.
+    pub memory_bytes: u64,
+    /// Of `parallel_max_bytes`.
+    pub parallel_bytes: u64,
 }
 
 /// What rows depend on of an interpreter.

@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::job::Job;
+use crate::job::{InterpreterId, Job};
 
 /// Everything beside the marshalled code. It stands as JSON, behind its length, before the code.
 #[derive(Serialize, Deserialize)]
@@ -21,8 +21,7 @@ struct Head {
 }
 
 /// What an outcome depends on beside the source, as bytes. The version changes with the form of an entry or with the worker's script.
-pub(crate) fn key_prefix(job: &Job) -> Vec<u8> {
-    let i = &job.interpreter;
+pub(crate) fn key_prefix(job: &Job, i: &InterpreterId) -> Vec<u8> {
     let o = &job.options;
     format!("outcome 1\n{} {} {}\noptimize={} dont_inherit={}\n", i.implementation, i.version, i.magic, o.optimize, o.dont_inherit)
         .into_bytes()

@@ -1,48 +1,106 @@
-//! How far a job has come, as counters that executors in this process add to and a progress bar reads.
+//! How far a process has come, as counters that its executors add to, and that progress bars and metrics read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-/// Counters of the files analysed so far by this process. Attempts count, so after a retry they may run ahead of the landed rows;
-/// the run's manifest, not this, is the record.
+use bytefacts_landing::BinStats;
+
+use crate::work::Work;
+
+/// Errors by the stage that they arose in.
+pub type StageCounts = BTreeMap<String, u64>;
+
+/// Counters since the start of this process. Attempts count, so after a retry they may run ahead of the landed rows; the run's manifest, not
+/// this, is the record.
 #[derive(Debug, Default)]
-pub struct Progress {
-    files: AtomicU64,
-    source_bytes: AtomicU64,
-    errors: AtomicU64,
-}
+pub struct Progress(Mutex<Reading>);
 
 /// A reading of [`Progress`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Files whose row has been built.
+    /// Files whose row has been built, or found landed.
     pub files: u64,
     /// Bytes of source in them.
     pub source_bytes: u64,
     /// Errors (not warnings) in them.
-    pub errors: u64,
+    pub errors: StageCounts,
+    /// Units in the files that were analysed here.
+    pub units: u64,
+    /// Instructions in the files that were analysed here.
+    pub instructions: u64,
+    /// CPU microseconds that compile workers spent on them.
+    pub compile_cpu_us: u64,
+    /// Microseconds spent on decoding, analysis and rows.
+    pub analyse_us: u64,
+    /// Files whose compiled unit came from the cache.
+    pub cache_hits: u64,
+    /// Files that were compiled.
+    pub cache_misses: u64,
+    /// Bins landed here.
+    pub bins: u64,
+    /// Bytes of Parquet landed here.
+    pub landed_bytes: u64,
 }
 
 impl Progress {
     /// Counts one file's row.
-    pub fn add_file(&self, source_bytes: u64, errors: u64) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.source_bytes.fetch_add(source_bytes, Ordering::Relaxed);
-        self.errors.fetch_add(errors, Ordering::Relaxed);
+    pub(crate) fn add_file(&self, work: &Work, errors: &StageCounts) {
+        self.change(|now| {
+            now.files += 1;
+            now.source_bytes += work.source_bytes;
+            now.units += work.units;
+            now.instructions += work.instructions;
+            now.compile_cpu_us += work.compile_cpu_us;
+            now.analyse_us += work.analyse_us;
+            *(if work.cache_hit { &mut now.cache_hits } else { &mut now.cache_misses }) += 1;
+            for (stage, count) in errors {
+                *now.errors.entry(stage.clone()).or_default() += count;
+            }
+        });
     }
 
-    /// Counts a bin that an earlier attempt had landed.
+    /// Counts the files of a bin that somebody else has landed.
     pub fn add_landed(&self, files: u64, source_bytes: u64) {
-        self.files.fetch_add(files, Ordering::Relaxed);
-        self.source_bytes.fetch_add(source_bytes, Ordering::Relaxed);
+        self.change(|now| {
+            now.files += files;
+            now.source_bytes += source_bytes;
+        });
+    }
+
+    /// Counts a bin that an executor elsewhere has landed.
+    pub fn add_record(&self, stats: &BinStats) {
+        self.change(|now| {
+            now.files += stats.files;
+            now.source_bytes += stats.source_bytes;
+            for error in stats.errors.iter().filter(|error| error.severity == "error") {
+                *now.errors.entry(error.stage.clone()).or_default() += error.count;
+            }
+        });
+    }
+
+    /// Counts a bin landed here, with its bytes of Parquet.
+    pub(crate) fn add_bin(&self, bytes: u64) {
+        self.change(|now| {
+            now.bins += 1;
+            now.landed_bytes += bytes;
+        });
     }
 
     /// The counters now.
     #[must_use]
     pub fn read(&self) -> Reading {
-        Reading {
-            files: self.files.load(Ordering::Relaxed),
-            source_bytes: self.source_bytes.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Reading)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Reading {
+    /// Errors of all stages.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.values().sum()
     }
 }

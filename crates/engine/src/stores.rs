@@ -1,18 +1,22 @@
 //! Object stores by URL: one registry for the client, the scheduler and the executors.
 //!
 //! A client is built once per scheme and authority and then shared, so that connections and credentials are reused. Credentials come from
-//! the environment alone: they never enter a plan, a session setting or a manifest.
+//! the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the workload's identity alone: they never enter a plan, a session setting or a manifest.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytefacts_landing::FactsStore;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use object_store::ObjectStore;
-use object_store::ObjectStoreScheme;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Why a store could not be opened.
@@ -49,13 +53,38 @@ pub struct Place {
     pub folder: Option<PathBuf>,
 }
 
+/// How patient the clients of object stores are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// Tries after the first one, for requests that may be repeated.
+    pub retries: u32,
+    /// Seconds after which no further try is made.
+    pub retry_seconds: u64,
+    /// Seconds that one request may take.
+    pub timeout_seconds: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { retries: 10, retry_seconds: 180, timeout_seconds: 30 }
+    }
+}
+
 /// The registry: store clients by scheme and authority.
 #[derive(Debug, Default)]
 pub struct Stores {
+    options: StoreOptions,
     clients: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
 }
 
 impl Stores {
+    /// A registry of clients with this patience.
+    #[must_use]
+    pub fn new(options: StoreOptions) -> Self {
+        Self { options, clients: Mutex::default() }
+    }
+
     /// Opens the store that `location` (a URL such as `file:///data/facts` or `s3://bucket/facts`) lies in.
     ///
     /// # Errors
@@ -64,27 +93,55 @@ impl Stores {
         let url = Url::parse(location).map_err(|source| StoreError::Url { location: location.to_owned(), source })?;
         let open_error = |source| StoreError::Open { location: location.to_owned(), source };
         let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|e| open_error(e.into()))?;
-        let key = format!("{}://{}", url.scheme(), &url[url::Position::BeforeHost..url::Position::AfterPort]);
+        let key = authority(&url);
         let root = ObjectStoreUrl::parse(&key).map_err(|e| open_error(generic(e)))?;
 
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let store = match clients.get(&key) {
             Some(store) => Arc::clone(store),
             None => {
-                let store: Arc<dyn ObjectStore> = match scheme {
-                    ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
-                    // Variables such as AWS_REGION are lower-cased option names to the builders; they ignore all others.
-                    _ => {
-                        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-                        Arc::from(object_store::parse_url_opts(&url, settings).map_err(open_error)?.0)
-                    }
-                };
+                let store = self.client(&url, scheme).map_err(open_error)?;
                 clients.insert(key, Arc::clone(&store));
                 store
             }
         };
         let folder = if url.scheme() == "file" { url.to_file_path().ok() } else { None };
         Ok(Place { store, root, path, folder })
+    }
+
+    /// Has a client of the caller's serve all locations of a scheme and authority, such as `s3://bucket`.
+    ///
+    /// # Errors
+    /// When `root` is no URL.
+    pub fn register(&self, root: &str, client: Arc<dyn ObjectStore>) -> Result<(), StoreError> {
+        let url = Url::parse(root).map_err(|source| StoreError::Url { location: root.to_owned(), source })?;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(&url), client);
+        Ok(())
+    }
+
+    fn client(&self, url: &Url, scheme: ObjectStoreScheme) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        let retry = RetryConfig {
+            max_retries: usize::try_from(self.options.retries).unwrap_or(usize::MAX),
+            retry_timeout: Duration::from_secs(self.options.retry_seconds),
+            ..RetryConfig::default()
+        };
+        let timeout = (ClientConfigKey::Timeout, format!("{} seconds", self.options.timeout_seconds.max(1)));
+        Ok(match scheme {
+            ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
+            ObjectStoreScheme::AmazonS3 => {
+                let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?)
+            }
+            ObjectStoreScheme::GoogleCloudStorage => {
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
+            }
+            ObjectStoreScheme::MicrosoftAzure => {
+                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
+            }
+            _ => Arc::from(object_store::parse_url(url)?.0),
+        })
     }
 }
 
@@ -98,6 +155,11 @@ impl Place {
             None => facts,
         }
     }
+}
+
+/// Scheme and authority: what a client serves.
+fn authority(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), &url[url::Position::BeforeHost..url::Position::AfterPort])
 }
 
 fn generic(error: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {

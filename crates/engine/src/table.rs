@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use bytefacts_corpus::{Notes, encode_bins, index_bins, pack};
+use bytefacts_corpus::{Notes, encode_bins, index_bins, pack, pack_one};
 use bytefacts_landing::{Created, RunId};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, plan_err};
@@ -52,7 +52,11 @@ impl CorpusTable {
             None => {
                 let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(external)?;
                 note_left_out(&inventory.notes);
-                let bins = pack(inventory.entries, self.job.bins);
+                let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
+                    Vec::from_iter(pack_one(inventory.entries))
+                } else {
+                    pack(inventory.entries, self.job.bins)
+                };
                 let (fresh, _) = encode_bins(&bins).map_err(external)?;
                 match facts.create_bins(&run, fresh.clone()).await.map_err(landing_error)? {
                     Created::New => fresh,

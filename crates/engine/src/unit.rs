@@ -1,9 +1,9 @@
 //! One file on its way to a row: read, look up, compile; then its facts are appended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytefacts_compile::{Compiled, Diagnostic, Outcome, Pool};
+use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, Severity};
 use bytes::Bytes;
@@ -13,16 +13,19 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::corpus::open_corpus;
 use crate::error::{external, transient};
-use crate::job::Job;
-use crate::node::{Node, pool_error};
+use crate::job::{InterpreterId, Job};
+use crate::judge::{Case, Verdict, judge};
+use crate::node::{Compilers, Node, pool_error};
 use crate::outcome;
+use crate::progress::StageCounts;
 use crate::work::Work;
 
 /// What loading the files of a job needs.
 pub(crate) struct Loader {
     node: Arc<Node>,
+    job: Arc<Job>,
     corpus: Corpus,
-    pool: Arc<Pool>,
+    compilers: Compilers,
     key_prefix: Vec<u8>,
 }
 
@@ -34,6 +37,7 @@ pub(crate) struct Loaded {
     code: Option<Bytes>,
     compile_cpu: Duration,
     cache_hit: bool,
+    verdict: Option<Verdict>,
     /// Held until the row is built.
     _memory: OwnedSemaphorePermit,
 }
@@ -44,14 +48,21 @@ struct Source {
 }
 
 impl Loader {
-    pub(crate) async fn new(job: Job, node: Arc<Node>) -> Result<Self> {
-        Ok(Self { corpus: open_corpus(&job, node.stores())?, pool: node.pool(&job).await?, key_prefix: outcome::key_prefix(&job), node })
+    pub(crate) async fn new(job: Job, interpreter: InterpreterId, node: Arc<Node>) -> Result<Self> {
+        Ok(Self {
+            corpus: open_corpus(&job, node.stores())?,
+            compilers: node.compilers(&job).await?,
+            key_prefix: outcome::key_prefix(&job, &interpreter),
+            job: Arc::new(job),
+            node,
+        })
     }
 
     /// Reads and compiles one file. A bad file is a result; only a fault of this node or of the store is an error.
     pub(crate) async fn load(&self, entry: Entry, memory: OwnedSemaphorePermit) -> Result<Loaded> {
-        let mut loaded =
-            Loaded { entry, source: None, errors: Vec::new(), code: None, compile_cpu: Duration::ZERO, cache_hit: false, _memory: memory };
+        // Given back as soon as the workers are done with the file: its row may still have to wait for those before it.
+        let _parallel = self.compilers.parallel.reserve(entry.size).await?;
+        let mut loaded = Loaded::new(entry, memory);
         let bytes = match self.read(&loaded.entry).await {
             Ok(bytes) => bytes,
             Err(error) if error.is_transient() => return Err(transient(error)),
@@ -63,7 +74,7 @@ impl Loader {
         let (bytes, sha256) = hash(bytes).await?;
         loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
 
-        let (compiled, cache_hit) = self.compile(bytes, &sha256).await?;
+        let (compiled, cache_hit) = self.compile(bytes.clone(), &sha256).await?;
         loaded.cache_hit = cache_hit;
         loaded.compile_cpu = if cache_hit { Duration::ZERO } else { compiled.cpu };
         match compiled.outcome {
@@ -71,6 +82,13 @@ impl Loader {
             Outcome::Failed(failure) => loaded.errors.push(fact_error(failure)),
         }
         loaded.errors.extend(compiled.warnings.into_iter().map(fact_error));
+        if let Some(code) = &loaded.code
+            && self.job.options.oracle.takes(&sha256)
+        {
+            let Entry { repo, path, .. } = loaded.entry.clone();
+            let case = Case { repo, path, source: bytes, sha256, code: code.clone() };
+            loaded.verdict = Some(judge(&self.compilers.pool, &self.job, case).await?);
+        }
         Ok(loaded)
     }
 
@@ -90,13 +108,13 @@ impl Loader {
     /// The compiled unit from the cache, else from a worker; and whether it came from the cache.
     async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, bool)> {
         let Some(cache) = self.node.cache() else {
-            return Ok((self.pool.compile(source).await.map_err(pool_error)?, false));
+            return Ok((self.compilers.pool.compile(source).await.map_err(pool_error)?, false));
         };
         let key = outcome::key(&self.key_prefix, sha256);
         if let Some(compiled) = cache.get_async(key).await.and_then(|value| outcome::decode(&value)) {
             return Ok((compiled, true));
         }
-        let compiled = self.pool.compile(source).await.map_err(pool_error)?;
+        let compiled = self.compilers.pool.compile(source).await.map_err(pool_error)?;
         if compiled.is_reproducible() {
             cache.put_async(key, outcome::encode(&compiled).map_err(external)?).await;
         }
@@ -119,8 +137,31 @@ async fn hash(bytes: Bytes) -> Result<(Bytes, [u8; 32])> {
 }
 
 impl Loaded {
+    fn new(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
+        Self {
+            entry,
+            source: None,
+            errors: Vec::new(),
+            code: None,
+            compile_cpu: Duration::ZERO,
+            cache_hit: false,
+            verdict: None,
+            _memory: memory,
+        }
+    }
+
+    /// A file that is left alone, since executors died of it. Not even its bytes are touched.
+    pub(crate) fn quarantined(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
+        let message = "every executor that worked on this file died of it; it is left out";
+        let error =
+            FactError { stage: "quarantine".to_owned(), error_type: "Quarantined".to_owned(), message: message.to_owned(), ..FactError::default() };
+        Self { errors: vec![error], ..Self::new(entry, memory) }
+    }
+
     /// Appends the file's row, and tells what making it took.
-    pub(crate) fn append_to(self, rows: &mut RowBuilder, bin: u32) -> Result<(Work, u64)> {
+    pub(crate) fn append_to(mut self, rows: &mut RowBuilder, bin: u32) -> Result<(Work, StageCounts)> {
+        let verdict = self.verdict.unwrap_or_default();
+        self.errors.extend(verdict.errors);
         let (source, sha256) = self.source.as_ref().map_or((None, None), |s| (Some(s.bytes.as_ref()), Some(s.sha256)));
         let input = FileInput {
             repo: self.entry.repo.as_deref(),
@@ -130,6 +171,7 @@ impl Loaded {
             code: self.code.as_deref(),
             errors: self.errors,
         };
+        let begun = Instant::now();
         let stats = rows.append(input).map_err(external)?;
         let work = Work {
             bin,
@@ -138,10 +180,16 @@ impl Loaded {
             instructions: stats.instructions,
             source_bytes: source.map_or(0, |s| s.len() as u64),
             compile_cpu_us: u64::try_from(self.compile_cpu.as_micros()).unwrap_or(u64::MAX),
+            analyse_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             cache_hit: self.cache_hit,
+            judged: verdict.complete,
+            differences: verdict.differences,
         };
-        let errors = stats.errors.iter().filter(|error| error.severity == Severity::Error).count();
-        Ok((work, errors as u64))
+        let mut errors = StageCounts::new();
+        for error in stats.errors.iter().filter(|error| error.severity == Severity::Error) {
+            *errors.entry(error.stage.clone()).or_default() += 1;
+        }
+        Ok((work, errors))
     }
 }
 

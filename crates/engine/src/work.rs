@@ -23,16 +23,34 @@ pub struct Work {
     pub source_bytes: u64,
     /// CPU microseconds that the compile worker spent on the file; 0 when it came from the cache.
     pub compile_cpu_us: u64,
+    /// Microseconds that decoding, analysis and the row took.
+    pub analyse_us: u64,
     /// Whether the compiled unit came from the node's cache.
     pub cache_hit: bool,
+    /// Whether an oracle has compared the whole file.
+    pub judged: bool,
+    /// Values in which the oracle differs.
+    pub differences: u64,
 }
 
-const NAMES: [&str; 7] = ["_bin", "_landed", "_units", "_instructions", "_source_bytes", "_compile_cpu_us", "_cache_hit"];
+const NAMES: [&str; 10] = [
+    "_bin",
+    "_landed",
+    "_units",
+    "_instructions",
+    "_source_bytes",
+    "_compile_cpu_us",
+    "_analyse_us",
+    "_cache_hit",
+    "_judged",
+    "_differences",
+];
 
 /// `facts` followed by the work columns.
 #[must_use]
 pub fn schema_with_work(facts: &Schema) -> SchemaRef {
-    let types = [DataType::Int32, DataType::Boolean, DataType::Int64, DataType::Int64, DataType::Int64, DataType::Int64, DataType::Boolean];
+    use DataType::{Boolean, Int32, Int64};
+    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Int64];
     let work = NAMES.iter().zip(types).map(|(name, data_type)| Arc::new(Field::new(*name, data_type, false)));
     Arc::new(Schema::new_with_metadata(facts.fields().iter().cloned().chain(work).collect::<Vec<_>>(), facts.metadata().clone()))
 }
@@ -51,7 +69,10 @@ pub fn attach(facts: &RecordBatch, work: &[Work], schema: &SchemaRef) -> Result<
         signed(|w| w.instructions),
         signed(|w| w.source_bytes),
         signed(|w| w.compile_cpu_us),
+        signed(|w| w.analyse_us),
         Arc::new(work.iter().map(|w| Some(w.cache_hit)).collect::<BooleanArray>()),
+        Arc::new(work.iter().map(|w| Some(w.judged)).collect::<BooleanArray>()),
+        signed(|w| w.differences),
     ]);
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
@@ -78,8 +99,20 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
     let Some(first) = batch.num_columns().checked_sub(NAMES.len()) else { return internal_err!("a batch without work columns") };
     let column = |i: usize| batch.column(first + i);
     let int = |i: usize| column(i).as_primitive_opt::<Int64Type>();
-    let (Some(bin), Some(landed), Some(units), Some(instructions), Some(bytes), Some(cpu), Some(hit)) =
-        (column(0).as_primitive_opt::<Int32Type>(), column(1).as_boolean_opt(), int(2), int(3), int(4), int(5), column(6).as_boolean_opt())
+    let flag = |i: usize| column(i).as_boolean_opt();
+    let bin = column(0).as_primitive_opt::<Int32Type>();
+    let (
+        Some(bin),
+        Some(landed),
+        Some(units),
+        Some(instructions),
+        Some(bytes),
+        Some(cpu),
+        Some(analyse),
+        Some(hit),
+        Some(judged),
+        Some(differences),
+    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), int(9))
     else {
         return internal_err!("work columns of unexpected types: {}", batch.schema());
     };
@@ -91,7 +124,10 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
             instructions: instructions.value(row).cast_unsigned(),
             source_bytes: bytes.value(row).cast_unsigned(),
             compile_cpu_us: cpu.value(row).cast_unsigned(),
+            analyse_us: analyse.value(row).cast_unsigned(),
             cache_hit: hit.value(row),
+            judged: judged.value(row),
+            differences: differences.value(row).cast_unsigned(),
         })
         .collect();
     let facts = batch.project(&(0..first).collect::<Vec<_>>())?;
@@ -110,7 +146,7 @@ mod tests {
         let facts = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(StringArray::from(vec!["a.py", "b.py"]))]).unwrap();
         let work = [
             Work { bin: 7, units: 3, instructions: 40, source_bytes: 100, compile_cpu_us: 9, ..Work::default() },
-            Work { bin: u32::MAX, landed: true, cache_hit: true, ..Work::default() },
+            Work { bin: u32::MAX, landed: true, cache_hit: true, judged: true, differences: 5, ..Work::default() },
         ];
         let batch = attach(&facts, &work, &schema_with_work(&schema)).unwrap();
         let (back, records) = detach(&batch).unwrap();

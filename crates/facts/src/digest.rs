@@ -3,7 +3,8 @@
 //! Every digest is BLAKE2b-256 over a canonical encoding that begins with the name and version of its kind. The encoding is
 //! injective: numbers are LEB128 (zigzag if they may be negative), texts and lists carry their length in front, options a 0
 //! or 1, and the order of fields is fixed. A field that holds the path, the repository or an id made of them does not enter,
-//! nor does a message, so that copies of a file have one digest.
+//! nor does a message, so that copies of a file have one digest. Nor does what an oracle found (errors of stage `oracle`): it
+//! tells of a check of the facts and is none of them, so that runs with and without an oracle are comparable.
 //!
 //! A unit's digest covers what its row shows: the code object, the constants' canonical texts, lines, exception table, each
 //! instruction with what its argument stands for and its place in the source, and, if the run derives them, blocks, edges,
@@ -19,6 +20,7 @@ mod unit;
 pub(crate) use unit::unit;
 
 use crate::input::{FactError, Severity};
+use crate::oracle;
 
 /// A BLAKE2b-256 digest.
 pub type Digest = [u8; 32];
@@ -66,11 +68,8 @@ pub fn marshal(bytes: &[u8]) -> Digest {
 
 /// The digest of a file: its source, the units' digests in order, and what went wrong where. Each error comes with the
 /// position of its unit, if it has one.
-pub(crate) fn file<'a>(
-    sha256: Option<&Digest>,
-    units: &[Digest],
-    errors: impl ExactSizeIterator<Item = (Option<usize>, &'a FactError)>,
-) -> Digest {
+pub(crate) fn file<'a>(sha256: Option<&Digest>, units: &[Digest], errors: impl Iterator<Item = (Option<usize>, &'a FactError)>) -> Digest {
+    let errors: Vec<_> = errors.filter(|(_, error)| error.stage != oracle::STAGE).collect();
     let mut encoder = Encoder::new("bytefacts.file.1");
     match sha256 {
         Some(sha256) => {
@@ -224,6 +223,15 @@ mod tests {
         let digest = |error| file(None, &[], [(None, error)].into_iter());
         assert_eq!(digest(&error), digest(&other));
         assert_ne!(digest(&error), digest(&moved));
+    }
+
+    #[test]
+    fn what_an_oracle_found_is_no_fact() {
+        let error = |stage: &str| FactError { stage: stage.to_owned(), error_type: "x".to_owned(), ..FactError::default() };
+        let digest = |errors: &[FactError]| file(None, &[], errors.iter().map(|error| (None, error)));
+        assert_eq!(digest(&[error("oracle")]), digest(&[]));
+        assert_eq!(digest(&[error("compile"), error("oracle")]), digest(&[error("compile")]));
+        assert_ne!(digest(&[error("compile")]), digest(&[]));
     }
 
     /// What an encoder would hash, decoded again: no two sequences of values have one encoding.

@@ -12,10 +12,12 @@ mod constants;
 pub mod digest;
 pub mod ids;
 mod input;
+pub mod oracle;
 mod rows;
 pub mod schema;
 pub mod source;
 mod unit;
+pub mod validate;
 pub mod views;
 
 pub use self::{

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::error::LandingError;
 use crate::id::RunId;
 use crate::record::{BinRecord, BinStats, Current, LandedFile, Manifest, RepoSummary, RunHeader, Verdict};
+use crate::snapshot::SchemaSnapshot;
 use crate::store::{CONCURRENCY, FactsStore};
 
 /// A bin that a run must have done.
@@ -40,6 +41,8 @@ pub struct CommitRequest {
     pub options: Value,
     /// All bins of the run.
     pub expected: Vec<ExpectedBin>,
+    /// The tables and views that clients will see of the run.
+    pub schema: SchemaSnapshot,
 }
 
 /// A run that is committed, by this call or an earlier one.
@@ -81,7 +84,8 @@ impl FactsStore {
             None => {
                 let records = self.records(request).await?;
                 let parent = self.current().await?;
-                let manifest = assemble(request, &records, parent, fold, clock)?;
+                let schema = self.record_schema(&request.schema, parent.as_ref()).await?;
+                let manifest = Manifest { schema: Some(schema), ..assemble(request, &records, parent, fold, clock)? };
                 self.check_files(&manifest.files).await?;
                 self.decide(run, Verdict::Committed(Box::new(manifest))).await?
             }
@@ -207,6 +211,7 @@ fn assemble(
         },
         repos,
         files,
+        schema: None,
     })
 }
 

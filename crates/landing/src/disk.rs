@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::keys;
+use crate::sweep::Mode;
 
 /// A root of facts in a folder of this machine. All methods block.
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ impl Disk {
     }
 
     /// Deletes temporary files of killed writers that are older than `grace`. Returns how many.
-    pub(crate) fn remove_staged(&self, now: SystemTime, grace: Duration) -> io::Result<u64> {
+    pub(crate) fn remove_staged(&self, now: SystemTime, grace: Duration, mode: Mode) -> io::Result<u64> {
         let mut removed = 0;
         let mut pending = vec![self.path(keys::DATA_FOLDER), self.path(keys::RUNS_FOLDER)];
         while let Some(folder) = pending.pop() {
@@ -106,7 +107,7 @@ impl Disk {
                     pending.push(entry.path());
                 } else if is_staged(&entry.path()) {
                     let age = entry.metadata().and_then(|m| m.modified()).map(|at| now.duration_since(at).unwrap_or_default());
-                    if age.is_ok_and(|age| age > grace) && fs::remove_file(entry.path()).is_ok() {
+                    if age.is_ok_and(|age| age > grace) && (mode == Mode::DryRun || fs::remove_file(entry.path()).is_ok()) {
                         removed += 1;
                     }
                 }
@@ -199,8 +200,8 @@ mod tests {
         }
         let hour = Duration::from_hours(1);
         let now = SystemTime::now();
-        assert_eq!(disk.remove_staged(now, hour).unwrap(), 0);
-        assert_eq!(disk.remove_staged(now + 2 * hour, hour).unwrap(), 1);
+        assert_eq!(disk.remove_staged(now, hour, Mode::Delete).unwrap(), 0);
+        assert_eq!(disk.remove_staged(now + 2 * hour, hour, Mode::Delete).unwrap(), 1);
         assert_eq!(names(&data), ["#", "x.parquet", "y#a"]);
     }
 }

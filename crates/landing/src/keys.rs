@@ -82,6 +82,39 @@ pub(crate) fn bins(run: &RunId) -> String {
     format!("runs/{run}/bins.jsonl")
 }
 
+pub(crate) fn job(run: &RunId) -> String {
+    format!("runs/{run}/job.json")
+}
+
+pub(crate) fn interpreter(run: &RunId) -> String {
+    format!("runs/{run}/interpreter.json")
+}
+
+/// Folder of the journal of one bin.
+pub(crate) fn journal_folder(run: &RunId, bin_id: u32) -> String {
+    format!("runs/{run}/attempts/{bin_id:06}")
+}
+
+/// The journal's note that an attempt began.
+pub(crate) fn journal_begun(run: &RunId, bin_id: u32, attempt: &AttemptId) -> String {
+    format!("{}/{attempt}-begun", journal_folder(run, bin_id))
+}
+
+/// The journal's note that an attempt began to work on the file of this index in its bin.
+pub(crate) fn journal_file(run: &RunId, bin_id: u32, attempt: &AttemptId, file: u32) -> String {
+    format!("{}/{attempt}-{file:08}", journal_folder(run, bin_id))
+}
+
+/// The attempt and, unless it only says that the attempt began, the file of a journal's note with this name.
+pub(crate) fn note_of_journal(name: &str) -> Option<(AttemptId, Option<u32>)> {
+    let (attempt, what) = name.split_once('-')?;
+    let file = match what {
+        "begun" => None,
+        number => Some(number.parse().ok()?),
+    };
+    Some((AttemptId::new(attempt).ok()?, file))
+}
+
 pub(crate) fn done_folder(run: &RunId) -> String {
     format!("runs/{run}/done")
 }
@@ -99,6 +132,10 @@ pub(crate) fn bin_of_record(name: &str) -> Option<u32> {
 
 pub(crate) fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
+}
+
+pub(crate) fn schema(digest: &str) -> String {
+    format!("schemas/{digest}.json")
 }
 
 pub(crate) const CURRENT: &str = "current.json";
@@ -136,6 +173,17 @@ mod tests {
         }
         for foreign in ["7.json", "000007", "000007.json#1", "+00007.json"] {
             assert_eq!(bin_of_record(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_note_tells_its_attempt_and_file() {
+        let (run, attempt) = (RunId::new("r").unwrap(), AttemptId::new("3f_2").unwrap());
+        let name_of = |key: String| key.rsplit('/').next().unwrap().to_owned();
+        assert_eq!(note_of_journal(&name_of(journal_begun(&run, 7, &attempt))), Some((attempt.clone(), None)));
+        assert_eq!(note_of_journal(&name_of(journal_file(&run, 7, &attempt, 12))), Some((attempt.clone(), Some(12))));
+        for foreign in ["begun", "a-", "a-x", "-begun"] {
+            assert_eq!(note_of_journal(foreign), None, "{foreign}");
         }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! FACTS/bytecode_files_v1/repo=<encoded>/<run>-<bin>-<attempt>-<seq>.parquet   data, attempt-unique names
+//! FACTS/runs/<run>/job.json               what was asked for              created once
+//! FACTS/runs/<run>/interpreter.json       the interpreter of all of it    created once
 //! FACTS/runs/<run>/bins.jsonl             the bins of the run             created once
+//! FACTS/runs/<run>/attempts/<bin>/…       attempts that are under way or died
 //! FACTS/runs/<run>/done/<bin>.json        the record of a finished bin    created once
 //! FACTS/runs/<run>/manifest.json          the committed run               created once
+//! FACTS/schemas/<digest>.json             the tables of runs, by content  created once
 //! FACTS/current.json                      the current run                 only ever moves forward
 //! ```
 //!
@@ -23,8 +27,10 @@ mod disk;
 mod encode;
 mod error;
 mod id;
+mod journal;
 mod keys;
 mod record;
+mod snapshot;
 mod store;
 mod sweep;
 mod upload;
@@ -34,10 +40,12 @@ pub use clock::{Clock, FixedClock, SystemClock};
 pub use commit::{CommitRequest, Committed, ExpectedBin, Fold};
 pub use error::{LandingError, is_transient};
 pub use id::{AttemptId, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
+pub use journal::Journal;
 pub use keys::{DATA_FOLDER, decode_repo, encode_repo};
 pub use record::{
     BinRecord, BinStats, Current, ErrorCount, FileDigest, LandedFile, Manifest, RepoDigests, RepoSummary, RunHeader, Verdict,
 };
+pub use snapshot::{ColumnChange, ColumnSnapshot, Retyped, SchemaDelta, SchemaRecord, SchemaSnapshot, TableSnapshot};
 pub use store::{Created, FactsStore, RunState};
 pub use sweep::{DEFAULT_GRACE, Swept};
 pub use writer::{BinWriter, WriterOptions};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{AttemptId, RunId};
+use crate::snapshot::SchemaRecord;
 
 /// One Parquet file that a bin wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +54,18 @@ pub struct BinStats {
     pub cache_misses: u64,
     /// CPU time of the compiling processes, in microseconds.
     pub compile_cpu_us: u64,
-    /// CPU time of the analysis, in microseconds; 0 where it is not measured.
+    /// Time that decoding, analysis and rows took on their threads, in microseconds.
     #[serde(default)]
     pub analyse_cpu_us: u64,
     /// Wall time from the start of the bin to its record, in microseconds (of a run: the sum over its bins).
     #[serde(default)]
     pub wall_us: u64,
+    /// Files that an oracle has compared in full.
+    #[serde(default)]
+    pub oracle_files: u64,
+    /// Values in which it differed.
+    #[serde(default)]
+    pub oracle_differences: u64,
     /// Errors and warnings, sorted by stage, type and severity.
     pub errors: Vec<ErrorCount>,
 }
@@ -92,6 +99,8 @@ impl BinStats {
         self.compile_cpu_us += other.compile_cpu_us;
         self.analyse_cpu_us += other.analyse_cpu_us;
         self.wall_us += other.wall_us;
+        self.oracle_files += other.oracle_files;
+        self.oracle_differences += other.oracle_differences;
         for e in &other.errors {
             self.count_error(&e.stage, &e.error_type, &e.severity, e.count);
         }
@@ -221,6 +230,9 @@ pub struct Manifest {
     pub repos: Vec<RepoSummary>,
     /// Its data files, in order of repository and key.
     pub files: Vec<LandedFile>,
+    /// Its tables and what has changed in them since the run before; runs of older versions have not recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRecord>,
 }
 
 /// The document `runs/<run>/manifest.json`: created once, it decides the fate of the run for ever.

@@ -128,6 +128,38 @@ impl FactsStore {
         })
     }
 
+    /// Writes down what a run was asked to do unless it is known: whoever resumes the run must ask for the same.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn create_job(&self, run: &RunId, job: Bytes) -> Result<Created> {
+        self.create(&keys::job(run), job).await
+    }
+
+    /// What a run was asked to do.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn job(&self, run: &RunId) -> Result<Option<Bytes>> {
+        Ok(self.get(&keys::job(run)).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Writes down the interpreter of a run unless it is known: the first executor decides, and the others must have the same.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn create_interpreter(&self, run: &RunId, interpreter: Bytes) -> Result<Created> {
+        self.create(&keys::interpreter(run), interpreter).await
+    }
+
+    /// The interpreter of a run, once an executor has begun to work on it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn interpreter(&self, run: &RunId) -> Result<Option<Bytes>> {
+        Ok(self.get(&keys::interpreter(run)).await?.map(|(bytes, _)| bytes))
+    }
+
     /// Writes the bin manifest of a run unless it has one: whoever comes second works on the bins of the first.
     ///
     /// # Errors
@@ -141,7 +173,7 @@ impl FactsStore {
     /// # Errors
     /// If the store fails.
     pub async fn bins(&self, run: &RunId) -> Result<Option<Bytes>> {
-        Ok(self.get(&keys::bins(run)).await?.map(|(bytes, _)| bytes))
+        self.bytes(&keys::bins(run)).await
     }
 
     /// A part of the bin manifest of a run.
@@ -316,6 +348,11 @@ impl FactsStore {
 
     pub(crate) fn disk(&self) -> Option<&Arc<Disk>> {
         self.disk.as_ref()
+    }
+
+    /// The bytes of a document, if it is there.
+    pub(crate) async fn bytes(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.get(key).await?.map(|(bytes, _)| bytes))
     }
 
     async fn document<T: DeserializeOwned>(&self, what: &'static str, key: &str) -> Result<Option<T>> {

@@ -22,7 +22,16 @@ use crate::store::{FactsStore, blocking, store_error};
 /// How long a run may rest before it counts as dead.
 pub const DEFAULT_GRACE: Duration = Duration::from_hours(24);
 
-/// What a sweep removed.
+/// Whether a sweep deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It does.
+    Delete,
+    /// It only tells what it would delete.
+    DryRun,
+}
+
+/// What a sweep removed, or would have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Data files deleted.
@@ -71,6 +80,19 @@ impl FactsStore {
     /// # Errors
     /// If the store fails; what was not deleted then is found by the next sweep.
     pub async fn sweep(&self, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        self.sweep_in(Mode::Delete, clock, grace).await
+    }
+
+    /// What [`FactsStore::sweep`] would delete now; nothing is changed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn survey(&self, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        self.sweep_in(Mode::DryRun, clock, grace).await
+    }
+
+    async fn sweep_in(&self, mode: Mode, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        let dry = mode == Mode::DryRun;
         let mut swept = Swept::default();
         let mut fates = BTreeMap::new();
         for run in self.run_ids().await? {
@@ -106,24 +128,26 @@ impl FactsStore {
                 Fate::Abandoned => {}
                 Fate::Open(open) => {
                     let rests_since = now_ms.saturating_sub(open.last_write_ms);
-                    if rests_since <= grace_ms || !self.give_up(&run, now_ms).await? {
+                    if rests_since <= grace_ms || !(dry || self.give_up(&run, now_ms).await?) {
                         continue;
                     }
                     garbage.extend(open.data);
                     swept.abandoned_runs.push(run.clone());
                 }
             }
-            swept.documents += self.delete_documents(&run).await?;
+            swept.documents += self.delete_documents(&run, mode).await?;
         }
 
         swept.data_files = garbage.len() as u64;
         swept.data_bytes = garbage.iter().map(|m| m.size).sum();
-        let paths = garbage.into_iter().map(|m| m.location).collect();
-        self.delete_all(keys::DATA_FOLDER, paths).await?;
+        if !dry {
+            let paths = garbage.into_iter().map(|m| m.location).collect();
+            self.delete_all(keys::DATA_FOLDER, paths).await?;
+        }
         if let Some(disk) = self.disk() {
             let disk = disk.clone();
             let now = UNIX_EPOCH + Duration::from_millis(now_ms);
-            let removed = blocking("sweep", "", move || disk.remove_staged(now, grace));
+            let removed = blocking("sweep", "", move || disk.remove_staged(now, grace, mode));
             swept.staged_files = removed.await?;
         }
         Ok(swept)
@@ -161,12 +185,14 @@ impl FactsStore {
     }
 
     /// Deletes the documents of a dead run, but the one that says so.
-    async fn delete_documents(&self, run: &RunId) -> Result<u64> {
+    async fn delete_documents(&self, run: &RunId, mode: Mode) -> Result<u64> {
         let verdict = self.path_of(&keys::manifest(run))?;
         let documents = self.documents(run).await?.into_iter();
         let paths: Vec<_> = documents.map(|m| m.location).filter(|path| *path != verdict).collect();
         let count = paths.len() as u64;
-        self.delete_all(&keys::run_folder(run), paths).await?;
+        if mode == Mode::Delete {
+            self.delete_all(&keys::run_folder(run), paths).await?;
+        }
         Ok(count)
     }
 

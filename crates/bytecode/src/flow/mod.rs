@@ -13,6 +13,8 @@ mod effect;
 mod graph;
 mod loops;
 mod reaching;
+#[cfg(test)]
+mod shape_tests;
 mod stack;
 #[cfg(test)]
 mod testing;

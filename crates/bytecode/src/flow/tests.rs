@@ -11,7 +11,7 @@ use crate::opcode::op;
 
 /// A few instructions that find and leave a stack of three values.
 #[derive(Debug, Clone)]
-enum Piece {
+pub(super) enum Piece {
     Plain(Vec<(u8, u8)>),
     /// A conditional jump to the piece so many pieces ahead.
     Branch(u8, u8),
@@ -20,12 +20,12 @@ enum Piece {
 }
 
 /// A handler range in pieces: first, count, target, whether the lasti is pushed.
-type Range = (u8, u8, u8, bool);
+pub(super) type Range = (u8, u8, u8, bool);
 
 const START: [(u8, u8); 3] = [(op::LOAD_CONST, 0), (op::LOAD_CONST, 0), (op::LOAD_CONST, 0)];
 
 /// Puts pieces together, so that jumps and handler ranges lead to the starts of pieces.
-fn assemble(pieces: &[Piece], ranges: &[Range]) -> (Code, Vec<ExceptionEntry>) {
+pub(super) fn assemble(pieces: &[Piece], ranges: &[Range]) -> (Code, Vec<ExceptionEntry>) {
     let size =
         |instructions: &[(u8, u8)]| instructions.iter().map(|&(opcode, _)| 1 + i32::from(crate::opcode::cache_words(opcode))).sum::<i32>();
     let length = |piece: &Piece| match piece {
@@ -77,7 +77,7 @@ fn assemble(pieces: &[Piece], ranges: &[Range]) -> (Code, Vec<ExceptionEntry>) {
     (code, exceptions)
 }
 
-fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+pub(super) fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let variable = || 0u8..4;
     let pair = || (0u8..4, 0u8..4).prop_map(|(first, second)| first << 4 | second);
     let plain = prop_oneof![
@@ -107,7 +107,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     prop::collection::vec(piece, 1..24)
 }
 
-fn ranges() -> impl Strategy<Value = Vec<Range>> {
+pub(super) fn ranges() -> impl Strategy<Value = Vec<Range>> {
     prop::collection::btree_set((0u8..24, 1u8..5, 0u8..24, any::<bool>()), 0..5).prop_map(|ranges| ranges.into_iter().collect())
 }
 

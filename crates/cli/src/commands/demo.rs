@@ -54,10 +54,10 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
     };
     let library = Location::local(&interpreter.stdlib)?;
     output.note(format!("extracting the standard library of CPython {} into {}", interpreter.version, facts.uri()));
-    let summary = extract(&settings, &args.job, interpreter, library, Some("stdlib".to_owned()), facts.clone()).await?;
+    let summary = extract(&settings, &args.job, Some(interpreter), library, Some("stdlib".to_owned()), facts.clone()).await?;
     if args.job.format == Format::Json {
         output.data(serde_json::to_string_pretty(&summary)? + "\n")?;
-        return Ok(Exit::Clean);
+        return Ok(summary.exit());
     }
 
     output.data(format!("\n{}\n", summary.text()))?;
@@ -75,7 +75,7 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
   bytefacts extract REPOSITORIES --out FACTS        your own corpus
 "
     ))?;
-    Ok(Exit::Clean)
+    Ok(summary.exit())
 }
 
 /// An interpreter; if there is none, an installed one, with the user's consent.

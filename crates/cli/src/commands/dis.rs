@@ -1,9 +1,9 @@
 //! `bytefacts dis`: the facts of one file, for a person to read.
 
-mod diagnostic;
+pub(super) mod diagnostic;
 mod listing;
-mod source;
-mod unit;
+pub(super) mod source;
+pub(super) mod unit;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -36,19 +36,37 @@ pub async fn run(args: Dis, output: &mut Output) -> anyhow::Result<Exit> {
     if args.format == Format::Json && args.unit.is_some() {
         return Err(UsageError("--unit is for text: the JSON row holds the whole file".to_owned()).into());
     }
-    let (path, source) = read(&args.file)?;
-    let interpreter = discover(args.python.as_deref()).await?;
-    let options = CompileOptions { optimize: args.optimize, ..CompileOptions::default() };
-    let pool = Pool::start(&interpreter, options, 1, Limits::default()).await?;
-    let compiled = pool.compile(source.clone()).await;
-    pool.shutdown().await;
-    let compiled = compiled?;
+    let CompiledFile { path, source, compiled, interpreter, options } = compile(&args.file, args.python.as_deref(), args.optimize).await?;
     let exit = if matches!(compiled.outcome, Outcome::Code(_)) { Exit::Clean } else { Exit::Failed };
     match args.format {
         Format::Json => output.data(row(&path, &source, compiled, &interpreter, options)?)?,
         Format::Text => text(&args, &path, &source, &compiled, &interpreter, output)?,
     }
     Ok(exit)
+}
+
+/// A file and what CPython made of it.
+pub(super) struct CompiledFile {
+    /// Its path as the facts name it.
+    pub(super) path: String,
+    pub(super) source: Bytes,
+    pub(super) compiled: Compiled,
+    pub(super) interpreter: Interpreter,
+    pub(super) options: CompileOptions,
+}
+
+/// Reads a file, or stdin for `-`, and compiles it in a worker.
+///
+/// # Errors
+/// When the file cannot be read, or no interpreter is to be had.
+pub(super) async fn compile(file: &Path, python: Option<&Path>, optimize: u8) -> anyhow::Result<CompiledFile> {
+    let (path, source) = read(file)?;
+    let interpreter = discover(python).await?;
+    let options = CompileOptions { optimize, ..CompileOptions::default() };
+    let pool = Pool::start(&interpreter, options, 1, Limits::default()).await?;
+    let compiled = pool.compile(source.clone()).await;
+    pool.shutdown().await;
+    Ok(CompiledFile { path, source, compiled: compiled?, interpreter, options })
 }
 
 /// The file's path as the facts name it, and its bytes.

@@ -1,20 +1,21 @@
-//! `bytefacts extract`: the main job, on an embedded cluster.
+//! `bytefacts extract`: the main job, on the embedded cluster or on another one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use bytefacts_cache::{Cache, CacheOptions};
-use bytefacts_cluster::{Embedded, EmbeddedOptions, JobSettings, job_session};
+use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{Finished, Job, Progress, run_job};
-use bytefacts_landing::{RunId, RunState, SystemClock};
+use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_job};
+use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 
-use crate::args::{Extract, Format, JobArgs};
-use crate::config::Settings;
+use crate::args::{Extract, Format, JobArgs, ProgressMode};
+use crate::config::{CacheSettings, Settings};
+use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::progress::ProgressBar;
@@ -27,15 +28,31 @@ use crate::summary::Summary;
 pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::load(&args.job)?;
     settings.extract.exclude.extend(args.exclude);
-    let interpreter = discover(settings.python.as_deref()).await?;
-    let corpus = location(&args.corpus, "CORPUS")?;
-    let facts = location(&args.out, "FACTS")?;
-    let summary = extract(&settings, &args.job, interpreter, corpus, args.repo, facts).await?;
+    if args.cluster.is_some() {
+        settings.client.cluster = args.cluster;
+    }
+    let facts = location(&args.out, "--out")?;
+    let summary = match (args.resume, args.corpus) {
+        (Some(run), _) => resume(&settings, &args.job, &run, facts).await?,
+        (None, Some(corpus)) => {
+            let corpus = location(&corpus, "CORPUS")?;
+            extract(&settings, &args.job, interpreter(&settings).await?, corpus, args.repo, facts).await?
+        }
+        (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
+    };
     match args.job.format {
         Format::Text => output.data(summary.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
-    Ok(Exit::Clean)
+    Ok(summary.exit())
+}
+
+/// The interpreter of this machine. A job for a cluster needs none here: without one that is named, the executors' own decides.
+async fn interpreter(settings: &Settings) -> anyhow::Result<Option<Interpreter>> {
+    if settings.client.cluster.is_some() && settings.python.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(discover(settings.python.as_deref()).await?))
 }
 
 /// The location that the user gave as `what`.
@@ -47,28 +64,19 @@ pub fn location(text: &str, what: &str) -> anyhow::Result<Location> {
 pub async fn extract(
     settings: &Settings,
     args: &JobArgs,
-    interpreter: Interpreter,
+    interpreter: Option<Interpreter>,
     corpus: Location,
     repo: Option<String>,
     facts: Location,
 ) -> anyhow::Result<Summary> {
-    let begun = Instant::now();
-    check_corpus(&corpus)?;
+    // What a cluster sees under a path may not be here.
+    if settings.client.cluster.is_none() {
+        check_corpus(&corpus)?;
+    }
     let run = match &args.run_id {
         Some(id) => RunId::new(id.as_str()).map_err(|error| UsageError(format!("--run-id: {error}")))?,
         None => RunId::generate(SystemTime::now(), fresh_number()),
     };
-    let stores = Arc::new(Stores::default());
-    let store = stores.open(facts.uri())?.facts();
-    store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
-    match store.run_state(&run).await? {
-        RunState::New | RunState::Open => {}
-        RunState::Committed(_) => {
-            return Err(UsageError(format!("run {run} has been committed to {} already: choose another --run-id", facts.uri())).into());
-        }
-        RunState::Abandoned => return Err(UsageError(format!("run {run} was given up and swept: choose another --run-id")).into()),
-    }
-
     let job = Job {
         corpus: corpus.uri().to_owned(),
         repo,
@@ -76,43 +84,172 @@ pub async fn extract(
         run: run.to_string(),
         options: settings.extract.clone(),
         bins: settings.bin_options(),
-        interpreter: identity(&interpreter),
+        interpreter: interpreter.as_ref().map(identity),
     };
-    let progress = Arc::new(Progress::default());
-    let cores = settings.cores_per_executor();
-    let options =
-        NodeOptions { workers: cores, memory_budget_bytes: settings.embedded.memory_budget_bytes, worker: WorkerSettings::default() };
-    let cache = open_cache(settings);
-    let nodes: Vec<_> = (0..settings.embedded.executors)
-        .map(|_| Arc::new(Node::new(options.clone(), interpreter.clone(), Arc::clone(&stores), cache.clone(), Arc::clone(&progress))))
-        .collect();
+    let work = Work::open(settings, args, run, facts)?;
+    work.check_new().await?;
+    work.record(&job).await?;
+    work.run(&job, interpreter).await
+}
 
-    let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: cores }).await?;
-    let bar = ProgressBar::start(args.progress, store, run.clone(), progress);
-    let settings = JobSettings { max_partitions_per_task: settings.bins.per_task.unwrap_or(1), ..JobSettings::for_run(&job.run) };
-    let result = async {
-        let session = job_session(&cluster.url(), Arc::clone(&stores), &settings).await?;
-        let finished = run_job(&session, &job, &stores, &SystemClock).await?;
-        anyhow::Ok(finished)
+/// Goes on with a run as it was asked for.
+async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location) -> anyhow::Result<Summary> {
+    let run = RunId::new(run).map_err(|error| UsageError(format!("--resume: {error}")))?;
+    let work = Work::open(settings, args, run, facts)?;
+    work.check_new().await?;
+    let Some(recorded) = work.store.job(&work.run).await? else {
+        return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
     };
-    let result = tokio::select! {
-        result = result => result,
-        signal = tokio::signal::ctrl_c() => {
-            signal.context("cannot listen for Ctrl-C")?;
-            Err(anyhow::anyhow!("interrupted; what is done is kept: `--run-id {run}` resumes this run"))
+    let mut job: Job = serde_json::from_slice(&recorded).with_context(|| format!("run {} was begun by another version", work.run))?;
+    // A folder of facts may have been moved, or be known by another name here.
+    job.facts = work.facts.uri().to_owned();
+    work.run(&job, interpreter(settings).await?).await
+}
+
+/// A run to be done, and where.
+struct Work<'a> {
+    settings: &'a Settings,
+    progress: ProgressMode,
+    run: RunId,
+    facts: Location,
+    stores: Arc<Stores>,
+    store: FactsStore,
+    begun: Instant,
+}
+
+impl<'a> Work<'a> {
+    fn open(settings: &'a Settings, args: &JobArgs, run: RunId, facts: Location) -> anyhow::Result<Self> {
+        let stores = Arc::new(Stores::new(settings.stores));
+        let store = stores.open(facts.uri())?.facts();
+        store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
+        Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now() })
+    }
+
+    /// Refuses a run that is over.
+    async fn check_new(&self) -> anyhow::Result<()> {
+        let (run, facts) = (&self.run, self.facts.uri());
+        match self.store.run_state(run).await? {
+            RunState::New | RunState::Open => Ok(()),
+            RunState::Committed(_) => Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into()),
+            RunState::Abandoned => Err(UsageError(format!("run {run} was given up and swept: choose another --run-id")).into()),
         }
-    };
-    bar.stop().await;
-    for node in &nodes {
-        node.shutdown().await;
     }
-    cluster.stop().await;
-    let Finished { committed, swept } = result?;
-    if let Err(error) = swept {
-        tracing::warn!(%error, "could not tidy up behind the run; the next run will");
+
+    /// Writes down what the run is to do, or makes sure that it was begun as the same.
+    async fn record(&self, job: &Job) -> anyhow::Result<()> {
+        let document = serde_json::to_vec_pretty(job)?;
+        let Created::Existing(first) = self.store.create_job(&self.run, document.into()).await? else { return Ok(()) };
+        let first: Job = serde_json::from_slice(&first).with_context(|| format!("run {} was begun by another version", self.run))?;
+        let mut other = Vec::new();
+        for (what, same) in [
+            ("corpus", first.corpus == job.corpus),
+            ("repository", first.repo == job.repo),
+            ("extract options", first.options == job.options),
+            ("interpreter", first.interpreter == job.interpreter || first.interpreter.is_none() || job.interpreter.is_none()),
+        ] {
+            if !same {
+                other.push(what);
+            }
+        }
+        if other.is_empty() {
+            return Ok(());
+        }
+        let run = &self.run;
+        let other = other.join(", ");
+        Err(UsageError(format!("run {run} was begun with another {other}: go on with it by --resume {run}, or choose another --run-id")).into())
     }
-    let current = committed.current.run_id == committed.manifest.run.run_id;
-    Ok(Summary::new(&committed.manifest, facts.uri(), current, !committed.newly, begun.elapsed(), cpu_time()?))
+
+    async fn run(&self, job: &Job, interpreter: Option<Interpreter>) -> anyhow::Result<Summary> {
+        let (finished, cpu) = match (&self.settings.client.cluster, interpreter) {
+            (Some(url), _) => (self.on_cluster(url, job).await?, None),
+            (None, Some(interpreter)) => {
+                let finished = self.embedded(job, interpreter).await?;
+                (finished, Some(cpu_time()?))
+            }
+            (None, None) => bail!("no interpreter was looked for"),
+        };
+        let Finished { committed, swept } = finished;
+        if let Err(error) = swept {
+            tracing::warn!(%error, "could not tidy up behind the run; the next run will");
+        }
+        let current = committed.current.run_id == committed.manifest.run.run_id;
+        Ok(Summary::new(&committed.manifest, self.facts.uri(), current, !committed.newly, self.begun.elapsed(), cpu))
+    }
+
+    async fn embedded(&self, job: &Job, interpreter: Interpreter) -> anyhow::Result<Finished> {
+        let (settings, progress) = (self.settings, Arc::new(Progress::default()));
+        let cores = settings.cores_per_executor();
+        let options =
+            NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
+        let cache = open_cache(&settings.cache);
+        let nodes: Vec<_> = (0..settings.embedded.executors)
+            .map(|_| {
+                let (stores, progress) = (Arc::clone(&self.stores), Arc::clone(&progress));
+                Arc::new(Node::new(options.clone(), interpreter.clone(), stores, cache.clone(), progress))
+            })
+            .collect();
+        let cluster = Embedded::start(&nodes, Arc::clone(&self.stores), EmbeddedOptions { cores_per_executor: cores }).await?;
+        let client = Client::new(cluster.url(), Arc::clone(&self.stores), self.job_settings(job));
+        let result = self.follow(&client, job, Patience::embedded(), progress, false).await;
+        for (number, node) in nodes.iter().enumerate() {
+            let peaks = node.peaks().await;
+            tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
+            node.shutdown().await;
+        }
+        cluster.stop().await;
+        result
+    }
+
+    async fn on_cluster(&self, url: &str, job: &Job) -> anyhow::Result<Finished> {
+        let url = scheduler_url(url)?;
+        let own = &self.settings.client;
+        let patience = Patience {
+            stall: Duration::from_secs(own.stall_seconds.max(1)),
+            unreachable: Duration::from_secs(own.unreachable_seconds.max(1)),
+            fruitless: own.fruitless.max(1),
+            ..Patience::default()
+        };
+        let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job));
+        self.follow(&client, job, patience, Arc::new(Progress::default()), true).await
+    }
+
+    fn job_settings(&self, job: &Job) -> JobSettings {
+        JobSettings { max_partitions_per_task: self.settings.bins.per_task.unwrap_or(1), ..JobSettings::for_run(&job.run) }
+    }
+
+    /// Runs the job under a progress bar, until it ends or the user ends it. Where executors are not of this process, `remote`, progress is
+    /// read off the records.
+    async fn follow(
+        &self,
+        client: &Client,
+        job: &Job,
+        patience: Patience,
+        progress: Arc<Progress>,
+        remote: bool,
+    ) -> anyhow::Result<Finished> {
+        let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
+        let result = tokio::select! {
+            result = run_job(client, job, &self.stores, &SystemClock, patience, remote.then_some(&*progress)) => result.map_err(Into::into),
+            signal = tokio::signal::ctrl_c() => {
+                client.cancel().await;
+                signal.context("cannot listen for Ctrl-C").and_then(|()| {
+                    bail!("interrupted; what is done is kept: `bytefacts extract --resume {} --out {}` goes on", self.run, self.facts.uri())
+                })
+            }
+        };
+        bar.stop().await;
+        result
+    }
+}
+
+/// The URL of a scheduler as the client wants it.
+fn scheduler_url(url: &str) -> anyhow::Result<String> {
+    let authority = url.strip_prefix("df://").unwrap_or(url);
+    let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(_) if !authority.contains('/') => Ok(format!("df://{authority}")),
+        _ => Err(UsageError(format!("--cluster: df://HOST:PORT is needed, this is {url:?}")).into()),
+    }
 }
 
 /// Fails early, and in the user's words, on what the scheduler would only find out later.
@@ -126,20 +263,13 @@ fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
     }
 }
 
-fn open_cache(settings: &Settings) -> Option<Arc<Cache>> {
-    let cache = &settings.cache;
+/// The cache as the settings want it.
+pub fn open_cache(cache: &CacheSettings) -> Option<Arc<Cache>> {
     if !cache.enabled {
         return None;
     }
     let folder = cache.folder.clone().or_else(|| cache_dir(&Environment::from_process()).map(|dir| dir.join("units")));
     Some(Arc::new(Cache::open(&CacheOptions { folder, memory_bytes: cache.memory_bytes, disk_bytes: cache.disk_bytes })))
-}
-
-/// A number that tells apart two runs of the same second.
-fn fresh_number() -> u32 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    (random >> 32) as u32
 }
 
 /// CPU time of this process and of the compile workers that have ended.

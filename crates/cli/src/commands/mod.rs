@@ -2,7 +2,12 @@
 
 pub mod demo;
 pub mod dis;
+pub mod executor;
 pub mod extract;
+pub mod gc;
+pub mod graph;
 pub mod python;
 pub mod runs;
+pub mod scheduler;
 pub mod sql;
+pub mod validate;

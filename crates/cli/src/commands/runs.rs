@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::temporal_conversions::timestamp_ms_to_datetime;
-use bytefacts_landing::{Manifest, RunHeader};
+use bytefacts_landing::{ColumnChange, Manifest, RunHeader, SchemaRecord};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ async fn all_as_json(facts: &Facts, output: &mut Output) -> anyhow::Result<()> {
 
 /// All that is known of a run, for people.
 fn details(run: &Run<'_>) -> anyhow::Result<String> {
-    let Manifest { run: header, repos, files } = run.manifest;
+    let Manifest { run: header, repos, files, schema } = run.manifest;
     let stats = &header.stats;
     let mut text = String::new();
     let mut line = |name: &str, value: String| writeln!(text, "{name:<16}{value}");
@@ -118,6 +118,9 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
     line("interpreter", pairs(&header.interpreter))?;
     line("options", pairs(&header.options))?;
     line("schema", format!("{} version {}", header.schema_name, header.schema_version))?;
+    for (nth, text) in schema.iter().flat_map(schema_lines).enumerate() {
+        line(if nth == 0 { "snapshot" } else { "" }, text)?;
+    }
     line(
         "files",
         format!(
@@ -164,6 +167,29 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
     Ok(format!("{text}\n{}\n{}", render(grid, &repos)?, render(grid, &files)?))
 }
 
+/// What a run recorded of its schema: a line, and one for each change since the run before.
+fn schema_lines(record: &SchemaRecord) -> Vec<String> {
+    let delta = &record.delta;
+    let mut changes = Vec::new();
+    changes.extend(delta.added_tables.iter().map(|table| format!("+ {table}")));
+    changes.extend(delta.removed_tables.iter().map(|table| format!("- {table}")));
+    let column = |sign: char, change: &ColumnChange| format!("{sign} {}: {} {}", change.table, change.column, change.data_type);
+    changes.extend(delta.added_columns.iter().map(|change| column('+', change)));
+    changes.extend(delta.removed_columns.iter().map(|change| column('-', change)));
+    changes.extend(delta.retyped.iter().map(|change| {
+        let column = change.column.as_deref().map(|column| format!(": {column}")).unwrap_or_default();
+        format!("~ {}{column} {} -> {}", change.table, change.from, change.to)
+    }));
+    changes.extend(delta.reordered_tables.iter().map(|table| format!("~ {table}: columns in another order")));
+    let summary = match &delta.since {
+        None => "nothing to compare it with".to_owned(),
+        Some(since) if delta.is_empty() => format!("unchanged since run {since}"),
+        Some(since) => format!("{} since run {since}", count(changes.len() as u64, "change")),
+    };
+    changes.insert(0, format!("{} ({summary})", prefix(&record.snapshot)));
+    changes
+}
+
 /// A time as ISO 8601, UTC, in whole seconds.
 fn utc(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
@@ -192,7 +218,7 @@ fn pairs(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytefacts_landing::{BinStats, LandedFile, RepoSummary, RunId};
+    use bytefacts_landing::{BinStats, LandedFile, RepoSummary, Retyped, RunId, SchemaDelta};
     use insta::assert_snapshot;
 
     use super::*;
@@ -231,6 +257,7 @@ mod tests {
                 bytes: 4_567_890,
                 sha256: "00112233445566778899".repeat(3),
             }],
+            schema: None,
         }
     }
 
@@ -253,6 +280,39 @@ mod tests {
         let mut json = serde_json::to_value(Run { current: true, manifest: &manifest }).unwrap();
         assert_eq!(json.as_object_mut().unwrap().remove("current"), Some(Value::Bool(true)));
         assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_change_of_the_schema_is_a_line() {
+        let change = |column: &str| ColumnChange { table: "t".to_owned(), column: column.to_owned(), data_type: "Utf8".to_owned() };
+        let delta = SchemaDelta {
+            since: Some(RunId::new("first").unwrap()),
+            added_tables: vec!["new".to_owned()],
+            removed_tables: vec!["old".to_owned()],
+            added_columns: vec![change("a.b")],
+            removed_columns: vec![change("c")],
+            retyped: vec![Retyped { table: "t".to_owned(), column: Some("d".to_owned()), from: "Int32".to_owned(), to: "Int64".to_owned() }],
+            reordered_tables: vec!["t".to_owned()],
+        };
+        let record = SchemaRecord { snapshot: "0123456789abcdef".repeat(4), delta };
+        let lines = [
+            "0123456789ab (6 changes since run first)",
+            "+ new",
+            "- old",
+            "+ t: a.b Utf8",
+            "- t: c Utf8",
+            "~ t: d Int32 -> Int64",
+            "~ t: columns in another order",
+        ];
+        assert_eq!(schema_lines(&record), lines);
+
+        let unchanged = SchemaDelta { since: Some(RunId::new("first").unwrap()), ..SchemaDelta::default() };
+        let record = SchemaRecord { delta: unchanged, ..record };
+        assert_eq!(schema_lines(&record), ["0123456789ab (unchanged since run first)"]);
+        let record = SchemaRecord { delta: SchemaDelta::default(), ..record };
+        assert_eq!(schema_lines(&record), ["0123456789ab (nothing to compare it with)"]);
+        let manifest = Manifest { schema: Some(record), ..manifest("second", 1) };
+        assert!(details(&Run { current: true, manifest: &manifest }).unwrap().contains("\nsnapshot        0123456789ab (nothing"));
     }
 
     #[tokio::test]

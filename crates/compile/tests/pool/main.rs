@@ -4,6 +4,7 @@
 mod bad_input;
 mod death;
 mod independence;
+mod judgement;
 mod limits;
 mod oracle;
 mod start;

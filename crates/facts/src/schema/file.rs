@@ -42,7 +42,7 @@ pub const ERROR: Record = Record {
         nullable(
             "stage",
             Text,
-            "`read`, `decode`, `compile`, `marshal`, `disassembly`, `exception_table`, `line_table`, `stack_effect`, `quarantine`",
+            "`read`, `decode`, `compile`, `marshal`, `disassembly`, `exception_table`, `line_table`, `stack_effect`, `quarantine`, `oracle`",
         ),
         nullable("line1", Int32, "1-based line"),
         nullable("col", Int32, "0-based column in Unicode characters"),

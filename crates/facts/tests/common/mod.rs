@@ -5,6 +5,7 @@
 mod python;
 
 /// A compiled file.
+#[allow(dead_code, reason = "not every test needs it")]
 pub struct Unit {
     /// Path below the folder.
     pub path: String,

@@ -17,4 +17,6 @@ mod s3;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod sweeps;

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{AsArray, Int32Builder, ListBuilder, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use bytefacts_landing::{
-    AttemptId, BinRecord, BinStats, BinWriter, Clock, CommitRequest, Committed, ExpectedBin, FactsStore, FileDigest, FixedClock, Fold,
-    Manifest, RepoDigests, Result, RunId, RunState, WriterOptions,
+    AttemptId, BinRecord, BinStats, BinWriter, Clock, ColumnSnapshot, CommitRequest, Committed, ExpectedBin, FactsStore, FileDigest,
+    FixedClock, Fold, Manifest, RepoDigests, Result, RunId, RunState, SchemaSnapshot, TableSnapshot, WriterOptions,
 };
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -102,6 +102,13 @@ pub async fn land(facts: &FactsStore, run: &RunId, bin_id: u32, rows: &[Row]) ->
     writer.finish(stats(rows), digests(rows)).await
 }
 
+/// A schema of one table with these columns.
+pub fn snapshot(columns: &[&str]) -> SchemaSnapshot {
+    let columns = columns.iter().map(|path| ColumnSnapshot { path: (*path).to_owned(), data_type: "Utf8".to_owned(), nullable: true });
+    let table = TableSnapshot { name: "t".to_owned(), table_type: "VIEW".to_owned(), columns: columns.collect() };
+    SchemaSnapshot { tables: vec![table] }
+}
+
 pub fn request(run: &RunId) -> CommitRequest {
     let expected = (0..).zip(BINS).map(|(bin_id, rows)| ExpectedBin { bin_id, files: rows.len() as u64 });
     CommitRequest {
@@ -113,6 +120,7 @@ pub fn request(run: &RunId) -> CommitRequest {
         interpreter: serde_json::json!({"version": "3.13.0"}),
         options: serde_json::json!({"optimize": 0}),
         expected: expected.collect(),
+        schema: snapshot(&["path"]),
     }
 }
 

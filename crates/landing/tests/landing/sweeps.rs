@@ -38,6 +38,21 @@ async fn lost_attempts_of_a_committed_run_go_at_once() {
 }
 
 #[tokio::test]
+async fn a_survey_tells_what_a_sweep_would_delete_and_changes_nothing() {
+    let facts = memory();
+    whole_run(&facts, &run_id("r"), &clock()).await.unwrap();
+    leave_files(&facts, "r", 1).await;
+    let dead = run_id("dead");
+    facts.create_bins(&dead, "bins\n".into()).await.unwrap();
+    leave_files(&facts, "dead", 0).await;
+    let before = keys(&facts, "").await;
+    let told = facts.survey(&later(25), DEFAULT_GRACE).await.unwrap();
+    assert_eq!(told.abandoned_runs, std::slice::from_ref(&dead));
+    assert_eq!(keys(&facts, "").await, before);
+    assert_eq!(facts.sweep(&later(25), DEFAULT_GRACE).await.unwrap(), told);
+}
+
+#[tokio::test]
 async fn live_work_is_not_touched() {
     let facts = memory();
     let live = run_id("live");

@@ -49,7 +49,7 @@ pub fn header(unit: &Unit<'_>, paint: Paint) -> String {
 
 /// The arguments as they stand behind a function's name, without annotations and defaults, which are no part of the code; nothing for code that
 /// takes none.
-fn signature(code: &Code) -> String {
+pub fn signature(code: &Code) -> String {
     let mut variables = code.varnames().map(|name| name.to_text().into_owned());
     let mut take = |n: i32| -> Vec<String> { variables.by_ref().take(usize::try_from(n).unwrap_or(0)).collect() };
     let mut arguments = take(code.posonlyargcount);

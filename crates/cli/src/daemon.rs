@@ -1,0 +1,97 @@
+//! What the daemons share: the signals that end them, and how they say where they listen.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use bytefacts_cluster::{Probes, listen, serve_probes};
+use prometheus::Registry;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use crate::args::Format;
+use crate::output::Output;
+
+/// Waits for SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When they cannot be listened for.
+pub fn termination() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+        }
+    })
+}
+
+/// The probes of a daemon, ready until it is told to leave.
+pub struct ProbeServer {
+    /// Where they are served.
+    pub address: SocketAddr,
+    leaving: Arc<AtomicBool>,
+    serving: JoinHandle<()>,
+}
+
+impl ProbeServer {
+    /// Serves probes at `address`.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub async fn start(address: SocketAddr, metrics: Registry, is_ready: impl Fn() -> bool + Send + Sync + 'static) -> anyhow::Result<Self> {
+        let (listener, address) = listen(address).await.context("health and metrics")?;
+        let leaving = Arc::new(AtomicBool::new(false));
+        let left = Arc::clone(&leaving);
+        let is_ready = Arc::new(move || !left.load(Ordering::Relaxed) && is_ready());
+        Ok(Self { address, leaving, serving: serve_probes(listener, Probes { is_ready, metrics }) })
+    }
+
+    /// Answers from now on that it is not ready.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ProbeServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Where a daemon can be found: the one line that it writes to stdout, once it is up.
+#[derive(Serialize)]
+pub struct Announcement {
+    /// `scheduler` or `executor`.
+    pub role: &'static str,
+    /// Its name in the cluster.
+    pub id: String,
+    /// Where it listens for the cluster.
+    pub address: SocketAddr,
+    /// Where `/healthz`, `/readyz` and `/metrics` are.
+    pub probes: SocketAddr,
+}
+
+impl Announcement {
+    /// Writes the line.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn write(&self, format: Format, output: &mut Output) -> anyhow::Result<()> {
+        output.data(match format {
+            Format::Text => format!("{} {} listens on {}; health and metrics on http://{}\n", self.role, self.id, self.address, self.probes),
+            Format::Json => serde_json::to_string(self)? + "\n",
+        })
+    }
+}
+
+/// A number that tells apart what happens at the same time.
+pub fn fresh_number() -> u32 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    (random >> 32) as u32
+}

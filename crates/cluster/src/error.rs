@@ -1,0 +1,59 @@
+//! Why a part of a cluster did not start.
+
+use std::net::SocketAddr;
+
+use ballista_core::error::BallistaError;
+use datafusion::error::DataFusionError;
+
+/// Why a scheduler, an executor or an embedded cluster did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A port, a folder or a connection was refused.
+    #[error("cannot {operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Ballista refused.
+    #[error("cannot {operation}: {source}")]
+    Ballista {
+        /// What was tried.
+        operation: &'static str,
+        /// What Ballista says.
+        source: Box<BallistaError>,
+    },
+    /// DataFusion's runtime could not be made.
+    #[error("cannot make the runtime of an executor: {0}")]
+    Runtime(Box<DataFusionError>),
+    /// The scheduler did not answer in time.
+    #[error("the scheduler does not answer at {address}: {reason}; is it running, and is the address right?")]
+    Unreachable {
+        /// Where it should listen.
+        address: String,
+        /// The last failure.
+        reason: String,
+    },
+    /// A metric was registered twice, or has a name that is none.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl ClusterError {
+    pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let operation = operation.into();
+        |source| Self::Io { operation, source }
+    }
+}
+
+/// Listens at an address; port 0 is any free one.
+///
+/// # Errors
+/// When the address is taken or none of this machine's.
+pub async fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), ClusterError> {
+    let operation = || ClusterError::io(format!("listen on {address}"));
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(operation())?;
+    let bound = listener.local_addr().map_err(operation())?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,221 @@
+//! A Ballista executor of ours: it pulls tasks, runs them on its node, serves what they leave for later stages, and can be drained.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use ballista_core::error::BallistaError;
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{ExecutorRegistration, ExecutorStoppedParams};
+use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
+use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use ballista_core::utils::{GrpcServerConfig, create_grpc_server, default_config_producer, default_session_builder};
+use ballista_core::{BALLISTA_PROTOCOL_VERSION, RuntimeProducer};
+use ballista_executor::execution_loop::poll_loop;
+use ballista_executor::executor::Executor as BallistaExecutor;
+use ballista_executor::flight_service::BallistaFlightService;
+use ballista_executor::health::ExecutorHealth;
+use ballista_executor::metrics::LoggingMetricsCollector;
+use bytefacts_engine::codec::PhysicalCodec;
+use bytefacts_engine::node::Node;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Channel;
+
+use crate::error::ClusterError;
+use crate::session::{MAX_MESSAGE_BYTES, session_config};
+
+/// What an executor is to its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutorOptions {
+    /// Its id. A restarted executor needs another one: the scheduler refuses an id that it still knows.
+    pub id: String,
+    /// The host under which others fetch what it serves.
+    pub external_host: String,
+    /// The scheduler, as `host:port`.
+    pub scheduler: String,
+    /// How long the scheduler may take to be there.
+    pub connect_timeout: Duration,
+    /// Tasks that it runs at a time.
+    pub cores: usize,
+    /// Where tasks leave what later stages fetch: small rows, one a bin.
+    pub work_dir: PathBuf,
+}
+
+/// A running executor. Dropping it stops it at once; its tasks then go to others when the scheduler misses it.
+pub struct Executor {
+    id: String,
+    address: SocketAddr,
+    scheduler: SchedulerGrpcClient<Channel>,
+    health: ExecutorHealth,
+    cores: u32,
+    /// A permit is a task's place.
+    places: Arc<Semaphore>,
+    /// Ends when the executor can no longer work.
+    polling: JoinSet<Result<(), BallistaError>>,
+    serving: JoinSet<()>,
+}
+
+impl Executor {
+    /// Starts an executor on a listener, once the scheduler answers.
+    ///
+    /// # Errors
+    /// When its folder cannot be made, or the scheduler does not answer in time.
+    pub async fn start(listener: TcpListener, options: ExecutorOptions, node: Arc<Node>) -> Result<Self, ClusterError> {
+        let address = listener.local_addr().map_err(ClusterError::io("find the executor's port"))?;
+        std::fs::create_dir_all(&options.work_dir)
+            .map_err(ClusterError::io(format!("make the work folder {}", options.work_dir.display())))?;
+        let work_dir = options.work_dir.to_string_lossy().into_owned();
+        let executor = executor(&options, address, &work_dir)?;
+
+        let mut serving = JoinSet::new();
+        let flight = FlightServiceServer::new(BallistaFlightService::new(work_dir))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        serving.spawn(async move {
+            let server = create_grpc_server(&GrpcServerConfig::default()).add_service(flight);
+            if let Err(error) = server.serve_with_incoming(TcpListenerStream::new(listener)).await {
+                tracing::error!(%error, "the executor's flight service stopped");
+            }
+        });
+
+        let codec: BallistaCodec<LogicalPlanNode, PhysicalPlanNode> = BallistaCodec::new(
+            Arc::new(BallistaLogicalExtensionCodec::default()),
+            Arc::new(PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), Some(node))),
+        );
+        let scheduler = connect(&options.scheduler, options.connect_timeout).await?;
+        let places = Arc::new(Semaphore::new(options.cores));
+        let health = ExecutorHealth::new();
+        let mut polling = JoinSet::new();
+        polling.spawn(poll_loop(scheduler.clone(), executor, codec, None, Some(Arc::clone(&places)), health.clone()));
+        let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
+        Ok(Self { id: options.id, address, scheduler, health, cores, places, polling, serving })
+    }
+
+    /// Where others fetch what it serves.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What can be asked of it while it runs.
+    #[must_use]
+    pub fn view(&self) -> ExecutorView {
+        ExecutorView { health: self.health.clone(), places: Arc::clone(&self.places), cores: self.cores }
+    }
+
+    /// Waits until it can no longer work; it does not end by itself.
+    pub async fn failed(&mut self) -> String {
+        match self.polling.join_next().await {
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(Ok(()))) | None => "its polling ended".to_owned(),
+        }
+    }
+
+    /// Takes no further tasks, lets those under way finish for up to `grace`, and leaves the cluster: what is not finished is handed back.
+    /// Returns whether all was finished.
+    ///
+    /// What the tasks have left here for later stages goes with it. The scheduler has them done again elsewhere, which for a landed bin costs
+    /// one look at its record.
+    pub async fn drain(mut self, grace: Duration) -> bool {
+        // Whoever waits for permits is served in order, so that no task takes a place that gets free meanwhile.
+        let finished = timeout(grace, self.places.acquire_many(self.cores)).await.is_ok_and(|places| places.is_ok());
+        self.polling.shutdown().await;
+        let reason = if finished { "drained" } else { "drained, handing back what was under way" };
+        let goodbye = ExecutorStoppedParams { executor_id: self.id.clone(), reason: reason.to_owned() };
+        match timeout(Duration::from_secs(5), self.scheduler.executor_stopped(goodbye)).await {
+            Ok(Ok(_)) => tracing::info!(executor = self.id, finished, "left the cluster"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot tell the scheduler; it will miss this executor in time"),
+            Err(_) => tracing::warn!("the scheduler does not answer; it will miss this executor in time"),
+        }
+        self.serving.shutdown().await;
+        finished
+    }
+
+    /// Stops at once.
+    pub async fn stop(mut self) {
+        self.polling.shutdown().await;
+        self.serving.shutdown().await;
+    }
+}
+
+/// A look at a running executor.
+#[derive(Clone)]
+pub struct ExecutorView {
+    health: ExecutorHealth,
+    places: Arc<Semaphore>,
+    cores: u32,
+}
+
+impl ExecutorView {
+    /// Whether the scheduler answered last time it was asked for work.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.health.is_ready()
+    }
+
+    /// Tasks under way.
+    #[must_use]
+    pub fn running_tasks(&self) -> u64 {
+        u64::from(self.cores).saturating_sub(self.places.available_permits() as u64)
+    }
+
+    /// Tasks that it runs at a time.
+    #[must_use]
+    pub fn cores(&self) -> u32 {
+        self.cores
+    }
+}
+
+fn executor(options: &ExecutorOptions, address: SocketAddr, work_dir: &str) -> Result<Arc<BallistaExecutor>, ClusterError> {
+    let runtime_error = |error| ClusterError::Runtime(Box::new(error));
+    let runtime = RuntimeEnvBuilder::new().build_arc().map_err(runtime_error)?;
+    let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
+    let functions = default_session_builder(default_config_producer()).map_err(runtime_error)?;
+    let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
+    Ok(Arc::new(BallistaExecutor::with_default_execution_engine(
+        ExecutorRegistration {
+            id: options.id.clone(),
+            host: Some(options.external_host.clone()),
+            port: u32::from(address.port()),
+            grpc_port: 0, // in pull mode nobody dials an executor's control port
+            specification: Some(ExecutorSpecification::default().with_vcores(cores).into()),
+            os_info: Some(ExecutorOperatingSystemSpecification::default().into()),
+            ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
+        },
+        work_dir,
+        runtime_producer,
+        Arc::new(session_config),
+        Arc::new(BallistaFunctionRegistry::from(&functions)),
+        Arc::new(LoggingMetricsCollector::default()),
+        options.cores,
+    )))
+}
+
+/// The scheduler may still be on its way up.
+async fn connect(scheduler: &str, limit: Duration) -> Result<SchedulerGrpcClient<Channel>, ClusterError> {
+    let mut reason = "no answer".to_owned();
+    let connected = timeout(limit, async {
+        loop {
+            match SchedulerGrpcClient::connect(format!("http://{scheduler}")).await {
+                Ok(client) => return client,
+                Err(error) => reason = error.to_string(),
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let client = match connected.await {
+        Ok(client) => client,
+        Err(_) => return Err(ClusterError::Unreachable { address: scheduler.to_owned(), reason }),
+    };
+    Ok(client.max_encoding_message_size(MAX_MESSAGE_BYTES).max_decoding_message_size(MAX_MESSAGE_BYTES))
+}

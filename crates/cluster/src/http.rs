@@ -1,0 +1,47 @@
+//! `/healthz`, `/readyz` and `/metrics` of a daemon, on a port of their own.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// What the probes of a daemon answer.
+#[derive(Clone)]
+pub struct Probes {
+    /// Whether it should be given work now. Being alive needs no question: who answers is.
+    pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Its metrics.
+    pub metrics: Registry,
+}
+
+/// Serves probes on a listener until the task is aborted.
+pub fn serve_probes(listener: TcpListener, probes: Probes) -> JoinHandle<()> {
+    let routes = Router::new()
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(probes);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    })
+}
+
+async fn ready(State(probes): State<Probes>) -> Response {
+    if (probes.is_ready)() { "ready\n".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response() }
+}
+
+async fn metrics(State(probes): State<Probes>) -> Response {
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(&probes.metrics.gather(), &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

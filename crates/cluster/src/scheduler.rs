@@ -1,0 +1,178 @@
+//! A Ballista scheduler of ours: our codecs and object stores, pull scheduling, adaptive planning off.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballista_core::ConfigProducer;
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::error::BallistaError;
+use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use ballista_core::utils::default_session_builder;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::SchedulerConfig;
+use ballista_scheduler::scheduler_process::start_grpc_service_with_listener;
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use bytefacts_engine::codec::{LogicalCodec, PhysicalCodec};
+use bytefacts_engine::stores::Stores;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use futures::FutureExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::error::ClusterError;
+use crate::jobs::JobCounters;
+use crate::session::{MAX_MESSAGE_BYTES, session_config};
+
+/// How a scheduler treats its executors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulerOptions {
+    /// The host that it calls itself to others.
+    pub external_host: String,
+    /// An executor that was not heard of for so long is lost, and its bins go to others.
+    pub executor_timeout: Duration,
+    /// How often it looks for lost executors.
+    pub expire_interval: Duration,
+    /// How long a job waits for an executor when there is none; then it fails, and a client that watches submits it again.
+    pub no_executors_grace: Duration,
+    /// Executors without which it is not ready.
+    pub min_executors: usize,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            external_host: "127.0.0.1".to_owned(),
+            executor_timeout: Duration::from_secs(30),
+            expire_interval: Duration::from_secs(5),
+            no_executors_grace: Duration::from_mins(5),
+            min_executors: 0,
+        }
+    }
+}
+
+type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// A running scheduler. Dropping it stops it; Ballista 55 keeps jobs in memory only, so they are lost with it.
+pub struct Scheduler {
+    address: SocketAddr,
+    server: Server,
+    jobs: Arc<JobCounters>,
+    serving: JoinHandle<Result<(), BallistaError>>,
+}
+
+impl Scheduler {
+    /// Starts a scheduler on a listener.
+    ///
+    /// # Errors
+    /// When Ballista refuses its settings.
+    pub async fn start(listener: TcpListener, options: &SchedulerOptions, stores: Arc<Stores>) -> Result<Self, ClusterError> {
+        let address = listener.local_addr().map_err(ClusterError::io("find the scheduler's port"))?;
+        let ballista = |source| ClusterError::Ballista { operation: "start the scheduler", source: Box::new(source) };
+        let producer: ConfigProducer = Arc::new(session_config);
+        let message_bytes = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
+        let config = Arc::new(SchedulerConfig {
+            external_host: options.external_host.clone(),
+            bind_host: address.ip().to_string(),
+            bind_port: address.port(),
+            // Ballista's default here is push, our executors pull: a mismatch hangs every job.
+            scheduling_policy: TaskSchedulingPolicy::PullStaged,
+            grpc_server_max_decoding_message_size: message_bytes,
+            grpc_server_max_encoding_message_size: message_bytes,
+            grpc_client_max_message_size: message_bytes,
+            executor_timeout_seconds: options.executor_timeout.as_secs().max(1),
+            expire_dead_executor_interval_seconds: options.expire_interval.as_secs().max(1),
+            no_executors_grace_period_seconds: options.no_executors_grace.as_secs(),
+            min_ready_executors: options.min_executors,
+            override_config_producer: Some(producer),
+            override_session_builder: Some(Arc::new(default_session_builder)),
+            ..SchedulerConfig::default()
+        });
+        let codec = BallistaCodec::new(
+            Arc::new(LogicalCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), stores)),
+            Arc::new(PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None)),
+        );
+        let cluster = BallistaCluster::new_from_config(&config).await.map_err(ballista)?;
+        let jobs = Arc::new(JobCounters::default());
+        // Not `create_scheduler`, which brings a collector of its own.
+        let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, Arc::clone(&jobs) as _);
+        server.init().await.map_err(ballista)?;
+        let serving = tokio::spawn(start_grpc_service_with_listener(listener, server.clone()));
+        Ok(Self { address, server, jobs, serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What can be asked of it while it runs.
+    #[must_use]
+    pub fn view(&self) -> SchedulerView {
+        SchedulerView { server: self.server.clone(), jobs: Arc::clone(&self.jobs) }
+    }
+
+    /// Waits until it fails: a scheduler does not end by itself.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => "its server ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Stops serving, and lets go of the port.
+    pub async fn stop(mut self) {
+        self.serving.abort();
+        // Aborted, or ended before: either way it is over.
+        let _: Result<_, _> = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// A look at a running scheduler.
+#[derive(Clone)]
+pub struct SchedulerView {
+    server: Server,
+    jobs: Arc<JobCounters>,
+}
+
+impl SchedulerView {
+    /// Whether it has the executors that it needs.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.server.is_ready()
+    }
+
+    /// Executors of the cluster: those heard of within the timeout.
+    #[must_use]
+    pub fn executors(&self) -> usize {
+        // The state is in memory, so that the answer is there at once.
+        let state = self.server.state.executor_manager.get_executors_state().now_or_never();
+        state.and_then(Result::ok).map_or(0, |executors| executors.len())
+    }
+
+    /// Jobs that wait to be planned.
+    #[must_use]
+    pub fn queued_jobs(&self) -> usize {
+        self.server.pending_job_number()
+    }
+
+    /// Jobs under way.
+    #[must_use]
+    pub fn running_jobs(&self) -> usize {
+        self.server.running_job_number()
+    }
+
+    /// How many jobs came and how they ended.
+    #[must_use]
+    pub fn jobs(&self) -> &JobCounters {
+        &self.jobs
+    }
+}

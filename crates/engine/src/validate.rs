@@ -1,0 +1,197 @@
+//! Whether a committed run keeps what the contract promises: contract.md, 8.
+//!
+//! The checks on rows stand in [`bytefacts_facts::validate`]. Here is what needs a store or a session: data files against the manifest, the fold
+//! of digests, files listed against files written, ids over the whole run, the catalogue of a session.
+//!
+//! Data files are read one batch at a time and as many at the same time as there are cores. What grows with the run is 8 bytes for each id (see
+//! [`unique`]), up to a limit above which they go to temporary files, and the paths of the run's bins and of one repository's rows.
+
+mod catalog;
+mod data_file;
+mod run;
+mod unique;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytefacts_facts::validate::{Check, Finding, Tally, Totals, ValidateOptions};
+use bytefacts_landing::{FactsStore, LandedFile, LandingError, Manifest};
+use datafusion::error::DataFusionError;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use self::data_file::{DataFile, FileReport};
+use self::run::RunFold;
+use self::unique::{RepeatedIds, UniqueIds};
+use crate::stores::{StoreError, Stores};
+
+/// Why a run could not be validated. What is wrong with its facts is a finding and never the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    /// The facts' place cannot be opened.
+    #[error(transparent)]
+    Place(#[from] StoreError),
+    /// The store did not answer.
+    #[error("cannot read data file {key}")]
+    Store {
+        /// Its key.
+        key: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// A large data file could not be read by ranges.
+    #[error("cannot read data file {key}")]
+    Range {
+        /// Its key.
+        key: String,
+        /// What the reader says.
+        source: parquet::errors::ParquetError,
+    },
+    /// A document of the run could not be read.
+    #[error(transparent)]
+    Landing(#[from] LandingError),
+    /// Ids could not be kept in temporary files.
+    #[error("cannot keep ids in temporary files; TMPDIR names another folder for them")]
+    Ids(#[from] std::io::Error),
+    /// The session over the facts does not answer.
+    #[error("cannot query the facts: {0}")]
+    Query(Box<DataFusionError>),
+}
+
+impl From<DataFusionError> for ValidateError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Query(Box::new(error))
+    }
+}
+
+/// How a run is validated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Findings kept for each check; all are counted.
+    pub keep: usize,
+    /// Data files read at the same time.
+    pub concurrency: usize,
+    /// Ids kept in memory, 8 bytes each.
+    pub ids_in_memory: usize,
+}
+
+impl Default for Options {
+    /// 20 findings a check, a data file a core, 256 MiB of ids.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { keep: 20, concurrency: cores, ids_in_memory: 32 << 20 }
+    }
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Report {
+    /// Counts and findings.
+    pub tally: Tally,
+    /// What the rows add up to.
+    pub totals: Totals,
+}
+
+/// Called with the number of rows that have been checked since the last call.
+pub type OnRows = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Validates a committed run of the facts at `location` (a URL).
+///
+/// # Errors
+/// When the store, the session or the disk fails. Data that is missing or damaged is a finding.
+pub async fn validate(
+    stores: &Stores,
+    location: &str,
+    manifest: &Manifest,
+    options: &Options,
+    on_rows: OnRows,
+) -> Result<Report, ValidateError> {
+    let facts = stores.open(location)?.facts();
+    let row_options = ValidateOptions { terminators: terminators(manifest), keep: options.keep };
+    let mut run = RunFold::new(&facts, manifest, options.keep).await?;
+    let mut ids = UniqueIds::new(options.ids_in_memory);
+
+    // In the order of the manifest, so that findings come in order and each repository in one piece.
+    let mut reports = futures::stream::iter(manifest.files.iter().cloned())
+        .map(|file| spawn(file, facts.clone(), row_options.clone(), Arc::clone(&on_rows)))
+        .buffered(options.concurrency.max(1));
+    while let Some(report) = reports.try_next().await? {
+        run.take(report.summary);
+        ids.add(report.ids)?;
+    }
+    drop(reports);
+    let Report { mut tally, totals } = run.finish();
+
+    let (looked, repeated) = ids.repeated()?;
+    for (check, ids) in looked {
+        // Whether an id is the right one has been counted already, for those of which that is checked.
+        let more = ids.saturating_sub(tally.count(check).looked);
+        tally.looked(check, more);
+    }
+    if !repeated.is_empty() {
+        name_repeated(&facts, manifest, &row_options, repeated, &mut tally).await?;
+    }
+    catalog::check(stores, location, &manifest.run.run_id, &mut tally).await?;
+    snapshot(&facts, manifest, &mut tally).await?;
+    Ok(Report { tally, totals })
+}
+
+/// Checks a data file on a thread of the runtime.
+async fn spawn(file: LandedFile, facts: FactsStore, options: ValidateOptions, on_rows: OnRows) -> Result<FileReport, ValidateError> {
+    let (key, repo, keep) = (file.key.clone(), file.repo.clone(), options.keep);
+    let task = tokio::spawn(async move { DataFile::new(&facts, file).check(&options, &*on_rows).await });
+    match task.await {
+        Ok(report) => report,
+        // Parquet's reader may panic on bytes that are none.
+        Err(_) => {
+            let mut report = FileReport::unreadable(LandedFile { repo, key, rows: 0, bytes: 0, sha256: String::new() }, keep);
+            report.fault(Check::FileReadable, "its reader broke down");
+            Ok(report)
+        }
+    }
+}
+
+/// Reads the data files once more to say where the ids stand that occur more than once.
+async fn name_repeated(
+    facts: &FactsStore,
+    manifest: &Manifest,
+    options: &ValidateOptions,
+    repeated: BTreeMap<(Check, u64), u64>,
+    tally: &mut Tally,
+) -> Result<(), ValidateError> {
+    let mut named = RepeatedIds::new(repeated, tally);
+    for file in &manifest.files {
+        DataFile::new(facts, file.clone()).pass_ids(options, &mut named).await?;
+    }
+    Ok(())
+}
+
+/// The recorded snapshot of the schema is there.
+async fn snapshot(facts: &FactsStore, manifest: &Manifest, tally: &mut Tally) -> Result<(), ValidateError> {
+    let Some(record) = &manifest.schema else { return Ok(()) };
+    let found = facts.schema_snapshot(&record.snapshot).await?;
+    tally.expect(Check::SchemaSnapshot, found.is_some(), None, None, || {
+        format!("the snapshot {} is gone, or is not what its digest says", record.snapshot)
+    });
+    Ok(())
+}
+
+/// The opcodes that end blocks in the run.
+fn terminators(manifest: &Manifest) -> Vec<String> {
+    let names = manifest.run.options.get("terminator_opnames").and_then(|names| names.as_array());
+    match names {
+        Some(names) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        None => crate::job::ExtractOptions::default().terminator_opnames,
+    }
+}
+
+/// A finding about a data file.
+fn about_file(check: Check, file: &LandedFile, message: String) -> Finding {
+    Finding {
+        check,
+        repo: file.repo.clone(),
+        path: Some(file.key.clone()),
+        code_unit_id: None,
+        place: bytefacts_facts::validate::Place::Whole,
+        message,
+    }
+}

@@ -1,0 +1,161 @@
+//! Whether facts keep what the contract promises: checks over rows of the root table, whoever wrote them.
+//!
+//! The checks know the rows only. What can be derived from other columns is derived again and compared: ids, blocks' borders, edges,
+//! reachability, depths, the digest of a file. Nothing of the analysis that wrote the rows is used but the hashes of
+//! [`ids`](crate::ids) and the fold of [`digest`](crate::digest). Types come first ([`differences`]): rows of other types are not read.
+//!
+//! Files come one by one in any order and are forgotten after they have been looked at. What needs the whole run, the uniqueness of ids
+//! above all, goes through an [`IdSink`]. Findings are counted in full and kept up to a limit for each check.
+//!
+//! A unit that has an error row may break what the error is about: that is what the row says. It is counted as *excused*.
+
+mod check;
+mod code;
+mod columns;
+mod data;
+mod dominators;
+mod file;
+mod flow;
+mod graph;
+mod identity;
+mod lines;
+mod schema;
+mod stack;
+mod tally;
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, RecordBatch, StructArray};
+use thiserror::Error;
+
+pub use self::{
+    check::{Check, CheckSeverity},
+    identity::{IdOwner, IdSink, id_key},
+    schema::{Difference, differences},
+    tally::{Count, Finding, Place, Tally},
+};
+use self::{
+    columns::{Read as _, Rows},
+    file::FileScope,
+};
+use crate::digest::Digest;
+
+/// What the validator is told about the run.
+#[derive(Debug, Clone)]
+pub struct ValidateOptions {
+    /// The opcodes, jumps aside, that end a block: the run's `terminator_opnames`.
+    pub terminators: Vec<String>,
+    /// Findings that are kept for each check.
+    pub keep: usize,
+}
+
+/// A column that the checks read is not there or of another type. [`differences`] tells of it beforehand.
+#[derive(Debug, Error)]
+#[error("column {name} is missing or of another type")]
+pub struct Unreadable {
+    /// The column.
+    pub name: &'static str,
+}
+
+/// What rows add up to, for comparison with what a manifest says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Rows.
+    pub rows: u64,
+    /// Units.
+    pub units: u64,
+    /// Instructions.
+    pub instructions: u64,
+    /// Bytes of source.
+    pub source_bytes: u64,
+    /// Errors and warnings by stage, type and severity.
+    pub errors: BTreeMap<(String, String, String), u64>,
+}
+
+impl Totals {
+    /// Adds the figures of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.units += other.units;
+        self.instructions += other.instructions;
+        self.source_bytes += other.source_bytes;
+        for (key, count) in &other.errors {
+            *self.errors.entry(key.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Checks the rows of one data file, which belong to one repository and are sorted by path.
+#[derive(Debug)]
+pub struct Validator {
+    options: ValidateOptions,
+    repo: Option<String>,
+    /// The attributes that all rows so far had.
+    attrs: Option<Vec<(String, String)>>,
+    last: Option<(String, String)>,
+    /// Counts and findings so far.
+    pub tally: Tally,
+    /// Sums so far.
+    pub totals: Totals,
+    /// Path and digest of each row, in the order of the rows.
+    pub digests: Vec<(String, Digest)>,
+}
+
+impl Validator {
+    /// For the rows of `repo`.
+    #[must_use]
+    pub fn new(options: ValidateOptions, repo: Option<&str>) -> Self {
+        Self {
+            tally: Tally::new(options.keep),
+            options,
+            repo: repo.map(str::to_owned),
+            attrs: None,
+            last: None,
+            totals: Totals::default(),
+            digests: Vec::new(),
+        }
+    }
+
+    /// Checks rows of the root table, with or without the column `repo`, and passes their ids on.
+    ///
+    /// # Errors
+    /// When a column is missing or of another type.
+    pub fn rows(&mut self, batch: &RecordBatch, ids: &mut dyn IdSink) -> Result<(), Unreadable> {
+        let structs = StructArray::from(batch.clone());
+        schema::nulls(&structs, self.repo.as_deref(), &mut self.tally);
+        let rows = Rows::read(&structs as &dyn Array, "the root row")?;
+        for row in 0..batch.num_rows() {
+            self.row(&rows, row, ids);
+        }
+        Ok(())
+    }
+
+    /// The attributes that the rows have, if there are any rows.
+    #[must_use]
+    pub fn attrs(&self) -> Option<&[(String, String)]> {
+        self.attrs.as_deref()
+    }
+
+    fn row(&mut self, rows: &Rows<'_>, row: usize, ids: &mut dyn IdSink) {
+        let (repo, tally) = (self.repo.as_deref(), &mut self.tally);
+        let path = rows.path.get(row).unwrap_or_default();
+        let file_id = rows.file_id.get(row).unwrap_or_default();
+        let mut scope = FileScope { rows, row, repo, path, file_id, terminators: &self.options.terminators, tally };
+
+        let order = (path.to_owned(), file_id.to_owned());
+        let sorted = self.last.as_ref().is_none_or(|last| *last < order);
+        scope.expect(Check::RowOrder, sorted, || match &self.last {
+            Some((last, _)) => format!("stands behind {last:?}: rows are sorted by path and file_id"),
+            None => String::new(),
+        });
+        self.last = Some(order);
+
+        let attrs = rows.attrs.entries(row);
+        let same = self.attrs.as_ref().is_none_or(|first| *first == attrs);
+        scope.expect(Check::RowAttrs, same, || format!("has attrs {attrs:?}, rows before it have others"));
+        self.attrs.get_or_insert(attrs);
+
+        let digest = scope.check(&mut self.totals, ids);
+        self.digests.extend(digest.map(|digest| (path.to_owned(), digest)));
+    }
+}

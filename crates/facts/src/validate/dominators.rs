@@ -1,0 +1,211 @@
+//! Dominators and loops from the edges alone, by the algorithm of Cooper, Harvey and Kennedy: simple, and not the one that wrote the rows.
+
+use super::graph::Graph;
+
+/// No block: of the entry and of what is not reachable.
+const NONE: usize = usize::MAX;
+
+/// The tree of immediate dominators of the blocks that edges lead to from the first.
+pub(super) struct DominatorTree {
+    parents: Vec<usize>,
+    /// The span of each block in a walk over the tree: a block dominates those whose span lies within its own.
+    spans: Vec<(usize, usize)>,
+    predecessors: Vec<Vec<usize>>,
+}
+
+impl DominatorTree {
+    pub(super) fn new(graph: &Graph) -> Self {
+        let count = graph.borders.len();
+        let mut successors = vec![Vec::new(); count];
+        let mut predecessors = vec![Vec::new(); count];
+        for edge in &graph.edges {
+            if let Some(of_block) = successors.get_mut(edge.src) {
+                of_block.push(edge.dst);
+            }
+            if let Some(of_block) = predecessors.get_mut(edge.dst) {
+                of_block.push(edge.src);
+            }
+        }
+        let order = postorder(&successors);
+        let mut position = vec![NONE; count];
+        for (nth, block) in order.iter().enumerate() {
+            set(&mut position, *block, nth);
+        }
+
+        let mut parents = vec![NONE; count];
+        // While it runs, the entry is its own parent: that marks it as done.
+        set(&mut parents, 0, 0);
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for block in order.iter().rev().copied().filter(|block| *block != 0) {
+                let done = predecessors.get(block).into_iter().flatten().copied().filter(|from| get(&parents, *from) != NONE);
+                let parent = done.reduce(|a, b| common(&parents, &position, a, b)).unwrap_or(NONE);
+                changed |= get(&parents, block) != parent;
+                set(&mut parents, block, parent);
+            }
+        }
+        set(&mut parents, 0, NONE);
+
+        let mut children = vec![Vec::new(); count];
+        for (block, parent) in parents.iter().enumerate() {
+            if let Some(of_parent) = children.get_mut(*parent) {
+                of_parent.push(block);
+            }
+        }
+        Self { spans: spans(&children), parents, predecessors }
+    }
+
+    pub(super) fn is_reachable(&self, block: usize) -> bool {
+        self.spans.get(block).is_some_and(|(enter, _)| *enter != NONE)
+    }
+
+    /// The immediate dominator.
+    pub(super) fn parent(&self, block: usize) -> Option<usize> {
+        Some(get(&self.parents, block)).filter(|parent| *parent != NONE)
+    }
+
+    /// Whether every way from the entry to `block` passes `by`; false for what is not reachable.
+    pub(super) fn dominates(&self, by: usize, block: usize) -> bool {
+        let (Some((first, last)), Some((enter, leave))) = (self.spans.get(by), self.spans.get(block)) else { return false };
+        *first != NONE && *enter != NONE && first <= enter && leave <= last
+    }
+
+    /// In how many loops each block lies. A loop is what reaches the back edges of its header without passing it.
+    pub(super) fn loop_depths(&self, graph: &Graph) -> Vec<i32> {
+        let mut closing: Vec<(usize, usize)> =
+            graph.edges.iter().filter(|edge| self.dominates(edge.dst, edge.src)).map(|edge| (edge.dst, edge.src)).collect();
+        closing.sort_unstable();
+        let mut depths = vec![0; self.parents.len()];
+        let mut inside = vec![NONE; self.parents.len()];
+        for of_header in closing.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((header, _)) = of_header.first().copied() else { continue };
+            let mut todo: Vec<usize> = of_header.iter().map(|(_, src)| *src).chain([header]).collect();
+            while let Some(block) = todo.pop() {
+                if !self.is_reachable(block) || get(&inside, block) == header {
+                    continue;
+                }
+                set(&mut inside, block, header);
+                if let Some(depth) = depths.get_mut(block) {
+                    *depth += 1;
+                }
+                if block != header {
+                    todo.extend(self.predecessors.get(block).into_iter().flatten());
+                }
+            }
+        }
+        depths
+    }
+}
+
+fn get(values: &[usize], at: usize) -> usize {
+    values.get(at).copied().unwrap_or(NONE)
+}
+
+fn set(values: &mut [usize], at: usize, value: usize) {
+    if let Some(place) = values.get_mut(at) {
+        *place = value;
+    }
+}
+
+/// The nearest block that dominates both.
+fn common(parents: &[usize], position: &[usize], mut a: usize, mut b: usize) -> usize {
+    while a != b {
+        while get(position, a) < get(position, b) {
+            a = get(parents, a);
+        }
+        while get(position, b) < get(position, a) {
+            b = get(parents, b);
+        }
+    }
+    a
+}
+
+/// The reachable blocks, each behind those that a walk from it finds.
+fn postorder(successors: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut seen = vec![false; successors.len()];
+    let mut path = Vec::new();
+    let mut enter = |block: usize, path: &mut Vec<_>| {
+        if let (Some(seen), Some(next)) = (seen.get_mut(block), successors.get(block))
+            && !std::mem::replace(seen, true)
+        {
+            path.push((block, next.iter()));
+        }
+    };
+    enter(0, &mut path);
+    while let Some((block, next)) = path.last_mut() {
+        match next.next() {
+            Some(successor) => enter(*successor, &mut path),
+            None => {
+                order.push(*block);
+                path.pop();
+            }
+        }
+    }
+    order
+}
+
+/// When a walk over the tree enters and leaves each block.
+fn spans(children: &[Vec<usize>]) -> Vec<(usize, usize)> {
+    let mut spans = vec![(NONE, NONE); children.len()];
+    let mut clock = 0;
+    let mut path: Vec<(usize, std::slice::Iter<'_, usize>)> = Vec::new();
+    let mut next = children.first().map(|_| 0);
+    loop {
+        if let Some(block) = next.take() {
+            if let (Some(span), Some(below)) = (spans.get_mut(block), children.get(block)) {
+                span.0 = clock;
+                path.push((block, below.iter()));
+            }
+            clock += 1;
+        }
+        let Some((block, below)) = path.last_mut() else { return spans };
+        match below.next() {
+            Some(child) => next = Some(*child),
+            None => {
+                if let Some(span) = spans.get_mut(*block) {
+                    span.1 = clock;
+                }
+                path.pop();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::{Edge, Kind};
+    use super::*;
+
+    fn tree(blocks: usize, edges: &[(usize, usize)]) -> (Graph, DominatorTree) {
+        let edges = edges.iter().enumerate().map(|(nth, (src, dst))| Edge { src: *src, dst: *dst, kind: Kind::Jump, exc: None, nth });
+        let graph = Graph::of(vec![(0, 0); blocks], edges.collect());
+        let tree = DominatorTree::new(&graph);
+        (graph, tree)
+    }
+
+    #[test]
+    fn a_diamond_in_a_loop() {
+        // 0 → 1 → {2, 3} → 4 → 1, 4 → 5; 6 is not reachable.
+        let (graph, tree) = tree(7, &[(0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 1), (4, 5), (6, 5)]);
+        let parents: Vec<_> = (0..7).map(|block| tree.parent(block)).collect();
+        assert_eq!(parents, [None, Some(0), Some(1), Some(1), Some(1), Some(4), None]);
+        assert!(tree.dominates(1, 4) && tree.dominates(1, 1) && !tree.dominates(2, 4) && !tree.dominates(0, 6));
+        assert!(!tree.is_reachable(6));
+        assert_eq!(tree.loop_depths(&graph), [0, 1, 1, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn loops_nest_and_back_edges_of_one_header_are_one_loop() {
+        let (graph, tree) = tree(4, &[(0, 1), (1, 2), (2, 2), (2, 1), (1, 3), (3, 1)]);
+        assert_eq!(tree.loop_depths(&graph), [0, 1, 2, 1]);
+    }
+
+    #[test]
+    fn no_blocks_are_no_tree() {
+        let (graph, tree) = tree(0, &[]);
+        assert_eq!(tree.parent(0), None);
+        assert_eq!(tree.loop_depths(&graph), Vec::<i32>::new());
+    }
+}

@@ -1,0 +1,208 @@
+//! A cluster of real processes, and what may happen to it: whatever is killed, frozen or cut off, and whenever, the run ends with the digests of
+//! an undisturbed embedded run, with no row lost or doubled.
+//!
+//! `BYTEFACTS_TRIALS=N` makes N random trials instead of a few; `BYTEFACTS_SEED=N` repeats those of a seed.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytefacts_landing::Manifest;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::processes::{Daemon, Processes};
+use crate::support::{Shape, extract, folder, python, query_text, store};
+
+/// How long a disturbed job may take: losses are noticed within seconds.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Files of the standard library in three repositories: some seconds of work.
+async fn corpus() -> TempDir {
+    let (corpus, library) = (folder(), python().await.stdlib);
+    for (repo, folders) in [("a", ["json", "email", "concurrent/futures"]), ("b", ["asyncio", "unittest", "xml/dom"]), ("c", ["collections", "importlib", "logging"])] {
+        for folder in folders {
+            for entry in std::fs::read_dir(library.join(folder)).unwrap() {
+                let from = entry.unwrap().path();
+                if from.extension().is_some_and(|e| e == "py") {
+                    let to = corpus.path().join(repo).join(folder).join(from.file_name().unwrap());
+                    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                    std::fs::copy(from, to).unwrap();
+                }
+            }
+        }
+    }
+    corpus
+}
+
+async fn undisturbed(corpus: &Path) -> Manifest {
+    extract(corpus, folder().path(), &Shape { run: "undisturbed", ..Shape::default() }).await
+}
+
+/// The run is committed, complete and right: rows as many as files, each once, the same digests from the files up.
+async fn check(facts: &Path, run: &str, expected: &Manifest) {
+    let facts_store = store(facts);
+    let run = bytefacts_landing::RunId::new(run).unwrap();
+    assert_eq!(facts_store.current().await.unwrap().unwrap().run_id, run);
+    let manifest = facts_store.manifest(&run).await.unwrap().unwrap();
+    assert_eq!(manifest.run.digest, expected.run.digest);
+    let digests = |m: &Manifest| m.repos.iter().map(|r| (r.repo.clone(), r.files, r.digest.clone())).collect::<Vec<_>>();
+    assert_eq!(digests(&manifest), digests(expected));
+    let counts = query_text(facts, "SELECT count(*), count(DISTINCT file_id) FROM bytecode_files_v1").await;
+    let rows = expected.run.rows.to_string();
+    assert_eq!(counts, [[rows.clone(), rows]]);
+}
+
+/// Waits until the run has so many bins on record, or the time is over.
+async fn landed(facts: &Path, run: &str, bins: usize) {
+    let (facts, run) = (store(facts), bytefacts_landing::RunId::new(run).unwrap());
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        if facts.finished_bins(&run).await.unwrap().len() >= bins {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no {bins} bins were landed within a minute");
+}
+
+/// The same job by processes as by the embedded cluster: the same digest; health, readiness and metrics tell of it; logs name run and bin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
+    let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    processes.environment.push(("BYTEFACTS_LOG_FORMAT".to_owned(), "json".to_owned()));
+    let scheduler = processes.scheduler(0).await;
+    let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let job = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"]).await;
+    let (code, stdout, stderr) = job.end(LIMIT).await;
+    assert_eq!(code, 0, "{stderr}");
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["files"], expected.run.stats.files);
+    assert_eq!(summary["python"], format!("cpython {}", python().await.version), "the executors' own interpreter decides");
+    check(facts.path(), "r", &expected).await;
+
+    let sum = |name: &str| executors.iter().map(|e| e.metric(name)).sum::<f64>() as u64;
+    let stats = &expected.run.stats;
+    assert_eq!(sum("bytefacts_files_total"), stats.files);
+    assert_eq!(sum("bytefacts_source_bytes_total"), stats.source_bytes);
+    assert_eq!(sum("bytefacts_instructions_total"), stats.instructions);
+    assert_eq!(sum("bytefacts_bins_landed_total"), u64::from(store(facts.path()).runs().await.unwrap()[0].bins));
+    assert_eq!(sum("bytefacts_unit_cache_hits_total") + sum("bytefacts_unit_cache_misses_total"), stats.files);
+    assert!(executors.iter().all(|e| e.metric("bytefacts_compile_cpu_seconds_total") > 0.0), "each executor had work");
+    assert_eq!(scheduler.metric("bytefacts_executors") as u64, 2);
+    assert_eq!(scheduler.get("/metrics").1.lines().filter(|l| *l == "bytefacts_jobs_total{outcome=\"completed\"} 1").count(), 1);
+    for daemon in executors.iter().chain([&scheduler]) {
+        assert_eq!(daemon.get("/healthz"), (200, "alive\n".to_owned()));
+        assert_eq!(daemon.get("/readyz").0, 200);
+        assert_eq!(daemon.get("/nothing").0, 404);
+    }
+    let landed = executors.iter().flat_map(|e| e.log().lines().map(str::to_owned).collect::<Vec<_>>());
+    let landed = landed.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok()).filter(|l| l["message"] == "bin landed");
+    let bins = landed.inspect(|line| assert_eq!(line["run"], "r")).filter_map(|line| line["bin"].as_u64()).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(bins.len() as u64, sum("bytefacts_bins_landed_total"));
+    let [a, b] = executors;
+    assert_eq!((a.terminate(), b.terminate(), scheduler.terminate()), (Some(0), Some(0), Some(0)));
+}
+
+/// A bounded, repeatable source of moments and choices.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// What a trial does to the cluster.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KillExecutor,
+    KillAllExecutors,
+    KillScheduler,
+    KillClient,
+    FreezeExecutor,
+    DrainExecutor,
+}
+
+const FAULTS: [Fault; 6] =
+    [Fault::KillExecutor, Fault::KillAllExecutors, Fault::KillScheduler, Fault::KillClient, Fault::FreezeExecutor, Fault::DrainExecutor];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// One trial after another on one cluster: a fault at a random moment, and the run must end as if nothing had happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_the_run_ends_as_if_nothing_had_happened() {
+    let (corpus, facts, processes) = (corpus().await, folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    let trials = number("BYTEFACTS_TRIALS").unwrap_or(FAULTS.len() as u64);
+    let mut random = Random(number("BYTEFACTS_SEED").unwrap_or(3));
+    let arguments = |run: &str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run].map(str::to_owned);
+
+    let mut scheduler = processes.scheduler(0).await;
+    let mut executors: Vec<Daemon> = Vec::new();
+    for node in ["n1", "n2"] {
+        executors.push(processes.executor(node, scheduler.address).await);
+    }
+    let mut survived = Vec::new();
+    for trial in 0..trials {
+        let fault = FAULTS[usize::try_from(trial).unwrap() % FAULTS.len()];
+        // Every job starts from nothing: a warm cache would be over too soon to be hit.
+        let _ = std::fs::remove_dir_all(processes.home.path().join("cache"));
+        let run = format!("trial-{trial}");
+        let args = arguments(&run);
+        let mut job = processes.extract(scheduler.address, &args.each_ref().map(String::as_str)).await;
+        landed(facts.path(), &run, random.below(9) as usize).await;
+        tokio::time::sleep(Duration::from_millis(random.below(400))).await;
+        let in_time = job.is_running();
+        let begun = Instant::now();
+        match fault {
+            Fault::KillExecutor => {
+                let node = if random.below(2) == 0 { "n1" } else { "n2" };
+                let index = executors.iter().position(|e| e.id.starts_with(node)).unwrap();
+                executors.remove(index).kill();
+                // As Kubernetes does: the node comes back under its name, at once.
+                executors.push(processes.executor(node, scheduler.address).await);
+            }
+            Fault::KillAllExecutors => {
+                executors.drain(..).for_each(Daemon::kill);
+                tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
+                for node in ["n1", "n2"] {
+                    executors.push(processes.executor(node, scheduler.address).await);
+                }
+            }
+            Fault::KillScheduler => {
+                let port = scheduler.address.port();
+                scheduler.kill();
+                tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
+                scheduler = processes.scheduler(port).await;
+            }
+            Fault::KillClient => {
+                job.kill();
+                job = processes.extract(scheduler.address, &["--resume", &run, "--out", facts.path().to_str().unwrap()]).await;
+            }
+            Fault::FreezeExecutor => {
+                executors[0].signal(Signal::SIGSTOP);
+                tokio::time::sleep(Duration::from_secs(12)).await; // longer than the scheduler's patience
+                executors[0].signal(Signal::SIGCONT);
+            }
+            Fault::DrainExecutor => {
+                let leaving = executors.remove(0);
+                let node = leaving.id.rsplit_once('-').unwrap().0.to_owned();
+                assert_eq!(leaving.terminate(), Some(0), "an executor leaves in good order under load");
+                executors.push(processes.executor(&node, scheduler.address).await);
+            }
+        }
+        let (code, _, stderr) = job.end(LIMIT).await;
+        let over = matches!(fault, Fault::KillClient) && stderr.contains("has been committed");
+        assert!(code == 0 || over, "trial {trial}, {fault:?}: {stderr}");
+        check(facts.path(), &run, &expected).await;
+        survived.push((fault, in_time, begun.elapsed()));
+    }
+    let in_time = survived.iter().filter(|(_, in_time, _)| *in_time).count();
+    let lines: Vec<_> = survived.iter().map(|(fault, in_time, took)| format!("{fault:?}: in time {in_time}, {:.1} s", took.as_secs_f64())).collect();
+    eprintln!("{} trials survived, {in_time} of them hit a job under way:\n{}", survived.len(), lines.join("\n"));
+    assert!(in_time * 2 >= survived.len(), "most faults must come while the job runs");
+}

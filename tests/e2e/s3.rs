@@ -1,0 +1,342 @@
+//! Facts and corpora in a bucket: a real S3-compatible server, started by the tests, and a proxy before it that makes requests fail.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytefacts_engine::facts_session;
+use bytefacts_engine::stores::{StoreOptions, Stores};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::processes::Processes;
+use crate::support::{Shape, bytefacts, extract, folder, run, small_corpus};
+
+/// The server that the tests use: it honours conditional puts. Version and licence (Apache-2.0) were looked at.
+const SERVER: &str = "moto[server]==5.2.5";
+const BUCKET: &str = "bucket";
+const SECRET: &str = "not-to-be-seen-anywhere";
+
+/// A server with an empty bucket. Dropping it stops it.
+pub struct S3 {
+    server: Child,
+    address: SocketAddr,
+}
+
+impl S3 {
+    /// Starts a server on a free port.
+    pub async fn start() -> Self {
+        let program = program().await;
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(program);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut s3 = Self { server: command.spawn().unwrap(), address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let begun = Instant::now();
+        while s3.put_bucket().is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the S3 server does not come up");
+            assert!(s3.server.try_wait().unwrap().is_none(), "the S3 server ended");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        s3
+    }
+
+    fn put_bucket(&self) -> std::io::Result<()> {
+        use std::io::Read as _;
+        let mut stream = std::net::TcpStream::connect(self.address)?;
+        write!(stream, "PUT /{BUCKET} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.address)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(std::io::Error::other(answer)) }
+    }
+
+    /// What a process needs to reach the server, through `endpoint` if there is something before it.
+    fn environment(endpoint: SocketAddr) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT", format!("http://{endpoint}")),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The server's program, installed once into the tests' own folder.
+async fn program() -> PathBuf {
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3-server");
+    let program = environment.join("bin/moto_server");
+    if !program.exists() {
+        // Whoever is second waits: a half-made environment is no use.
+        std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let lock = std::fs::File::create(environment.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        if !program.exists() {
+            let python = crate::support::python().await.executable;
+            let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status().unwrap();
+            assert!(made.success(), "cannot make a virtual environment for the S3 server");
+            let installed = Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
+            assert!(installed.success(), "cannot install {SERVER} for the S3 tests: is there a way to the package index?");
+        }
+    }
+    program
+}
+
+/// What the proxy does to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It is never answered.
+    Silence,
+    /// It is answered by this status, and not passed on.
+    Status(u16),
+    /// It is done, but the answer is cut off in the middle.
+    Truncated,
+    /// It takes its time.
+    Slow,
+}
+
+/// A proxy that injects a fault into requests, counted from 1.
+struct Proxy {
+    address: SocketAddr,
+    requests: Arc<AtomicU64>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Passes everything on to `server`, but for the requests that `fault` names.
+    async fn start(server: SocketAddr, fault: impl Fn(u64) -> Option<Fault> + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&requests);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (counter, fault) = (Arc::clone(&counter), fault.clone());
+                tokio::spawn(async move {
+                    // A connection that breaks is the fault, or the client's business.
+                    let _ = serve(client, server, &counter, fault).await;
+                });
+            }
+        });
+        Self { address, requests, accepting }
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// One request a connection: the proxy says so to both sides.
+async fn serve(mut client: TcpStream, server: SocketAddr, counter: &AtomicU64, fault: impl Fn(u64) -> Option<Fault>) -> std::io::Result<()> {
+    let Some(request) = read_message(&mut client).await? else { return Ok(()) };
+    let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1);
+    match fault {
+        Some(Fault::Silence) => {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            return Ok(());
+        }
+        Some(Fault::Status(status)) => {
+            let answer = format!("HTTP/1.1 {status} Injected\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return client.write_all(answer.as_bytes()).await;
+        }
+        Some(Fault::Slow) => tokio::time::sleep(Duration::from_millis(400)).await,
+        Some(Fault::Truncated) | None => {}
+    }
+    let mut upstream = TcpStream::connect(server).await?;
+    upstream.write_all(&closing(request)).await?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer).await?;
+    if fault == Some(Fault::Truncated) {
+        answer.truncate(answer.len() / 2);
+    }
+    client.write_all(&closing(answer)).await?;
+    client.shutdown().await
+}
+
+/// A message with its header saying that the connection ends behind it.
+fn closing(message: Vec<u8>) -> Vec<u8> {
+    let Some(end) = message.windows(4).position(|w| w == b"\r\n\r\n") else { return message };
+    let head = String::from_utf8_lossy(&message[..end]).into_owned();
+    let lines = head.split("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let mut closing = lines.collect::<Vec<_>>().join("\r\n").into_bytes();
+    closing.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
+    closing.extend_from_slice(&message[end + 4..]);
+    closing
+}
+
+/// Head and body of a request that says its length.
+async fn read_message(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+    let mut message = Vec::new();
+    loop {
+        let mut part = [0; 64 << 10];
+        let read = stream.read(&mut part).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        message.extend_from_slice(&part[..read]);
+        let Some(end) = message.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&message[..end]).to_ascii_lowercase();
+        let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        let whole = end + 4 + length.unwrap_or(0);
+        while message.len() < whole {
+            let read = stream.read(&mut part).await?;
+            if read == 0 {
+                return Ok(None);
+            }
+            message.extend_from_slice(&part[..read]);
+        }
+        return Ok(Some(message));
+    }
+}
+
+/// The digest of the current run in a bucket, and its rows, read without the proxy.
+async fn committed(s3: &S3, facts: &str) -> Option<(String, u64)> {
+    let stores = direct(s3);
+    let store = stores.open(facts).unwrap().facts();
+    let current = store.current().await.unwrap()?;
+    let manifest = store.manifest(&current.run_id).await.unwrap().unwrap();
+    let session = facts_session(&stores, facts, None).await.unwrap();
+    let rows = session.sql("SELECT count(DISTINCT file_id) FROM bytecode_files_v1").await.unwrap().collect().await.unwrap();
+    let rows = arrow::util::display::array_value_to_string(rows[0].column(0), 0).unwrap().parse().unwrap();
+    Some((manifest.run.digest, rows))
+}
+
+/// A registry whose clients reach the server: the test process gets its address in a place of its own, since variables are the process's.
+fn direct(s3: &S3) -> Stores {
+    let stores = Stores::new(StoreOptions::default());
+    let client = object_store::aws::AmazonS3Builder::new()
+        .with_bucket_name(BUCKET)
+        .with_endpoint(format!("http://{}", s3.address))
+        .with_allow_http(true)
+        .with_region("us-east-1")
+        .with_access_key_id("test")
+        .with_secret_access_key(SECRET)
+        .build()
+        .unwrap();
+    stores.register(&format!("s3://{BUCKET}"), Arc::new(client)).unwrap();
+    stores
+}
+
+/// Uploads a local corpus.
+async fn upload(s3: &S3, corpus: &Path, prefix: &str) {
+    let store = direct(s3).open(&format!("s3://{BUCKET}/{prefix}")).unwrap().store;
+    let mut pending = vec![corpus.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let key = format!("{prefix}/{}", path.strip_prefix(corpus).unwrap().to_str().unwrap());
+            let bytes = std::fs::read(&path).unwrap();
+            object_store::ObjectStoreExt::put(&*store, &object_store::path::Path::from(key), bytes.into()).await.unwrap();
+        }
+    }
+}
+
+/// The whole job in a bucket: corpus from S3, facts to S3, by a cluster of processes; then SQL and `runs` over S3. No secret is left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn corpus_and_facts_may_both_be_in_a_bucket() {
+    let (corpus, s3) = (small_corpus(), S3::start().await);
+    let expected = extract(corpus.path(), folder().path(), &Shape::default()).await;
+    upload(&s3, corpus.path(), "corpus").await;
+    let mut processes = Processes::new();
+    processes.environment = S3::environment(s3.address);
+    let scheduler = processes.scheduler(0).await;
+    let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let job = processes.extract(scheduler.address, &["s3://bucket/corpus", "--out", "s3://bucket/facts"]).await;
+    let (code, stdout, stderr) = job.end(Duration::from_secs(120)).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(committed(&s3, "s3://bucket/facts").await, Some((expected.run.digest, expected.run.rows)));
+
+    let mut sql = bytefacts(processes.home.path(), &["sql", "--facts", "s3://bucket/facts", "--format", "csv", "SELECT count(*) AS n FROM py_bc_code_units"]).await;
+    sql.envs(S3::environment(s3.address));
+    let (code, rows, stderr) = run(sql);
+    assert_eq!((code, rows), (0, format!("n\n{}\n", expected.run.stats.units)), "{stderr}");
+
+    // Neither what was said nor what was written tells the secret.
+    let mut said = stdout + &stderr + &scheduler.log();
+    said.extend(executors.iter().map(|e| e.log()));
+    assert!(!said.contains(SECRET));
+    let place = direct(&s3).open("s3://bucket/facts/runs").unwrap();
+    let documents: Vec<_> = futures::TryStreamExt::try_collect(place.store.list(Some(&place.path))).await.unwrap();
+    assert!(documents.len() > 4);
+    for document in documents {
+        let bytes = object_store::ObjectStoreExt::get(&*place.store, &document.location).await.unwrap().bytes().await.unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{}", document.location);
+    }
+}
+
+/// For every k, the k-th request of a small job fails: the job completes, or it fails and can be resumed. What is committed is always right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_any_request_completes_or_fails_cleanly() {
+    let (corpus, s3, home) = (folder(), S3::start().await, folder());
+    crate::support::write_files(corpus.path(), &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")]);
+    let expected = extract(corpus.path(), folder().path(), &Shape { bins: 2, ..Shape::default() }).await;
+    upload(&s3, corpus.path(), "corpus").await;
+    let settings = home.path().join("settings.yaml");
+    std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 4, timeout_seconds: 1}\nclient: {fruitless: 2}\n").unwrap();
+    let extraction = async |endpoint: SocketAddr, run: &str| {
+        let facts = format!("s3://bucket/{run}");
+        let args = ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
+        let mut command = bytefacts(home.path(), &args).await;
+        command.envs(S3::environment(endpoint));
+        tokio::task::spawn_blocking(move || crate::support::run(command)).await.unwrap()
+    };
+
+    let counting = Proxy::start(s3.address, |_| None).await;
+    let (code, _, stderr) = extraction(counting.address, "plain").await;
+    assert_eq!(code, 0, "{stderr}");
+    let requests = counting.requests();
+    assert!(requests > 20, "{requests}");
+
+    let every = std::env::var("BYTEFACTS_FAULT_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let (mut completed, mut resumed) = (0, 0);
+    for (f, fault) in [Fault::Status(503), Fault::Status(500), Fault::Truncated, Fault::Silence, Fault::Slow].into_iter().enumerate() {
+        // By default every fourth request, each fault beginning at another one; BYTEFACTS_FAULT_EVERY=1 takes all.
+        for k in (1..=requests).skip(f % every).step_by(every) {
+            // Once, which the client's own retries bear; and from then on, which they do not.
+            for for_good in [false, true] {
+                let hits = move |n: u64| (if for_good { n >= k } else { n == k }).then_some(fault);
+                let proxy = Proxy::start(s3.address, hits).await;
+                let run = format!("{f}-{k}-{for_good}");
+                let facts = format!("s3://bucket/{run}");
+                let (code, _, stderr) = extraction(proxy.address, &run).await;
+                match committed(&s3, &facts).await {
+                    Some(found) => assert_eq!(found, (expected.run.digest.clone(), expected.run.rows), "{run} {fault:?}"),
+                    None => assert_ne!(code, 0, "{run} {fault:?}: a run that was not committed ended well"),
+                }
+                if code == 0 {
+                    completed += 1;
+                    continue;
+                }
+                assert!(!stderr.contains("panicked"), "{run} {fault:?}: {stderr}");
+                let (code, _, stderr) = extraction(s3.address, &run).await;
+                assert!(code == 0 || stderr.contains("has been committed"), "resuming {run} {fault:?}: {stderr}");
+                assert_eq!(committed(&s3, &facts).await, Some((expected.run.digest.clone(), expected.run.rows)), "resumed {run} {fault:?}");
+                resumed += 1;
+            }
+        }
+    }
+    eprintln!("{requests} requests; {completed} jobs completed under a fault, {resumed} failed cleanly and were resumed");
+    assert!(completed > 0 && resumed > 0);
+}
