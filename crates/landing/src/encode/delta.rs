@@ -1,5 +1,7 @@
 //! `DELTA_BINARY_PACKED`: differences of neighbours, packed with the bits that a small block of them needs.
 
+use std::ops::BitOr;
+
 use super::rle::{pack, varint, width};
 
 const BLOCK: usize = 128;
@@ -7,40 +9,37 @@ const MINIBLOCKS: usize = 4;
 const MINIBLOCK: usize = BLOCK / MINIBLOCKS;
 
 /// An integer whose differences wrap at its own width.
-pub(super) trait Integer: Copy {
-    /// `self - other`.
-    fn difference(self, other: Self) -> i64;
-    /// `difference - least`, both differences of this type.
-    fn above(difference: i64, least: i64) -> u64;
-    fn widen(self) -> i64;
+pub(super) trait Integer: Copy + Ord + Default + Into<i64> {
+    /// The integer of the same bits without a sign.
+    type Unsigned: Copy + Default + Into<u64> + BitOr<Output = Self::Unsigned>;
+
+    /// `self - other`, wrapping.
+    fn minus(self, other: Self) -> Self;
+    /// The same bits.
+    fn unsigned(self) -> Self::Unsigned;
 }
 
 impl Integer for i32 {
-    fn difference(self, other: Self) -> i64 {
-        self.wrapping_sub(other).into()
+    type Unsigned = u32;
+
+    fn minus(self, other: Self) -> Self {
+        self.wrapping_sub(other)
     }
 
-    fn above(difference: i64, least: i64) -> u64 {
-        // Both are of 32 bits, and so is what a reader adds.
-        (difference.wrapping_sub(least) as u32).into()
-    }
-
-    fn widen(self) -> i64 {
-        self.into()
+    fn unsigned(self) -> u32 {
+        self.cast_unsigned()
     }
 }
 
 impl Integer for i64 {
-    fn difference(self, other: Self) -> i64 {
+    type Unsigned = u64;
+
+    fn minus(self, other: Self) -> Self {
         self.wrapping_sub(other)
     }
 
-    fn above(difference: i64, least: i64) -> u64 {
-        difference.wrapping_sub(least).cast_unsigned()
-    }
-
-    fn widen(self) -> i64 {
-        self
+    fn unsigned(self) -> u64 {
+        self.cast_unsigned()
     }
 }
 
@@ -49,34 +48,37 @@ pub(super) fn encode<T: Integer>(values: &[T], out: &mut Vec<u8>) {
     varint(BLOCK as u64, out);
     varint(MINIBLOCKS as u64, out);
     varint(values.len() as u64, out);
-    zigzag(values.first().map_or(0, |first| first.widen()), out);
+    zigzag(values.first().copied().unwrap_or_default(), out);
     let Some((_, following)) = values.split_first() else { return };
-    let mut differences = [0; BLOCK];
+    let mut differences = [T::default(); BLOCK];
     for (following, values) in following.chunks(BLOCK).zip(values.chunks(BLOCK)) {
         for ((difference, value), before) in differences.iter_mut().zip(following).zip(values) {
-            *difference = value.difference(*before);
+            *difference = value.minus(*before);
         }
-        block::<T>(differences.get_mut(..following.len()).unwrap_or_default(), out);
+        block(differences.get(..following.len()).unwrap_or_default(), out);
     }
 }
 
-fn block<T: Integer>(differences: &mut [i64], out: &mut Vec<u8>) {
-    let least = differences.iter().copied().min().unwrap_or(0);
+fn block<T: Integer>(differences: &[T], out: &mut Vec<u8>) {
+    let least = differences.iter().copied().min().unwrap_or_default();
     zigzag(least, out);
     let widths_at = out.len();
     out.extend([0; MINIBLOCKS]);
-    for (number, miniblock) in differences.chunks(MINIBLOCK).enumerate() {
-        let bits = width(miniblock.iter().fold(0, |all, difference| all | T::above(*difference, least)));
+    for (number, differences) in differences.chunks(MINIBLOCK).enumerate() {
+        // A last miniblock is filled up with zeros.
+        let mut above = [T::Unsigned::default(); MINIBLOCK];
+        for (above, difference) in above.iter_mut().zip(differences) {
+            *above = difference.minus(least).unsigned();
+        }
+        let bits = width(above.iter().fold(T::Unsigned::default(), |all, above| all | *above).into());
         if let Some(width) = out.get_mut(widths_at + number) {
             *width = bits as u8;
         }
-        let end = out.len() + MINIBLOCK * bits as usize / 8;
-        pack(miniblock.iter().map(|difference| T::above(*difference, least)), bits, out);
-        // A last miniblock is written in full.
-        out.resize(end, 0);
+        pack(&above, bits, out);
     }
 }
 
-fn zigzag(value: i64, out: &mut Vec<u8>) {
+fn zigzag(value: impl Into<i64>, out: &mut Vec<u8>) {
+    let value = value.into();
     varint(((value << 1) ^ (value >> 63)).cast_unsigned(), out);
 }

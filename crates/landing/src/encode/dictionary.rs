@@ -1,5 +1,7 @@
 //! The distinct values of a column chunk and their codes.
 
+use std::ops::Range;
+
 /// What a dictionary may hold. Readers keep it in memory while they read the chunk.
 const MAX_VALUES: usize = 1 << 16;
 const MAX_BYTES: usize = 1 << 20;
@@ -17,42 +19,53 @@ pub(super) struct Dictionary {
     bytes: Vec<u8>,
 }
 
-/// The hash of a value, and its code plus one; zero if there is none.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
-    hash: u32,
+    key: Key,
+    /// The code plus one; zero if the entry is free.
     code: u32,
 }
 
 impl Dictionary {
-    /// The code of a value, which is added if it is new; none if the dictionary is full.
-    pub(super) fn code(&mut self, value: &[u8]) -> Option<u32> {
+    /// The code of the value at a range of the bytes, which is added if it is new; none if the dictionary is full.
+    #[inline]
+    pub(super) fn code(&mut self, bytes: &[u8], value: Range<usize>) -> Option<u32> {
+        let key = Key::of(bytes, value.clone());
+        let hash = key.hash();
+        // Nearly always the first entry is the one, and the value a short one.
+        match self.entries.get(hash & self.entries.len().wrapping_sub(1)) {
+            Some(entry) if entry.key == key && key.is_exact() && entry.code > 0 => Some(entry.code - 1),
+            _ => self.find_or_add(bytes.get(value)?, key, hash),
+        }
+    }
+
+    #[inline(never)]
+    fn find_or_add(&mut self, value: &[u8], key: Key, hash: usize) -> Option<u32> {
         if self.entries.len() <= 2 * self.ends.len() {
             self.grow();
         }
-        let hash = hash(value);
         let mask = self.entries.len() - 1;
         for probe in 0..MAX_PROBES {
-            let at = (hash as usize).wrapping_add(probe) & mask;
-            let entry = *self.entries.get(at)?;
+            let at = hash.wrapping_add(probe) & mask;
+            let entry = self.entries.get(at)?;
             if entry.code == 0 {
-                return self.add(value, hash, at);
+                return self.add(value, key, at);
             }
-            if entry.hash == hash && self.value(entry.code - 1) == value {
+            if entry.key == key && (key.is_exact() || self.value(entry.code - 1) == value) {
                 return Some(entry.code - 1);
             }
         }
         None
     }
 
-    fn add(&mut self, value: &[u8], hash: u32, at: usize) -> Option<u32> {
+    fn add(&mut self, value: &[u8], key: Key, at: usize) -> Option<u32> {
         if self.ends.len() >= MAX_VALUES || self.bytes.len() + value.len() > MAX_BYTES {
             return None;
         }
         self.bytes.extend_from_slice(value);
         self.ends.push(u32::try_from(self.bytes.len()).ok()?);
         let code = u32::try_from(self.ends.len()).ok()?;
-        *self.entries.get_mut(at)? = Entry { hash, code };
+        *self.entries.get_mut(at)? = Entry { key, code };
         Some(code - 1)
     }
 
@@ -66,7 +79,7 @@ impl Dictionary {
         let len = (2 * self.entries.len()).max(64);
         let mut entries = vec![Entry::default(); len];
         for entry in self.entries.iter().filter(|entry| entry.code != 0) {
-            let mut at = entry.hash as usize & (len - 1);
+            let mut at = entry.key.hash() & (len - 1);
             while entries.get(at).is_some_and(|taken| taken.code != 0) {
                 at = (at + 1) & (len - 1);
             }
@@ -98,28 +111,63 @@ impl Dictionary {
     }
 }
 
-/// A fast hash: products of 64 bits folded. Its quality is that of the table, and who attacks it makes the dictionary give up.
-fn hash(value: &[u8]) -> u32 {
+/// What a value is looked up by: the whole value if it is short, else a part of it and a hash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Key {
+    head: u64,
+    tail: u64,
+    len: u32,
+}
+
+impl Key {
+    #[inline]
+    fn of(bytes: &[u8], value: Range<usize>) -> Self {
+        let len = value.len();
+        let word = |at: usize| bytes.get(at..at + 8).and_then(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word));
+        let (head, tail) = if len >= 8 {
+            (word(value.start), word(value.end - 8))
+        } else {
+            // Cut off what belongs to the values behind it.
+            (word(value.start).map(|word| word & !(u64::MAX << (8 * len))), Some(0))
+        };
+        match head.zip(tail) {
+            Some((head, tail)) if len <= Self::EXACT => Self { head, tail, len: len as u32 },
+            _ => Self::of_other(bytes.get(value).unwrap_or_default()),
+        }
+    }
+
+    /// Of a long value, or one at the end of the bytes.
+    fn of_other(value: &[u8]) -> Self {
+        let len = value.len() as u32;
+        match value.first_chunk().zip(value.last_chunk()) {
+            None => {
+                let head = value.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte));
+                Self { head, tail: 0, len }
+            }
+            Some((head, tail)) => {
+                let (head, tail) = (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
+                let words = value.as_chunks::<8>().0.iter();
+                Self { head, tail: words.fold(tail, |hash, word| fold(hash, u64::from_le_bytes(*word))), len }
+            }
+        }
+    }
+
+    /// The longest value that two words say all of.
+    const EXACT: usize = 16;
+
+    fn is_exact(self) -> bool {
+        self.len as usize <= Self::EXACT
+    }
+
+    /// As good as the table needs it; who attacks it makes the dictionary give up.
+    fn hash(self) -> usize {
+        fold(self.head ^ u64::from(self.len) << 56, self.tail) as usize
+    }
+}
+
+/// Mixes two words: the halves of a product.
+fn fold(a: u64, b: u64) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a ^ K) * u128::from(b ^ K.rotate_left(32));
-        (product as u64) ^ (product >> 64) as u64
-    };
-    let len = value.len() as u64;
-    let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let half = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-    let folded = match value {
-        [] => 0,
-        [first, .., last] if value.len() < 4 => {
-            let middle = value.get(value.len() / 2).copied().unwrap_or_default();
-            fold(u64::from(*first) << 16 | u64::from(middle) << 8 | u64::from(*last), len)
-        }
-        [only] => fold(u64::from(*only), len),
-        _ if value.len() < 8 => fold(half(value.first_chunk()) << 32 | half(value.last_chunk()), len),
-        _ => {
-            let words = value.as_chunks::<8>().0;
-            words.iter().fold(fold(word(value.last_chunk()), len), |state, next| fold(state, word(Some(next))))
-        }
-    };
-    (folded ^ folded >> 32) as u32
+    let product = u128::from(a ^ K) * u128::from(b ^ K.rotate_left(32));
+    product as u64 ^ (product >> 64) as u64
 }

@@ -72,8 +72,7 @@ impl Place {
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
             return Self { definition, ..self.clone() };
         };
-        let mut definitions = Vec::new();
-        self.close_nulls(nulls, OPEN, &mut definitions);
+        let definitions = self.close_nulls(nulls, OPEN);
         let slots = Slots {
             definitions,
             repetitions: Rc::clone(&self.slots.repetitions),
@@ -93,29 +92,36 @@ impl Place {
     ) -> Result<(Self, ArrayRef)> {
         let (empty, definition) = (self.definition + u8::from(nullable), self.definition + u8::from(nullable) + 1);
         let depth = self.slots.repetitions.depth + 1;
+        // Filled with what most slots have, and cut once their number is known.
         let room = self.len() + elements.len();
-        let (mut definitions, mut repetitions) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let (mut definitions, mut repetitions) = (vec![OPEN; room], vec![depth; room]);
+        let mut slots = 0;
         // The elements in lists that are there: one range, unless a null hides some.
         let mut live: Vec<Range<usize>> = Vec::new();
-        let mut lists = offsets.windows(2).map(|ends| offset(ends.first())..offset(ends.last())).enumerate();
+        let mut lists = offsets.array_windows().map(|[start, end]| *start as usize..*end as usize).enumerate();
         for (&level, &repetition) in self.slots.definitions.iter().zip(&self.slots.repetitions.levels) {
-            repetitions.push(repetition);
             // A slot without an element has no list either.
             let list = if level >= self.slots.element { lists.next() } else { None };
-            match list.filter(|_| level == OPEN) {
-                None => definitions.push(level),
-                Some((position, _)) if nulls.is_some_and(|nulls| nulls.is_null(position)) => definitions.push(self.definition),
-                Some((_, list)) if list.is_empty() => definitions.push(empty),
+            let (level, length) = match list.filter(|_| level == OPEN) {
+                None => (level, 1),
+                Some((position, _)) if nulls.is_some_and(|nulls| nulls.is_null(position)) => (self.definition, 1),
+                Some((_, list)) if list.is_empty() => (empty, 1),
                 Some((_, list)) => {
-                    definitions.resize(definitions.len() + list.len(), OPEN);
-                    repetitions.resize(repetitions.len() + list.len() - 1, depth);
+                    let length = list.len();
                     match live.last_mut().filter(|last| last.end == list.start) {
                         Some(last) => last.end = list.end,
                         None => live.push(list),
                     }
+                    (OPEN, length)
                 }
+            };
+            if let Some((first, place)) = repetitions.get_mut(slots).zip(definitions.get_mut(slots)) {
+                (*first, *place) = (repetition, level);
             }
+            slots += length;
         }
+        definitions.truncate(slots);
+        repetitions.truncate(slots);
         let elements = match live.as_slice() {
             [] => elements.slice(0, 0),
             [all] => elements.slice(all.start, all.len()),
@@ -139,9 +145,7 @@ impl Place {
             return;
         }
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
-            let mut definitions = Vec::new();
-            self.close_nulls(nulls, definition, &mut definitions);
-            return encode(&definitions, definition, out);
+            return encode(&self.close_nulls(nulls, definition), definition, out);
         }
         let mut encoded = self.slots.encoded.borrow_mut();
         if let Some((_, bytes)) = encoded.iter().find(|(of, _)| *of == definition) {
@@ -154,16 +158,14 @@ impl Place {
     }
 
     /// The definition levels with the null elements closed, and the others put to `open`.
-    fn close_nulls(&self, nulls: &NullBuffer, open: u8, out: &mut Vec<u8>) {
-        let mut elements = nulls.iter();
-        out.extend(self.slots.definitions.iter().map(|&level| {
+    fn close_nulls(&self, nulls: &NullBuffer, open: u8) -> Vec<u8> {
+        let levels = [self.definition, open];
+        let mut elements = nulls.inner().iter();
+        let close = |&level: &u8| {
             let valid = level < self.slots.element || elements.next().unwrap_or(true);
-            match level {
-                OPEN if valid => open,
-                OPEN => self.definition,
-                level => level,
-            }
-        }));
+            if level == OPEN { levels[usize::from(valid)] } else { level }
+        };
+        self.slots.definitions.iter().map(close).collect()
     }
 }
 
@@ -178,6 +180,7 @@ fn encode(levels: &[u8], largest: u8, out: &mut Vec<u8>) {
     }
 }
 
-fn offset(offset: Option<&i32>) -> usize {
+/// An offset of a list or a text.
+pub(super) fn offset(offset: Option<&i32>) -> usize {
     offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0)
 }

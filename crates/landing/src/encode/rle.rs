@@ -18,9 +18,15 @@ pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends values of `width` bits side by side, the lowest bit first, up to a whole byte.
-pub(super) fn pack(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
+pub(super) fn pack<T: Copy + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
+    let (blocks, mut rest) = values.as_chunks::<BLOCK>();
+    match PACKERS.get(width as usize) {
+        Some(packer) => blocks.iter().for_each(|block| packer(&block.map(|value| value.into() as u32), out)),
+        None => rest = values,
+    }
     let (mut word, mut bits) = (0_u64, 0);
-    for value in values {
+    for value in rest {
+        let value = (*value).into();
         word |= value << bits;
         bits += width;
         if bits >= u64::BITS {
@@ -32,6 +38,30 @@ pub(super) fn pack(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<
     }
     out.extend(word.to_le_bytes().iter().take(bits.div_ceil(8) as usize));
 }
+
+/// So many values of any width fill whole words.
+const BLOCK: usize = 32;
+
+/// Packs a block; with the width known, this is a handful of instructions a value and no branch.
+fn pack_block<const WIDTH: usize>(values: &[u32; BLOCK], out: &mut Vec<u8>) {
+    let mut words = [0_u32; BLOCK + 1];
+    for (number, value) in values.iter().enumerate() {
+        let (word, shift) = (number * WIDTH / 32, number * WIDTH % 32);
+        let value = u64::from(*value) << shift;
+        words[word] |= value as u32;
+        words[word + 1] |= (value >> 32) as u32;
+    }
+    let bytes = words.map(u32::to_le_bytes);
+    out.extend_from_slice(bytes.as_flattened().get(..4 * WIDTH).unwrap_or_default());
+}
+
+macro_rules! packers {
+    ($($width:literal)*) => { [$(pack_block::<$width>),*] };
+}
+
+/// For each width.
+static PACKERS: [fn(&[u32; BLOCK], &mut Vec<u8>); BLOCK + 1] =
+    packers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
 
 /// Appends values of `width` bits: eight or more equal ones as a run, others packed.
 pub(super) fn hybrid<T: Copy + PartialEq + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
@@ -62,6 +92,6 @@ fn groups<T: Copy + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
     let count = values.len().div_ceil(GROUP);
     varint((count as u64) << 1 | 1, out);
     let end = out.len() + count * width as usize;
-    pack(values.iter().map(|value| (*value).into()), width, out);
+    pack(values, width, out);
     out.resize(end, 0);
 }

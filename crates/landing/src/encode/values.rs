@@ -1,5 +1,7 @@
 //! The values of a leaf, and how they are encoded.
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
@@ -8,6 +10,7 @@ use parquet::errors::{ParquetError, Result};
 
 use super::delta::{self, Integer};
 use super::dictionary::Dictionary;
+use super::levels::offset;
 use super::rle;
 
 /// Appends the values of a leaf that are not null, and tells the encoding.
@@ -62,8 +65,14 @@ struct Texts<'a> {
 impl Texts<'_> {
     /// The bytes of the values from `start` to `end`.
     fn slice(&self, start: usize, end: usize) -> &[u8] {
-        let offset = |index: usize| self.offsets.get(index).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
-        self.bytes.get(offset(start)..offset(end)).unwrap_or_default()
+        let ends = self.offsets.get(start).zip(self.offsets.get(end));
+        ends.and_then(|(start, end)| self.bytes.get(offset(Some(start))..offset(Some(end)))).unwrap_or_default()
+    }
+
+    /// Where the values from `start` to `end` stand in the bytes.
+    fn ranges_of(&self, start: usize, end: usize) -> impl Iterator<Item = Range<usize>> {
+        let offsets = self.offsets.get(start..=end).unwrap_or_default();
+        offsets.array_windows().map(|[start, end]| *start as usize..*end as usize)
     }
 
     fn len(&self) -> usize {
@@ -99,16 +108,11 @@ impl Coding {
         let before = self.dictionary.len();
         let mut codes: Vec<u32> = Vec::with_capacity(texts.len());
         for &(start, end) in ranges {
-            for index in start..end {
-                match self.dictionary.code(texts.slice(index, index + 1)) {
-                    Some(code) => codes.push(code),
-                    None => {
-                        self.closed = true;
-                        break;
-                    }
-                }
-            }
+            let values = texts.ranges_of(start, end);
+            codes.extend(values.map_while(|value| self.dictionary.code(texts.bytes, value)));
         }
+        let count: usize = ranges.iter().map(|(start, end)| end - start).sum();
+        self.closed = codes.len() < count;
         if before == 0 && self.dictionary.len() * REPEATS > codes.len() {
             self.dictionary = Dictionary::default();
             self.closed = true;
