@@ -1,22 +1,34 @@
-//! Benchmarks: the whole job against the least that CPython costs, and against a Python extractor of the same columns.
+//! Benchmarks: the whole job against the least that CPython costs and against a Python extractor, the analysis alone, the size of the
+//! facts, and the memory of a job.
 //!
-//! Everything runs as a process of its own and is charged with the CPU time that the system counts for it and its children, so that nothing
-//! hides in a worker. Figures are ratios of runs that follow each other, since machines are noisy.
+//! What is a process of its own is charged with the CPU time that the system counts for it and its children, so that nothing hides in a worker.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod analysis;
+mod job;
+mod memory;
+mod plot;
+mod process;
+mod size;
 
-use anyhow::{Context as _, bail, ensure};
-use clap::{Parser, Subcommand};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
+use std::path::PathBuf;
 
-/// Benchmarks of bytefacts. Build first: `cargo build --release`.
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Benchmarks of bytefacts. Build first: `cargo build --release --workspace`.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
     benchmark: Benchmark,
+}
+
+/// How figures are printed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -33,140 +45,44 @@ enum Benchmark {
         #[arg(long)]
         tuned: bool,
     },
+    /// The analysis alone over the interpreter's standard library, on one core and without I/O: instructions a second of decoding, of control
+    /// and data flow, and of building Arrow rows. No Parquet.
+    Analysis {
+        /// Rounds; each part is the fastest of its rounds.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Bytes of Parquet for each instruction of the interpreter's standard library, and for each byte of its source.
+    Size {
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// The memory of a job at its peak as the corpus grows: copies of the standard library as repositories. Linux only.
+    Memory {
+        /// How many copies each job has.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,4,8", value_name = "N,N,...")]
+        copies: Vec<usize>,
+        /// Cores of the embedded cluster [default: all].
+        #[arg(long, value_name = "N")]
+        jobs: Option<u16>,
+        /// Draw the figures as an SVG into this file.
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().benchmark {
-        Benchmark::Job { rounds, pyarrow, tuned } => job(rounds, pyarrow.as_deref(), tuned),
+        Benchmark::Job { rounds, pyarrow, tuned } => job::job(rounds, pyarrow.as_deref(), tuned),
+        Benchmark::Analysis { rounds, format } => analysis::analysis(rounds, format),
+        Benchmark::Size { format } => size::size(format),
+        Benchmark::Memory { copies, jobs, plot, format } => memory::memory(&copies, jobs, plot.as_deref(), format),
     }
-}
-
-/// What one run of a process cost.
-#[derive(Clone, Copy)]
-struct Cost {
-    cpu: Duration,
-    wall: Duration,
-}
-
-struct Contestant {
-    name: &'static str,
-    runs: Vec<Cost>,
-}
-
-fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result<()> {
-    ensure!(rounds > 0, "at least one round is needed");
-    let bytefacts = sibling("bytefacts")?;
-    let python = interpreter(&bytefacts)?;
-    let comparators = Path::new(env!("CARGO_MANIFEST_DIR")).join("comparators");
-    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/judge");
-    let root = tempfile::tempdir()?;
-    let listing = root.path().join("stdlib.jsonl");
-    let list = Command::new(&python).arg(judge.join("stdlib.py")).arg("--json").output().context("cannot list the standard library")?;
-    std::fs::write(&listing, &list.stdout)?;
-
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    say(format!("{} files of the standard library, {rounds} rounds, {cores} cores", list.stdout.split(|b| *b == b'\n').count() - 1))?;
-    let mut contestants: Vec<Contestant> = Vec::new();
-    let mut enter = |name: &'static str, cost: Cost| -> anyhow::Result<()> {
-        say(format!("  {name:<34} {:>7.2} s CPU {:>7.2} s wall", cost.cpu.as_secs_f64(), cost.wall.as_secs_f64()))?;
-        match contestants.iter_mut().find(|c| c.name == name) {
-            Some(contestant) => contestant.runs.push(cost),
-            None => contestants.push(Contestant { name, runs: vec![cost] }),
-        }
-        Ok(())
-    };
-    for round in 0..rounds {
-        enter(LOOP, run(Command::new(&python).arg("-S").arg(comparators.join("compile_loop.py")).arg(&listing))?)?;
-        let cache = root.path().join(format!("cache-{round}"));
-        let demo = |facts: String| {
-            let mut command = Command::new(&bytefacts);
-            command.arg("demo").arg("--out").arg(root.path().join(facts)).args(["--format", "json", "--progress", "never"]);
-            command.arg("--python").arg(&python).env("BYTEFACTS_CACHE_DIR", &cache);
-            command
-        };
-        enter(COLD, run(&mut demo(format!("facts-{round}")))?)?;
-        enter(WARM, run(&mut demo(format!("facts-{round}")))?)?;
-        if let Some(pyarrow) = pyarrow {
-            let extractor = |tuned: &[&str]| {
-                let mut command = Command::new(pyarrow);
-                command.arg(comparators.join("extract_dis.py")).args(tuned).arg(&listing).arg(root.path().join("dis.parquet"));
-                command
-            };
-            enter(DIS, run(&mut extractor(&[]))?)?;
-            if tuned {
-                enter(TUNED, run(&mut extractor(&["--tuned"]))?)?;
-            }
-        }
-    }
-
-    say("\nCPU, median of the rounds, and as a ratio within each round (least, median, most):".to_owned())?;
-    let of = |name| contestants.iter().find(|c| c.name == name);
-    for (name, base, what) in [
-        (COLD, LOOP, "of the compile loop"),
-        (WARM, COLD, "of the cold job"),
-        (DIS, COLD, "of the cold job"),
-        (TUNED, COLD, "of the cold job"),
-    ] {
-        if let (Some(contestant), Some(base)) = (of(name), of(base)) {
-            let mut ratios: Vec<_> =
-                contestant.runs.iter().zip(&base.runs).map(|(a, b)| a.cpu.as_secs_f64() / b.cpu.as_secs_f64()).collect();
-            ratios.sort_by(f64::total_cmp);
-            let median = median(contestant.runs.iter().map(|c| c.cpu.as_secs_f64()).collect());
-            let (least, middle, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-            say(format!("  {name:<34} {median:>7.2} s = {least:.2}, {middle:.2}, {most:.2} {what}"))?;
-        }
-    }
-    Ok(())
-}
-
-const LOOP: &str = "compile() loop";
-const COLD: &str = "bytefacts, cold cache";
-const WARM: &str = "bytefacts, warm cache";
-const DIS: &str = "Python: dis + pyarrow";
-const TUNED: &str = "Python: tuned dis + pyarrow";
-
-/// Runs a process to its end; its CPU time includes that of its children.
-fn run(command: &mut Command) -> anyhow::Result<Cost> {
-    let before = children()?;
-    let begun = Instant::now();
-    let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
-    let output = output.with_context(|| format!("cannot run {command:?}"))?;
-    let wall = begun.elapsed();
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(Cost { cpu: children()? - before, wall })
-}
-
-/// CPU time of all children of this process that have ended.
-fn children() -> anyhow::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Ok(Duration::from_micros(u64::try_from(micros)?))
-}
-
-/// A binary that was built beside this one.
-fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} does not exist: run `cargo build --release` first", path.display());
-    Ok(path)
-}
-
-/// The interpreter that bytefacts compiles with.
-fn interpreter(bytefacts: &Path) -> anyhow::Result<PathBuf> {
-    let output = Command::new(bytefacts).args(["python", "find", "--format", "json"]).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let path = found.get("executable").and_then(serde_json::Value::as_str).context("`bytefacts python find` names no executable")?;
-    Ok(path.into())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn say(line: String) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    Ok(writeln!(std::io::stdout(), "{line}")?)
 }

@@ -94,7 +94,7 @@ proptest! {
 
         let starts = leaders(&instructions, &exceptions);
         let ends: Vec<_> = starts.iter().copied().skip(1).chain([code.code.len() as i32]).collect();
-        prop_assert_eq!(flow.blocks.iter().map(|block| block.start).collect::<BTreeSet<_>>(), starts.clone());
+        prop_assert_eq!(&flow.blocks.iter().map(|block| block.start).collect::<BTreeSet<_>>(), &starts);
         prop_assert_eq!(flow.blocks.iter().map(|block| block.end).collect::<Vec<_>>(), ends);
         for (instruction, &block) in instructions.iter().zip(&flow.block_of) {
             let block = flow.blocks[block as usize];

@@ -58,3 +58,6 @@ fn write(out: &Path, text: &str, output: &mut Output) -> anyhow::Result<()> {
     }
     std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! The whole job, in ratios of runs that follow each other, since machines are noisy.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+use crate::process::{Cost, interpreter, median, run, say, sibling};
+
+struct Contestant {
+    name: &'static str,
+    runs: Vec<Cost>,
+}
+
+/// Runs every contestant once a round.
+pub fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result<()> {
+    ensure!(rounds > 0, "at least one round is needed");
+    let bytefacts = sibling("bytefacts")?;
+    let python = interpreter(&bytefacts)?;
+    let comparators = Path::new(env!("CARGO_MANIFEST_DIR")).join("comparators");
+    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/judge");
+    let root = tempfile::tempdir()?;
+    let listing = root.path().join("stdlib.jsonl");
+    let list = Command::new(&python).arg(judge.join("stdlib.py")).arg("--json").output().context("cannot list the standard library")?;
+    std::fs::write(&listing, &list.stdout)?;
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    say(format!("{} files of the standard library, {rounds} rounds, {cores} cores", list.stdout.split(|b| *b == b'\n').count() - 1))?;
+    let mut contestants: Vec<Contestant> = Vec::new();
+    let mut enter = |name: &'static str, cost: Cost| -> anyhow::Result<()> {
+        say(format!("  {name:<34} {:>7.2} s CPU {:>7.2} s wall", cost.cpu.as_secs_f64(), cost.wall.as_secs_f64()))?;
+        match contestants.iter_mut().find(|c| c.name == name) {
+            Some(contestant) => contestant.runs.push(cost),
+            None => contestants.push(Contestant { name, runs: vec![cost] }),
+        }
+        Ok(())
+    };
+    for round in 0..rounds {
+        enter(LOOP, run(Command::new(&python).arg("-S").arg(comparators.join("compile_loop.py")).arg(&listing))?)?;
+        let cache = root.path().join(format!("cache-{round}"));
+        let demo = |facts: String| {
+            let mut command = Command::new(&bytefacts);
+            command.arg("demo").arg("--out").arg(root.path().join(facts)).args(["--format", "json", "--progress", "never"]);
+            command.arg("--python").arg(&python).env("BYTEFACTS_CACHE_DIR", &cache);
+            command
+        };
+        enter(COLD, run(&mut demo(format!("facts-{round}")))?)?;
+        enter(WARM, run(&mut demo(format!("facts-{round}")))?)?;
+        if let Some(pyarrow) = pyarrow {
+            let extractor = |tuned: &[&str]| {
+                let mut command = Command::new(pyarrow);
+                command.arg(comparators.join("extract_dis.py")).args(tuned).arg(&listing).arg(root.path().join("dis.parquet"));
+                command
+            };
+            enter(DIS, run(&mut extractor(&[]))?)?;
+            if tuned {
+                enter(TUNED, run(&mut extractor(&["--tuned"]))?)?;
+            }
+        }
+    }
+
+    say("\nCPU, median of the rounds, and as a ratio within each round (least, median, most):".to_owned())?;
+    let of = |name| contestants.iter().find(|c| c.name == name);
+    for (name, base, what) in [
+        (COLD, LOOP, "of the compile loop"),
+        (WARM, COLD, "of the cold job"),
+        (DIS, COLD, "of the cold job"),
+        (TUNED, COLD, "of the cold job"),
+    ] {
+        if let (Some(contestant), Some(base)) = (of(name), of(base)) {
+            let mut ratios: Vec<_> =
+                contestant.runs.iter().zip(&base.runs).map(|(a, b)| a.cpu.as_secs_f64() / b.cpu.as_secs_f64()).collect();
+            ratios.sort_by(f64::total_cmp);
+            let median = median(contestant.runs.iter().map(|c| c.cpu.as_secs_f64()).collect());
+            let (least, middle, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+            say(format!("  {name:<34} {median:>7.2} s = {least:.2}, {middle:.2}, {most:.2} {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+const LOOP: &str = "compile() loop";
+const COLD: &str = "bytefacts, cold cache";
+const WARM: &str = "bytefacts, warm cache";
+const DIS: &str = "Python: dis + pyarrow";
+const TUNED: &str = "Python: tuned dis + pyarrow";
