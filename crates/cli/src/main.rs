@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod exit;
 mod facts;
+mod log;
 mod options;
 mod output;
 mod paint;

@@ -42,13 +42,7 @@ impl Output {
             2 => "debug,h2=info,hyper=info,tower=info,ballista=info",
             _ => "trace",
         };
-        let filter = tracing_subscriber::EnvFilter::try_from_env("BYTEFACTS_LOG").unwrap_or_else(|_| default.into());
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-        // A log that was started already (in tests) stays.
-        let _: Result<(), _> = match self.log_format {
-            Format::Text => log.try_init(),
-            Format::Json => log.json().flatten_event(true).try_init(),
-        };
+        crate::log::start(default, self.log_format);
     }
 
     /// Writes data.

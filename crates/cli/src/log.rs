@@ -1,0 +1,107 @@
+//! Log lines: ours and Ballista's, on stderr, as text or as JSON.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::args::Format;
+
+/// Sends log lines to stderr: what `BYTEFACTS_LOG` lets through, else what `default` does.
+pub fn start(default: &str, format: Format) {
+    let filter = EnvFilter::try_from_env("BYTEFACTS_LOG").unwrap_or_else(|_| default.into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log that was started already (in tests) stays.
+    let _: Result<(), _> = match format {
+        Format::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        Format::Json => log.event_format(Json).try_init(),
+    };
+    if ::log::set_logger(&Bridge).is_ok() {
+        ::log::set_max_level(::log::LevelFilter::Info);
+    }
+}
+
+/// What Ballista says through the `log` crate, as events of ours under the target `ballista`.
+struct Bridge;
+
+impl ::log::Log for Bridge {
+    fn enabled(&self, metadata: &::log::Metadata) -> bool {
+        metadata.target().starts_with("ballista")
+    }
+
+    fn log(&self, record: &::log::Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let (module, text) = (record.target(), record.args());
+        match record.level() {
+            ::log::Level::Error => tracing::error!(target: "ballista", module, "{text}"),
+            ::log::Level::Warn => tracing::warn!(target: "ballista", module, "{text}"),
+            _ => tracing::info!(target: "ballista", module, "{text}"),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// One object a line: time, level, target, message, and the fields of the event (run, bin, …) beside them.
+struct Json;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Json {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut fields = Fields(Map::new());
+        fields.0.insert("timestamp".to_owned(), time.into());
+        fields.0.insert("level".to_owned(), level(*event.metadata().level()).into());
+        fields.0.insert("target".to_owned(), event.metadata().target().into());
+        event.record(&mut fields);
+        writeln!(writer, "{}", Value::Object(fields.0))
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+}
