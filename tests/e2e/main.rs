@@ -12,3 +12,4 @@ mod interruption;
 mod oracle;
 mod sql;
 mod support;
+mod validate;
