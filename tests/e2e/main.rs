@@ -19,3 +19,4 @@ mod processes;
 mod s3;
 mod sql;
 mod support;
+mod validate;

@@ -150,11 +150,17 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
 
 /// Extracts `corpus` into `facts` on an embedded cluster of this process, to the commit.
 pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<Manifest, JobError> {
+    try_extract_job(corpus, facts, shape, |_| ()).await
+}
+
+/// As [`try_extract`], of a job that is changed before it is run.
+pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change: impl FnOnce(&mut Job)) -> Result<Manifest, JobError> {
     let python = match &shape.python {
         Some(python) => python.clone(),
         None => python().await,
     };
-    let job = job(corpus, facts, shape, &python);
+    let mut job = job(corpus, facts, shape, &python);
+    change(&mut job);
     let stores = Arc::new(Stores::default());
     let options = NodeOptions {
         workers: shape.cores,
