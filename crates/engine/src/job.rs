@@ -47,8 +47,9 @@ pub struct ExtractOptions {
     /// `compile(dont_inherit=…)`.
     pub dont_inherit: bool,
     /// Whether adaptive instructions are asked for, as by `dis.get_instructions(adaptive=True)`. In code that has never run, as all
-    /// code here, they are the same instructions (the oracle checks it), so rows differ in their `adaptive` attribute alone. The run
-    /// is marked as not comparable, as the contract wants it.
+    /// code here, they are the same instructions (the oracle checks it); CPython has only set the counters in their inline caches,
+    /// which rows show as compiled, that is, zero. Rows so differ in their `adaptive` attribute alone. The run is marked as not
+    /// comparable, as the contract wants it.
     pub adaptive: bool,
     /// Whether blocks, edges, stack depths and data flow are derived.
     pub include_cfg_derivations: bool,
