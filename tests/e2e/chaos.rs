@@ -19,7 +19,11 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Files of the standard library in three repositories: some seconds of work.
 async fn corpus() -> TempDir {
     let (corpus, library) = (folder(), python().await.stdlib);
-    for (repo, folders) in [("a", ["json", "email", "concurrent/futures"]), ("b", ["asyncio", "unittest", "xml/dom"]), ("c", ["collections", "importlib", "logging"])] {
+    for (repo, folders) in [
+        ("a", ["json", "email", "concurrent/futures"]),
+        ("b", ["asyncio", "unittest", "xml/dom"]),
+        ("c", ["collections", "importlib", "logging"]),
+    ] {
         for folder in folders {
             for entry in std::fs::read_dir(library.join(folder)).unwrap() {
                 let from = entry.unwrap().path();
@@ -73,7 +77,9 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
     processes.environment.push(("BYTEFACTS_LOG_FORMAT".to_owned(), "json".to_owned()));
     let scheduler = processes.scheduler(0).await;
     let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
-    let job = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"]).await;
+    let job = processes
+        .extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"])
+        .await;
     let (code, stdout, stderr) = job.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");
     let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -98,7 +104,10 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
     }
     let landed = executors.iter().flat_map(|e| e.log().lines().map(str::to_owned).collect::<Vec<_>>());
     let landed = landed.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok()).filter(|l| l["message"] == "bin landed");
-    let bins = landed.inspect(|line| assert_eq!(line["run"], "r")).filter_map(|line| line["bin"].as_u64()).collect::<std::collections::BTreeSet<_>>();
+    let bins = landed
+        .inspect(|line| assert_eq!(line["run"], "r"))
+        .filter_map(|line| line["bin"].as_u64())
+        .collect::<std::collections::BTreeSet<_>>();
     assert_eq!(bins.len() as u64, sum("bytefacts_bins_landed_total"));
     let [a, b] = executors;
     assert_eq!((a.terminate(), b.terminate(), scheduler.terminate()), (Some(0), Some(0), Some(0)));
@@ -139,7 +148,8 @@ async fn whatever_is_killed_the_run_ends_as_if_nothing_had_happened() {
     let expected = undisturbed(corpus.path()).await;
     let trials = number("BYTEFACTS_TRIALS").unwrap_or(FAULTS.len() as u64);
     let mut random = Random(number("BYTEFACTS_SEED").unwrap_or(3));
-    let arguments = |run: &str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run].map(str::to_owned);
+    let arguments =
+        |run: &str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run].map(str::to_owned);
 
     let mut scheduler = processes.scheduler(0).await;
     let mut executors: Vec<Daemon> = Vec::new();
@@ -202,7 +212,165 @@ async fn whatever_is_killed_the_run_ends_as_if_nothing_had_happened() {
         survived.push((fault, in_time, begun.elapsed()));
     }
     let in_time = survived.iter().filter(|(_, in_time, _)| *in_time).count();
-    let lines: Vec<_> = survived.iter().map(|(fault, in_time, took)| format!("{fault:?}: in time {in_time}, {:.1} s", took.as_secs_f64())).collect();
+    let lines: Vec<_> =
+        survived.iter().map(|(fault, in_time, took)| format!("{fault:?}: in time {in_time}, {:.1} s", took.as_secs_f64())).collect();
     eprintln!("{} trials survived, {in_time} of them hit a job under way:\n{}", survived.len(), lines.join("\n"));
     assert!(in_time * 2 >= survived.len(), "most faults must come while the job runs");
+}
+
+/// Cuts every connection through it whenever it is told to.
+struct Wire {
+    address: std::net::SocketAddr,
+    cut: tokio::sync::watch::Sender<u64>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Wire {
+    async fn to(server: std::net::SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, cuts) = tokio::sync::watch::channel(0);
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut cuts = cuts.clone();
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let Ok(mut server) = tokio::net::TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { address, cut, accepting }
+    }
+
+    fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Ballista 55 never repeats a status that was lost on its way: the job would stand still for ever. The client notices, and the run ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_messages_do_not_stop_a_run() {
+    let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    processes.environment.push(("BYTEFACTS_CLIENT__STALL_SECONDS".to_owned(), "10".to_owned()));
+    let scheduler = processes.scheduler(0).await;
+    let wire = Wire::to(scheduler.address).await;
+    let executors = [processes.executor("n1", wire.address).await, processes.executor("n2", wire.address).await];
+    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
+    let mut job = processes.extract(scheduler.address, &args).await;
+    let mut cuts = 0;
+    while job.is_running() && cuts < 60 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        wire.cut();
+        cuts += 1;
+    }
+    let (code, _, stderr) = job.end(LIMIT).await;
+    assert_eq!(code, 0, "{stderr}");
+    check(facts.path(), "r", &expected).await;
+    let lost: usize = executors.iter().map(|e| e.log().matches("poll work loop failed").count()).sum();
+    assert!(lost > 0, "no message was lost in {cuts} cuts");
+    eprintln!("{cuts} cuts, {lost} lost messages; the client said:\n{stderr}");
+}
+
+/// Two jobs at a time into the same facts: both are committed and whole, the later one is current, and neither sweeps the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_a_time_into_the_same_facts_do_no_harm() {
+    let (corpus, facts, processes) = (corpus().await, folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    let scheduler = processes.scheduler(0).await;
+    let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let args = |run: &'static str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run];
+    let (a, b) = (processes.extract(scheduler.address, &args("a")).await, processes.extract(scheduler.address, &args("b")).await);
+    for job in [a, b] {
+        let (code, _, stderr) = job.end(LIMIT).await;
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let runs = store(facts.path()).runs().await.unwrap();
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        assert_eq!(run.digest, expected.run.digest, "{}", run.run_id);
+        let manifest = store(facts.path()).manifest(&run.run_id).await.unwrap().unwrap();
+        assert!(manifest.files.iter().all(|file| facts.path().join(&file.key).exists()), "{}", run.run_id);
+    }
+    check(facts.path(), runs[0].run_id.as_str(), &expected).await;
+}
+
+/// A file that kills every executor that works on it becomes an error row after a bounded number of deaths, and the run completes. The test is
+/// the killer: it strikes whenever the journal says that the file is being worked on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_kills_its_executor_is_quarantined() {
+    const POISON: &str = "poison.py";
+    let (corpus, facts, processes) = (corpus().await, folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    // Long enough at work to be caught at it.
+    let source: String = (0..40_000).map(|i| format!("def f{i}(a, b):\n    return [a + {i} for c in b if c]\n")).collect();
+    std::fs::write(corpus.path().join("b").join(POISON), source).unwrap();
+    let scheduler = processes.scheduler(0).await;
+    let mut executor = Some(processes.executor("n1", scheduler.address).await);
+    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r", "--no-cache"];
+    let mut job = processes.extract(scheduler.address, &args).await;
+
+    let (facts_store, run) = (store(facts.path()), bytefacts_landing::RunId::new("r").unwrap());
+    let (mut deaths, mut seen) = (0, std::collections::BTreeSet::new());
+    let begun = Instant::now();
+    while job.is_running() && begun.elapsed() < LIMIT {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let Some(bins) = facts_store.bins(&run).await.unwrap() else { continue };
+        let bins = bytefacts_corpus::decode_bins(&bins).unwrap();
+        let (bin, index) =
+            bins.iter().find_map(|bin| Some((bin.bin_id, bin.files.iter().position(|f| f.path == POISON)?))).expect("the file is in a bin");
+        let journal = facts.path().join(format!("runs/r/attempts/{bin:06}"));
+        let notes: Vec<String> =
+            std::fs::read_dir(journal).into_iter().flatten().flatten().map(|e| e.file_name().to_str().unwrap().to_owned()).collect();
+        // In the first attempt files are not noted one by one; in later ones they are.
+        let first = notes.iter().find(|note| note.ends_with("-begun") && seen.is_empty());
+        let at_it = notes.iter().find(|note| note.ends_with(&format!("-{index:08}")) && !seen.contains(*note));
+        if let Some(note) = first.or(at_it) {
+            seen.insert(note.clone());
+            executor.take().unwrap().kill();
+            deaths += 1;
+            executor = Some(processes.executor("n1", scheduler.address).await);
+        }
+    }
+    let (code, stdout, stderr) = job.end(LIMIT).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(deaths, 4, "one death unnoticed, and three at the file");
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["files"], expected.run.stats.files + 1, "every file has its row");
+    let errors = query_text(facts.path(), "SELECT path, stage, error_type FROM bytecode_errors WHERE stage = 'quarantine'").await;
+    assert_eq!(errors, [[POISON, "quarantine", "Quarantined"]]);
+    // All others are what they would have been.
+    let of = |manifest: &Manifest, repo: &str| manifest.repos.iter().find(|r| r.repo.as_deref() == Some(repo)).unwrap().digest.clone();
+    let manifest = facts_store.manifest(&run).await.unwrap().unwrap();
+    assert_eq!((of(&manifest, "a"), of(&manifest, "c")), (of(&expected, "a"), of(&expected, "c")));
+    assert_ne!(of(&manifest, "b"), of(&expected, "b"));
+}
+
+/// A cache that cannot be used costs time and a warning, and no row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_cannot_be_written_costs_only_the_cache() {
+    let (corpus, facts, home) = (crate::support::small_corpus(), folder(), folder());
+    let expected = undisturbed(corpus.path()).await;
+    crate::support::write_files(home.path(), &[("file", b"where the cache's folder should be")]);
+    let cache = home.path().join("file").display().to_string();
+    let mut command = crate::support::bytefacts(
+        home.path(),
+        &["extract", corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"],
+    )
+    .await;
+    command.env("BYTEFACTS_CACHE__FOLDER", cache);
+    let (code, _, stderr) = crate::support::run(command);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("cannot use the cache folder"), "{stderr}");
+    check(facts.path(), "r", &expected).await;
 }

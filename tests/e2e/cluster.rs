@@ -76,6 +76,53 @@ async fn a_warm_cache_changes_no_row() {
     assert!(first.run.stats.cache_hits > 0);
 }
 
+/// What has not changed is not analysed again either: its files are landed as they were, byte for byte. A change, or damage to the cache, costs
+/// the bins that it touches.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
+    let (corpus, home) = (small_corpus(), folder());
+    let options = bytefacts_cache::CacheOptions { folder: Some(home.path().to_owned()), memory_bytes: 1 << 20, disk_bytes: 1 << 30 };
+    let run = async || {
+        let cache = Some(std::sync::Arc::new(bytefacts_cache::Cache::open(&options)));
+        extract(corpus.path(), folder().path(), &Shape { cache, ..Shape::default() }).await
+    };
+    let bytes = |m: &bytefacts_landing::Manifest| {
+        m.files.iter().map(|f| (f.repo.clone(), f.rows, f.bytes, f.sha256.clone())).collect::<std::collections::BTreeSet<_>>()
+    };
+    let cold = run().await;
+    let warm = run().await;
+    assert!(cold.run.stats.analyse_cpu_us > 0);
+    assert_eq!(warm.run.stats.analyse_cpu_us, 0, "nothing was analysed");
+    assert_eq!((bytes(&warm), &warm.run.digest, &warm.run.stats.errors), (bytes(&cold), &cold.run.digest, &cold.run.stats.errors));
+
+    // Of the same size: names and sizes alone do not make a bin the same.
+    let path = corpus.path().join("a/pkg0/m0.py");
+    let changed = std::fs::read_to_string(&path).unwrap().replace("import os", "import re");
+    std::fs::write(&path, changed).unwrap();
+    let expected = extract(corpus.path(), folder().path(), &Shape::default()).await;
+    let one_changed = run().await;
+    assert_eq!((bytes(&one_changed), &one_changed.run.digest), (bytes(&expected), &expected.run.digest));
+    assert_ne!(one_changed.run.digest, cold.run.digest);
+    let (whole, part) = (cold.run.stats.analyse_cpu_us, one_changed.run.stats.analyse_cpu_us);
+    assert!(part > 0 && one_changed.run.stats.cache_hits == FILES - 1, "{part} of {whole}, {} hits", one_changed.run.stats.cache_hits);
+
+    let mut pending = vec![home.path().to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let length = std::fs::metadata(&path).unwrap().len();
+                std::fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+            }
+        }
+    }
+    let damaged = run().await;
+    assert_eq!((bytes(&damaged), &damaged.run.digest), (bytes(&expected), &expected.run.digest));
+    assert!(damaged.run.stats.analyse_cpu_us > 0);
+}
+
 /// Two runs into the same facts: readers see the newer, both stay readable, and neither sweeps the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_run_replaces_the_old_one_as_current_and_keeps_it() {

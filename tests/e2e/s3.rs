@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytefacts_engine::facts_session;
 use bytefacts_engine::stores::{StoreOptions, Stores};
+use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -87,7 +88,8 @@ async fn program() -> PathBuf {
             let python = crate::support::python().await.executable;
             let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status().unwrap();
             assert!(made.success(), "cannot make a virtual environment for the S3 server");
-            let installed = Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
+            let installed =
+                Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
             assert!(installed.success(), "cannot install {SERVER} for the S3 tests: is there a way to the package index?");
         }
     }
@@ -145,7 +147,12 @@ impl Drop for Proxy {
 }
 
 /// One request a connection: the proxy says so to both sides.
-async fn serve(mut client: TcpStream, server: SocketAddr, counter: &AtomicU64, fault: impl Fn(u64) -> Option<Fault>) -> std::io::Result<()> {
+async fn serve(
+    mut client: TcpStream,
+    server: SocketAddr,
+    counter: &AtomicU64,
+    fault: impl Fn(u64) -> Option<Fault>,
+) -> std::io::Result<()> {
     let Some(request) = read_message(&mut client).await? else { return Ok(()) };
     let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1);
     match fault {
@@ -268,7 +275,11 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(committed(&s3, "s3://bucket/facts").await, Some((expected.run.digest, expected.run.rows)));
 
-    let mut sql = bytefacts(processes.home.path(), &["sql", "--facts", "s3://bucket/facts", "--format", "csv", "SELECT count(*) AS n FROM py_bc_code_units"]).await;
+    let mut sql = bytefacts(
+        processes.home.path(),
+        &["sql", "--facts", "s3://bucket/facts", "--format", "csv", "SELECT count(*) AS n FROM py_bc_code_units"],
+    )
+    .await;
     sql.envs(S3::environment(s3.address));
     let (code, rows, stderr) = run(sql);
     assert_eq!((code, rows), (0, format!("n\n{}\n", expected.run.stats.units)), "{stderr}");
@@ -290,14 +301,19 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_request_completes_or_fails_cleanly() {
     let (corpus, s3, home) = (folder(), S3::start().await, folder());
-    crate::support::write_files(corpus.path(), &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")]);
+    crate::support::write_files(
+        corpus.path(),
+        &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")],
+    );
     let expected = extract(corpus.path(), folder().path(), &Shape { bins: 2, ..Shape::default() }).await;
     upload(&s3, corpus.path(), "corpus").await;
     let settings = home.path().join("settings.yaml");
-    std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 4, timeout_seconds: 1}\nclient: {fruitless: 2}\n").unwrap();
+    std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 3, timeout_seconds: 2}\nclient: {fruitless: 2}\n")
+        .unwrap();
     let extraction = async |endpoint: SocketAddr, run: &str| {
         let facts = format!("s3://bucket/{run}");
-        let args = ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
+        let args =
+            ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
         let mut command = bytefacts(home.path(), &args).await;
         command.envs(S3::environment(endpoint));
         tokio::task::spawn_blocking(move || crate::support::run(command)).await.unwrap()
@@ -309,34 +325,40 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
     let requests = counting.requests();
     assert!(requests > 20, "{requests}");
 
-    let every = std::env::var("BYTEFACTS_FAULT_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let (mut completed, mut resumed) = (0, 0);
+    let every = std::env::var("BYTEFACTS_FAULT_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let mut trials = Vec::new();
     for (f, fault) in [Fault::Status(503), Fault::Status(500), Fault::Truncated, Fault::Silence, Fault::Slow].into_iter().enumerate() {
-        // By default every fourth request, each fault beginning at another one; BYTEFACTS_FAULT_EVERY=1 takes all.
-        for k in (1..=requests).skip(f % every).step_by(every) {
-            // Once, which the client's own retries bear; and from then on, which they do not.
-            for for_good in [false, true] {
-                let hits = move |n: u64| (if for_good { n >= k } else { n == k }).then_some(fault);
-                let proxy = Proxy::start(s3.address, hits).await;
-                let run = format!("{f}-{k}-{for_good}");
-                let facts = format!("s3://bucket/{run}");
-                let (code, _, stderr) = extraction(proxy.address, &run).await;
-                match committed(&s3, &facts).await {
-                    Some(found) => assert_eq!(found, (expected.run.digest.clone(), expected.run.rows), "{run} {fault:?}"),
-                    None => assert_ne!(code, 0, "{run} {fault:?}: a run that was not committed ended well"),
-                }
-                if code == 0 {
-                    completed += 1;
-                    continue;
-                }
-                assert!(!stderr.contains("panicked"), "{run} {fault:?}: {stderr}");
-                let (code, _, stderr) = extraction(s3.address, &run).await;
-                assert!(code == 0 || stderr.contains("has been committed"), "resuming {run} {fault:?}: {stderr}");
-                assert_eq!(committed(&s3, &facts).await, Some((expected.run.digest.clone(), expected.run.rows)), "resumed {run} {fault:?}");
-                resumed += 1;
-            }
-        }
+        // By default every twelfth request, each fault beginning at another one; BYTEFACTS_FAULT_EVERY=1 takes all. The last ones always: they commit.
+        let last = requests.saturating_sub(8)..=requests;
+        let some = (1..=requests).skip((f * 2) % every).step_by(every).filter(|k| !last.contains(k));
+        // Once, which the client's own retries bear; and from then on, which they do not.
+        trials.extend(
+            some.chain(last.clone().step_by(if every == 1 { 1 } else { 4 })).flat_map(|k| [(f, fault, k, false), (f, fault, k, true)]),
+        );
     }
+    let outcomes = futures::stream::iter(trials).map(async |(f, fault, k, for_good)| {
+        let hits = move |n: u64| (if for_good { n >= k } else { n == k }).then_some(fault);
+        let proxy = Proxy::start(s3.address, hits).await;
+        let run = format!("{f}-{k}-{for_good}");
+        let facts = format!("s3://bucket/{run}");
+        let (code, _, stderr) = extraction(proxy.address, &run).await;
+        match committed(&s3, &facts).await {
+            Some(found) => assert_eq!(found, (expected.run.digest.clone(), expected.run.rows), "{run} {fault:?}"),
+            None => assert_ne!(code, 0, "{run} {fault:?}: a run that was not committed ended well"),
+        }
+        if code == 0 {
+            return true;
+        }
+        assert!(!stderr.contains("panicked"), "{run} {fault:?}: {stderr}");
+        let (code, _, stderr) = extraction(s3.address, &run).await;
+        assert!(code == 0 || stderr.contains("has been committed"), "resuming {run} {fault:?}: {stderr}");
+        assert_eq!(committed(&s3, &facts).await, Some((expected.run.digest.clone(), expected.run.rows)), "resumed {run} {fault:?}");
+        false
+    });
+    // Mostly they wait.
+    let outcomes: Vec<bool> = outcomes.buffer_unordered(4).collect().await;
+    let completed = outcomes.iter().filter(|completed| **completed).count();
+    let resumed = outcomes.len() - completed;
     eprintln!("{requests} requests; {completed} jobs completed under a fault, {resumed} failed cleanly and were resumed");
     assert!(completed > 0 && resumed > 0);
 }

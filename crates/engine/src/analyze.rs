@@ -9,7 +9,7 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use bytefacts_corpus::Bin;
 use bytefacts_facts::{RowBuilder, schema as facts_schema};
-use bytefacts_landing::{FactsStore, RunId};
+use bytefacts_landing::{AttemptId, BinRecord, FactsStore, RunId};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
@@ -28,6 +28,7 @@ use crate::job::Job;
 use crate::node::Node;
 use crate::plan::{RECOMPUTE, single_child_properties};
 use crate::progress::StageCounts;
+use crate::reuse::LandedBins;
 use crate::unit::{Loaded, Loader};
 use crate::work::{self, Work, schema_with_work};
 
@@ -190,6 +191,7 @@ struct Analysis {
     rows: Sender<Result<RecordBatch>>,
     files: Count,
     quarantine_after: u32,
+    landed_bins: Option<LandedBins>,
     /// Taken while a blocking thread appends to it.
     builder: Option<RowBuilder>,
     work: Vec<Work>,
@@ -207,6 +209,7 @@ impl Analysis {
             schema: schema_with_work(&facts_schema()),
             builder: Some(builder),
             quarantine_after: job.options.quarantine_after,
+            landed_bins: node.landed_bins(&job),
             loader: Arc::new(Loader::new(job, interpreter, Arc::clone(&node)).await?),
             node,
             rows,
@@ -227,12 +230,29 @@ impl Analysis {
         if bin.bin_id != row.bin {
             return internal_err!("the bin manifest of run {} has bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
         }
+        if let Some(record) = self.take_over(&bin).await? {
+            self.node.progress().add_record(&record.stats);
+            tracing::info!(run = %self.run, bin = row.bin, files = record.stats.files, "bin taken over, nothing of it has changed");
+            return self.send_landed(row.bin).await;
+        }
         let care = Arc::new(Care::begin(&self.facts, &self.run, row.bin, &self.node, self.quarantine_after).await?);
         let streamed = self.files(bin, &care).await;
         if streamed.is_err() {
             care.forget().await;
         }
         streamed
+    }
+
+    /// Lands what this node landed before of the very same files, if it has.
+    async fn take_over(&self, bin: &Bin) -> Result<Option<BinRecord>> {
+        let Some(landed) = &self.landed_bins else { return Ok(None) };
+        if !landed.may_have(&bin.files).await {
+            return Ok(None);
+        }
+        let Some(mut sources) = self.loader.identify(&bin.files).await? else { return Ok(None) };
+        sources.sort();
+        let attempt = AttemptId::new(self.node.next_attempt()).map_err(external)?;
+        landed.land(&sources, &self.facts, &self.run, bin.bin_id, attempt).await.map_err(landing_error)
     }
 
     async fn files(&mut self, bin: Bin, care: &Arc<Care>) -> Result<()> {

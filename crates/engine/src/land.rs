@@ -21,6 +21,7 @@ use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
 use crate::plan::single_child_properties;
+use crate::reuse::{LandedBins, Source};
 use crate::work::{self, Work};
 
 /// The schema of `LandExec`'s answer: one row a bin.
@@ -171,6 +172,7 @@ struct Landing<'a> {
     run: RunId,
     schema: SchemaRef,
     node: &'a Node,
+    landed_bins: Option<LandedBins>,
     open: Option<OpenBin>,
 }
 
@@ -179,13 +181,22 @@ struct OpenBin {
     writer: BinWriter,
     stats: BinStats,
     digests: Vec<RepoDigests>,
+    /// What the bin was made of; none once a row was not reproducible.
+    sources: Option<Vec<Source>>,
     begun: Instant,
 }
 
 impl<'a> Landing<'a> {
     fn new(job: &Job, node: &'a Node) -> Result<Self> {
         let run = RunId::new(job.run.clone()).map_err(external)?;
-        Ok(Self { facts: node.stores().open(&job.facts).map_err(external)?.facts(), run, schema: facts_schema(), node, open: None })
+        Ok(Self {
+            facts: node.stores().open(&job.facts).map_err(external)?.facts(),
+            run,
+            schema: facts_schema(),
+            node,
+            landed_bins: node.landed_bins(job),
+            open: None,
+        })
     }
 
     /// Writes the rows of a batch; returns the bins that it completed.
@@ -220,11 +231,13 @@ impl<'a> Landing<'a> {
                 let writer = BinWriter::new(&self.facts, &self.run, bin, &attempt, &self.schema, WriterOptions::default());
                 let writer = writer.map_err(landing_error)?;
                 let (stats, digests) = Default::default();
-                self.open.insert(OpenBin { bin, writer, stats, digests, begun: Instant::now() })
+                let sources = self.landed_bins.is_some().then(Vec::new);
+                self.open.insert(OpenBin { bin, writer, stats, digests, sources, begun: Instant::now() })
             }
         };
         open.writer.write(rows).await.map_err(landing_error)?;
         count(&mut open.stats, rows, work)?;
+        note_sources(&mut open.sources, rows, work)?;
         note_digests(&mut open.digests, rows)
     }
 
@@ -235,6 +248,9 @@ impl<'a> Landing<'a> {
         match open.writer.finish(open.stats, open.digests).await {
             Ok(record) => {
                 care::clear(&self.facts, &self.run, open.bin, "").await;
+                if let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources) {
+                    landed.keep(sources, &self.facts, &record).await;
+                }
                 self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());
                 tracing::info!(run = %self.run, bin = open.bin, files = record.stats.files, rows = record.rows(), "bin landed");
                 Ok(Some(record))
@@ -284,6 +300,25 @@ fn count(stats: &mut BinStats, rows: &RecordBatch, work: &[Work]) -> Result<()> 
     };
     for i in usize::try_from(*from).unwrap_or(0)..usize::try_from(*to).unwrap_or(0) {
         stats.count_error(stage.value(i), kind.value(i), severity.value(i), 1);
+    }
+    Ok(())
+}
+
+/// Notes what each row was made of, as long as all rows are what their sources make them.
+fn note_sources(sources: &mut Option<Vec<Source>>, rows: &RecordBatch, work: &[Work]) -> Result<()> {
+    let Some(noted) = sources else { return Ok(()) };
+    let text = |name: &str| rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
+    let (Some(repo), Some(path), Some(digest)) = (text("repo"), text("path"), text("file_sha256")) else {
+        return internal_err!("rows lack repo, path or file_sha256");
+    };
+    for (row, work) in work.iter().enumerate() {
+        let mut sha256 = [0; 32];
+        if !work.reproducible || digest.is_null(row) || hex::decode_to_slice(digest.value(row), &mut sha256).is_err() {
+            *sources = None;
+            return Ok(());
+        }
+        let repo = (!repo.is_null(row)).then(|| repo.value(row).to_owned());
+        noted.push(Source { repo, path: path.value(row).to_owned(), bytes: work.source_bytes, sha256 });
     }
     Ok(())
 }

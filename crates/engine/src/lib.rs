@@ -24,6 +24,7 @@ pub mod node;
 mod outcome;
 mod plan;
 mod progress;
+mod reuse;
 mod sample;
 mod session;
 mod snapshot;

@@ -18,6 +18,7 @@ use crate::budget::Budget;
 use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
+use crate::reuse::LandedBins;
 use crate::stores::Stores;
 
 /// How a node is equipped.
@@ -97,6 +98,11 @@ impl Node {
     #[must_use]
     pub fn cache(&self) -> Option<&Arc<Cache>> {
         self.cache.as_ref()
+    }
+
+    /// The bins that this node landed before, as far as the job may take them over.
+    pub(crate) fn landed_bins(&self, job: &Job) -> Option<LandedBins> {
+        LandedBins::of(job, &identity(&self.interpreter), self.cache()?)
     }
 
     /// The counters of this process.

@@ -8,6 +8,7 @@ use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
 use bytes::Bytes;
 use datafusion::common::Result;
+use futures::{StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,6 +19,7 @@ use crate::judge::{Case, Verdict, judge};
 use crate::node::{Compilers, Node, pool_error};
 use crate::outcome;
 use crate::progress::StageCounts;
+use crate::reuse::Source as Identity;
 use crate::work::Work;
 
 /// What loading the files of a job needs.
@@ -38,6 +40,7 @@ pub(crate) struct Loaded {
     code: Option<Bytes>,
     compile_cpu: Duration,
     cache_hit: bool,
+    reproducible: bool,
     verdict: Option<Verdict>,
     /// Held until the row is built.
     _memory: OwnedSemaphorePermit,
@@ -78,6 +81,7 @@ impl Loader {
 
         let (compiled, cache_hit) = self.compile(bytes.clone(), &sha256).await?;
         loaded.cache_hit = cache_hit;
+        loaded.reproducible = compiled.is_reproducible();
         loaded.compile_cpu = if cache_hit { Duration::ZERO } else { compiled.cpu };
         match compiled.outcome {
             Outcome::Code(code) => loaded.code = Some(code),
@@ -92,6 +96,24 @@ impl Loader {
             loaded.verdict = Some(judge(&self.compilers.pool, &self.job, case).await?);
         }
         Ok(loaded)
+    }
+
+    /// What the files of a bin are now; `None` if one of them cannot be read.
+    pub(crate) async fn identify(&self, files: &[Entry]) -> Result<Option<Vec<Identity>>> {
+        let identified = futures::stream::iter(files.to_vec())
+            .map(|entry| async move {
+                let bytes = match self.read(&entry).await {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.is_transient() => return Err(transient(error)),
+                    Err(_) => return Ok(None),
+                };
+                let length = bytes.len() as u64;
+                let (_, sha256) = hash(bytes).await?;
+                Ok(Some(Identity { repo: entry.repo, path: entry.path, bytes: length, sha256 }))
+            })
+            .buffered(self.node.files_in_flight());
+        let identified: Vec<Option<Identity>> = identified.try_collect().await?;
+        Ok(identified.into_iter().collect())
     }
 
     /// Reads a file; what may pass is tried three times before it is given to Ballista to retry.
@@ -148,6 +170,7 @@ impl Loaded {
             compile_cpu: Duration::ZERO,
             cache_hit: false,
             verdict: None,
+            reproducible: false,
             _memory: memory,
         }
     }
@@ -155,8 +178,12 @@ impl Loaded {
     /// A file that is left alone, since executors died of it. Not even its bytes are touched.
     pub(crate) fn quarantined(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
         let message = "every executor that worked on this file died of it; it is left out";
-        let error =
-            FactError { stage: "quarantine".to_owned(), error_type: "Quarantined".to_owned(), message: message.to_owned(), ..FactError::default() };
+        let error = FactError {
+            stage: "quarantine".to_owned(),
+            error_type: "Quarantined".to_owned(),
+            message: message.to_owned(),
+            ..FactError::default()
+        };
         Self { errors: vec![error], ..Self::new(entry, memory) }
     }
 
@@ -186,6 +213,7 @@ impl Loaded {
             cache_hit: self.cache_hit,
             judged: verdict.complete,
             differences: verdict.differences,
+            reproducible: self.reproducible,
         };
         let mut errors = StageCounts::new();
         for error in stats.errors.iter().filter(|error| error.severity == Severity::Error) {

@@ -31,9 +31,11 @@ pub struct Work {
     pub judged: bool,
     /// Values in which the oracle differs.
     pub differences: u64,
+    /// Whether the row is what the source makes it, and not what happened to whoever read or compiled it.
+    pub reproducible: bool,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "_bin",
     "_landed",
     "_units",
@@ -44,13 +46,14 @@ const NAMES: [&str; 10] = [
     "_cache_hit",
     "_judged",
     "_differences",
+    "_reproducible",
 ];
 
 /// `facts` followed by the work columns.
 #[must_use]
 pub fn schema_with_work(facts: &Schema) -> SchemaRef {
     use DataType::{Boolean, Int32, Int64};
-    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Int64];
+    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Int64, Boolean];
     let work = NAMES.iter().zip(types).map(|(name, data_type)| Arc::new(Field::new(*name, data_type, false)));
     Arc::new(Schema::new_with_metadata(facts.fields().iter().cloned().chain(work).collect::<Vec<_>>(), facts.metadata().clone()))
 }
@@ -73,6 +76,7 @@ pub fn attach(facts: &RecordBatch, work: &[Work], schema: &SchemaRef) -> Result<
         Arc::new(work.iter().map(|w| Some(w.cache_hit)).collect::<BooleanArray>()),
         Arc::new(work.iter().map(|w| Some(w.judged)).collect::<BooleanArray>()),
         signed(|w| w.differences),
+        Arc::new(work.iter().map(|w| Some(w.reproducible)).collect::<BooleanArray>()),
     ]);
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
@@ -112,7 +116,8 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
         Some(hit),
         Some(judged),
         Some(differences),
-    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), int(9))
+        Some(reproducible),
+    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), int(9), flag(10))
     else {
         return internal_err!("work columns of unexpected types: {}", batch.schema());
     };
@@ -128,6 +133,7 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
             cache_hit: hit.value(row),
             judged: judged.value(row),
             differences: differences.value(row).cast_unsigned(),
+            reproducible: reproducible.value(row),
         })
         .collect();
     let facts = batch.project(&(0..first).collect::<Vec<_>>())?;

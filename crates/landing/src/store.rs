@@ -195,6 +195,16 @@ impl FactsStore {
         self.document("bin record", &keys::done(run, bin_id)).await
     }
 
+    /// Records a bin unless it is recorded; the record that stands is returned.
+    pub(crate) async fn record(&self, record: BinRecord) -> Result<BinRecord> {
+        let key = keys::done(&record.run_id, record.bin_id);
+        let bytes = to_json("bin record", &key, &record)?;
+        match self.create(&key, bytes).await? {
+            Created::New => Ok(record),
+            Created::Existing(found) => from_json("bin record", &key, &found),
+        }
+    }
+
     /// Finished bins of a run, ascending.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::error::LandingError;
 use crate::id::{AttemptId, RunId};
 use crate::keys;
 use crate::record::{BinRecord, BinStats, LandedFile, RepoDigests};
-use crate::store::{Created, FactsStore, from_json, to_json};
+use crate::store::FactsStore;
 use crate::upload::{DataFile, Uploads};
 
 /// How data files are written.
@@ -200,18 +200,11 @@ impl BinWriter {
             }
         };
         let record = BinRecord { run_id: self.run.clone(), bin_id: self.bin_id, attempt: self.attempt.clone(), stats, files, digests };
-        let key = keys::done(&self.run, self.bin_id);
-        let bytes = to_json("bin record", &key, &record)?;
-        match self.facts.create(&key, bytes).await? {
-            Created::New => Ok(record),
-            Created::Existing(found) => {
-                let winner: BinRecord = from_json("bin record", &key, &found)?;
-                if winner.attempt != self.attempt {
-                    self.abort().await;
-                }
-                Ok(winner)
-            }
+        let recorded = self.facts.record(record).await?;
+        if recorded.attempt != self.attempt {
+            self.abort().await;
         }
+        Ok(recorded)
     }
 
     /// Waits for all files and counts their rows.

@@ -125,12 +125,19 @@ impl<'a> Work<'a> {
         Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now() })
     }
 
-    /// Refuses a run that is over.
+    /// Refuses a run that is over and done with.
     async fn check_new(&self) -> anyhow::Result<()> {
         let (run, facts) = (&self.run, self.facts.uri());
         match self.store.run_state(run).await? {
             RunState::New | RunState::Open => Ok(()),
-            RunState::Committed(_) => Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into()),
+            RunState::Committed(manifest) => {
+                // A client that died between the commit and the move of `current` has left that to do.
+                let current = self.store.current().await?;
+                if current.is_none_or(|current| current.order() < (manifest.run.sequence, run)) {
+                    return Ok(());
+                }
+                Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into())
+            }
             RunState::Abandoned => Err(UsageError(format!("run {run} was given up and swept: choose another --run-id")).into()),
         }
     }
@@ -156,7 +163,8 @@ impl<'a> Work<'a> {
         }
         let run = &self.run;
         let other = other.join(", ");
-        Err(UsageError(format!("run {run} was begun with another {other}: go on with it by --resume {run}, or choose another --run-id")).into())
+        Err(UsageError(format!("run {run} was begun with another {other}: go on with it by --resume {run}, or choose another --run-id"))
+            .into())
     }
 
     async fn run(&self, job: &Job, interpreter: Option<Interpreter>) -> anyhow::Result<Summary> {

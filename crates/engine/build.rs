@@ -1,0 +1,34 @@
+//! A fingerprint of everything that decides a landed byte: landed bins that another build of the analysis made must not be taken for ours.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The sources whose change may change what a bin's files hold.
+const SOURCES: [&str; 5] = ["../bytecode/src", "../compile/src", "../facts/src", "../landing/src", "src"];
+
+fn main() -> io::Result<()> {
+    let mut files = Vec::new();
+    for folder in SOURCES {
+        println!("cargo::rerun-if-changed={folder}");
+        collect(Path::new(folder), &mut files)?;
+    }
+    files.push(PathBuf::from("../../Cargo.lock"));
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.hash(&mut hasher);
+        std::fs::read(&file)?.hash(&mut hasher);
+    }
+    println!("cargo::rustc-env=BYTEFACTS_FINGERPRINT={:016x}", hasher.finish());
+    Ok(())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { collect(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
