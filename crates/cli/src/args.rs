@@ -262,7 +262,9 @@ pub struct Runs {
 }
 
 /// Check that a committed run keeps what the contract promises: types, nulls, ids, foreign keys, digests, and the invariants of blocks, edges, stack
-/// depths, data flow and lines. Every data file is read once.
+/// depths, data flow and lines.
+///
+/// Needs 30 MB of memory for a million instructions, up to 256 MiB; beyond that, as much space for temporary files in TMPDIR.
 ///
 /// Ends with 0 if all is well and with 3 if there are findings. What a unit's own error row explains is counted, and no finding.
 #[derive(Debug, ClapArgs)]

@@ -140,7 +140,7 @@ impl Validator {
         let (repo, tally) = (self.repo.as_deref(), &mut self.tally);
         let path = rows.path.get(row).unwrap_or_default();
         let file_id = rows.file_id.get(row).unwrap_or_default();
-        let mut scope = FileScope { rows, row, repo, path, file_id, terminators: &self.options.terminators, tally };
+        let mut scope = FileScope { rows, row, repo, path, file_id, terminators: &self.options.terminators, tally, last_line: None };
 
         let order = (path.to_owned(), file_id.to_owned());
         let sorted = self.last.as_ref().is_none_or(|last| *last < order);

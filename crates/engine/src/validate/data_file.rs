@@ -27,8 +27,8 @@ const KEPT_BYTES: u64 = 64 << 20;
 /// Bytes that are asked for at once of larger files.
 const RANGE_BYTES: usize = 8 << 20;
 
-/// Bytes of rows that a batch should have, before compression.
-const BATCH_BYTES: u64 = 16 << 20;
+/// Bytes of rows that a batch should have, encoded but not compressed; in memory they are several times as many.
+const BATCH_BYTES: u64 = 2 << 20;
 
 /// What came out of a data file.
 pub(crate) struct FileReport {

@@ -28,7 +28,12 @@ pub const FILE: Record = Record {
             "BLAKE2b-256 in lower hex over the raw marshalled bytes; may differ where the facts do not; null without code",
         ),
         nullable("source_bytes", Int64, "size of the raw source in bytes; null if it could not be read"),
-        nullable("source_lines", Int32, "lines of the source as CPython counts them (a lone CR ends one); null if it could not be read"),
+        nullable(
+            "source_lines",
+            Int32,
+            "lines of the raw source: LF, CRLF and a lone CR end one. CPython's own lines, unless a codec makes or hides line ends, as \
+             `unicode_escape` does; null if it could not be read",
+        ),
     ],
 };
 

@@ -30,6 +30,8 @@ pub(super) struct FileScope<'a> {
     pub(super) file_id: &'a str,
     pub(super) terminators: &'a [String],
     pub(super) tally: &'a mut Tally,
+    /// The last line that the code may name, if that is known.
+    pub(super) last_line: Option<i32>,
 }
 
 /// What the units of a file know of each other: by id, the unit's position among them.
@@ -90,6 +92,7 @@ impl<'a> FileScope<'a> {
             false => "has a first unit that is no module".to_owned(),
         });
 
+        self.last_line = self.known_last_line(units.clone());
         for (nth, unit) in units.clone().enumerate() {
             let id = columns.code_unit_id.get(unit).unwrap_or_default();
             let excuses = Excuses::new(errors.iter().filter(|(of, _)| *of == Some(nth)).map(|(_, error)| error));
@@ -98,6 +101,18 @@ impl<'a> FileScope<'a> {
             UnitScope::new(self, columns, units.start, unit, id, excuses).check(&unit_ids, ids);
         }
         self.digest(units, &errors)
+    }
+
+    /// The number of lines, if CPython's lines are those of the raw file. They need not be where a codec other than UTF-8 decoded it:
+    /// `unicode_escape` makes lines of escapes. Such a file has no byte spans at all.
+    fn known_last_line(&self, mut units: std::ops::Range<usize>) -> Option<i32> {
+        let instructions = &self.rows.code_objects.items.instructions;
+        let instrs = &instructions.items;
+        let is_mapped = |at: usize| instrs.span.get(at).is_some_and(|span| span.byte_span.get(at).is_some());
+        let empty = self.rows.source_bytes.get(self.row) == Some(0);
+        let known = empty || units.any(|unit| instructions.range(unit).any(is_mapped));
+        // Even an empty module has code, which stands on line 1.
+        self.rows.source_lines.get(self.row).map(|lines| lines.max(1)).filter(|_| known)
     }
 
     /// Checks the errors, and gives each with the position of its unit.

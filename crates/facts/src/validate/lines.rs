@@ -8,7 +8,7 @@ use super::{
 
 impl UnitScope<'_, '_> {
     pub(super) fn lines(&mut self, code: &Code) {
-        let limit = self.file.rows.source_lines.get(self.file.row).map(|lines| lines.max(1));
+        let limit = self.file.last_line;
         self.line_table(code, limit);
         let instrs = &self.columns.instructions.items;
         let bytes = self.file.rows.source_bytes.get(self.file.row);

@@ -34,7 +34,7 @@ fn attrs(include_cfg: bool) -> RunAttrs {
     }
 }
 
-/// A bad file, an empty one and a good one, compiled.
+/// A bad file, an empty one, one of whose lines only the codec knows, and a good one, compiled.
 static CORPUS: LazyLock<Vec<Unit>> = LazyLock::new(|| {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/validate/corpus");
     common::read_frames(&common::run_python("compile.py", &[folder]))
@@ -89,7 +89,7 @@ fn assert_clean(rows: &StructArray) {
 
 #[test]
 fn rows_as_they_are_built_are_clean_with_and_without_derivations() {
-    assert_eq!(CORPUS.len(), 3);
+    assert_eq!(CORPUS.len(), 4);
     assert_clean(&rows(&*CORPUS, true));
     assert_clean(&rows(&*CORPUS, false));
 }

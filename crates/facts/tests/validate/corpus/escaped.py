@@ -1,0 +1,2 @@
+# coding: unicode_escape
+x = '\x41'\x0ay = 2
