@@ -19,7 +19,11 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Files of the standard library in three repositories: some seconds of work.
 async fn corpus() -> TempDir {
     let (corpus, library) = (folder(), python().await.stdlib);
-    for (repo, folders) in [("a", ["json", "email", "concurrent/futures"]), ("b", ["asyncio", "unittest", "xml/dom"]), ("c", ["collections", "importlib", "logging"])] {
+    for (repo, folders) in [
+        ("a", ["json", "email", "concurrent/futures"]),
+        ("b", ["asyncio", "unittest", "xml/dom"]),
+        ("c", ["collections", "importlib", "logging"]),
+    ] {
         for folder in folders {
             for entry in std::fs::read_dir(library.join(folder)).unwrap() {
                 let from = entry.unwrap().path();
@@ -73,7 +77,9 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
     processes.environment.push(("BYTEFACTS_LOG_FORMAT".to_owned(), "json".to_owned()));
     let scheduler = processes.scheduler(0).await;
     let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
-    let job = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"]).await;
+    let job = processes
+        .extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"])
+        .await;
     let (code, stdout, stderr) = job.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");
     let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -98,7 +104,10 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
     }
     let landed = executors.iter().flat_map(|e| e.log().lines().map(str::to_owned).collect::<Vec<_>>());
     let landed = landed.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok()).filter(|l| l["message"] == "bin landed");
-    let bins = landed.inspect(|line| assert_eq!(line["run"], "r")).filter_map(|line| line["bin"].as_u64()).collect::<std::collections::BTreeSet<_>>();
+    let bins = landed
+        .inspect(|line| assert_eq!(line["run"], "r"))
+        .filter_map(|line| line["bin"].as_u64())
+        .collect::<std::collections::BTreeSet<_>>();
     assert_eq!(bins.len() as u64, sum("bytefacts_bins_landed_total"));
     let [a, b] = executors;
     assert_eq!((a.terminate(), b.terminate(), scheduler.terminate()), (Some(0), Some(0), Some(0)));
@@ -139,7 +148,8 @@ async fn whatever_is_killed_the_run_ends_as_if_nothing_had_happened() {
     let expected = undisturbed(corpus.path()).await;
     let trials = number("BYTEFACTS_TRIALS").unwrap_or(FAULTS.len() as u64);
     let mut random = Random(number("BYTEFACTS_SEED").unwrap_or(3));
-    let arguments = |run: &str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run].map(str::to_owned);
+    let arguments =
+        |run: &str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run].map(str::to_owned);
 
     let mut scheduler = processes.scheduler(0).await;
     let mut executors: Vec<Daemon> = Vec::new();
@@ -202,7 +212,8 @@ async fn whatever_is_killed_the_run_ends_as_if_nothing_had_happened() {
         survived.push((fault, in_time, begun.elapsed()));
     }
     let in_time = survived.iter().filter(|(_, in_time, _)| *in_time).count();
-    let lines: Vec<_> = survived.iter().map(|(fault, in_time, took)| format!("{fault:?}: in time {in_time}, {:.1} s", took.as_secs_f64())).collect();
+    let lines: Vec<_> =
+        survived.iter().map(|(fault, in_time, took)| format!("{fault:?}: in time {in_time}, {:.1} s", took.as_secs_f64())).collect();
     eprintln!("{} trials survived, {in_time} of them hit a job under way:\n{}", survived.len(), lines.join("\n"));
     assert!(in_time * 2 >= survived.len(), "most faults must come while the job runs");
 }

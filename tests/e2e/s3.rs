@@ -87,7 +87,8 @@ async fn program() -> PathBuf {
             let python = crate::support::python().await.executable;
             let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status().unwrap();
             assert!(made.success(), "cannot make a virtual environment for the S3 server");
-            let installed = Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
+            let installed =
+                Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
             assert!(installed.success(), "cannot install {SERVER} for the S3 tests: is there a way to the package index?");
         }
     }
@@ -145,7 +146,12 @@ impl Drop for Proxy {
 }
 
 /// One request a connection: the proxy says so to both sides.
-async fn serve(mut client: TcpStream, server: SocketAddr, counter: &AtomicU64, fault: impl Fn(u64) -> Option<Fault>) -> std::io::Result<()> {
+async fn serve(
+    mut client: TcpStream,
+    server: SocketAddr,
+    counter: &AtomicU64,
+    fault: impl Fn(u64) -> Option<Fault>,
+) -> std::io::Result<()> {
     let Some(request) = read_message(&mut client).await? else { return Ok(()) };
     let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1);
     match fault {
@@ -268,7 +274,11 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(committed(&s3, "s3://bucket/facts").await, Some((expected.run.digest, expected.run.rows)));
 
-    let mut sql = bytefacts(processes.home.path(), &["sql", "--facts", "s3://bucket/facts", "--format", "csv", "SELECT count(*) AS n FROM py_bc_code_units"]).await;
+    let mut sql = bytefacts(
+        processes.home.path(),
+        &["sql", "--facts", "s3://bucket/facts", "--format", "csv", "SELECT count(*) AS n FROM py_bc_code_units"],
+    )
+    .await;
     sql.envs(S3::environment(s3.address));
     let (code, rows, stderr) = run(sql);
     assert_eq!((code, rows), (0, format!("n\n{}\n", expected.run.stats.units)), "{stderr}");
@@ -290,14 +300,19 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_request_completes_or_fails_cleanly() {
     let (corpus, s3, home) = (folder(), S3::start().await, folder());
-    crate::support::write_files(corpus.path(), &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")]);
+    crate::support::write_files(
+        corpus.path(),
+        &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")],
+    );
     let expected = extract(corpus.path(), folder().path(), &Shape { bins: 2, ..Shape::default() }).await;
     upload(&s3, corpus.path(), "corpus").await;
     let settings = home.path().join("settings.yaml");
-    std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 4, timeout_seconds: 1}\nclient: {fruitless: 2}\n").unwrap();
+    std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 4, timeout_seconds: 1}\nclient: {fruitless: 2}\n")
+        .unwrap();
     let extraction = async |endpoint: SocketAddr, run: &str| {
         let facts = format!("s3://bucket/{run}");
-        let args = ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
+        let args =
+            ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
         let mut command = bytefacts(home.path(), &args).await;
         command.envs(S3::environment(endpoint));
         tokio::task::spawn_blocking(move || crate::support::run(command)).await.unwrap()

@@ -43,7 +43,11 @@ impl ProbeServer {
     ///
     /// # Errors
     /// When the address is taken.
-    pub async fn start(address: SocketAddr, metrics: Registry, is_ready: impl Fn() -> bool + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub async fn start(
+        address: SocketAddr,
+        metrics: Registry,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let (listener, address) = listen(address).await.context("health and metrics")?;
         let leaving = Arc::new(AtomicBool::new(false));
         let left = Arc::clone(&leaving);
@@ -83,7 +87,9 @@ impl Announcement {
     /// When stdout cannot be written.
     pub fn write(&self, format: Format, output: &mut Output) -> anyhow::Result<()> {
         output.data(match format {
-            Format::Text => format!("{} {} listens on {}; health and metrics on http://{}\n", self.role, self.id, self.address, self.probes),
+            Format::Text => {
+                format!("{} {} listens on {}; health and metrics on http://{}\n", self.role, self.id, self.address, self.probes)
+            }
             Format::Json => serde_json::to_string(self)? + "\n",
         })
     }

@@ -46,9 +46,7 @@ impl JobSettings {
 /// When the URL is not one, or a setting is unknown to Ballista. No connection is made before the first query.
 pub async fn job_session(url: &str, stores: Arc<Stores>, settings: &JobSettings) -> Result<SessionContext> {
     let codec = LogicalCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), stores);
-    let mut config = session_config()
-        .with_ballista_logical_extension_codec(Arc::new(codec))
-        .with_ballista_job_name(&settings.name);
+    let mut config = session_config().with_ballista_logical_extension_codec(Arc::new(codec)).with_ballista_job_name(&settings.name);
     config.options_mut().set("ballista.scheduler.max_partitions_per_task", &settings.max_partitions_per_task.to_string())?;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     SessionContext::remote_with_state(url, state).await

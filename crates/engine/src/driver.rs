@@ -118,12 +118,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            stall: Duration::from_mins(15),
-            unreachable: Duration::from_mins(5),
-            fruitless: 3,
-            poll: Duration::from_secs(1),
-        }
+        Self { stall: Duration::from_mins(15), unreachable: Duration::from_mins(5), fruitless: 3, poll: Duration::from_secs(1) }
     }
 }
 
@@ -167,12 +162,8 @@ pub async fn run_job(
         Some(interpreter) => serde_json::to_value(interpreter).ok(),
         None => facts.interpreter(&run_id).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
     };
-    let options = RecordedOptions {
-        repo: job.repo.as_deref(),
-        extract: &job.options,
-        bins: &job.bins,
-        comparable: job.options.comparable(),
-    };
+    let options =
+        RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins, comparable: job.options.comparable() };
     let request = CommitRequest {
         run_id,
         started_at_ms,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytefacts_facts::schema as facts_schema;
+use bytefacts_facts::coded_schema;
 use bytefacts_landing::{AttemptId, BinRecord, BinStats, BinWriter, FactsStore, FileDigest, RepoDigests, RunId, WriterOptions};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
@@ -185,7 +185,7 @@ struct OpenBin {
 impl<'a> Landing<'a> {
     fn new(job: &Job, node: &'a Node) -> Result<Self> {
         let run = RunId::new(job.run.clone()).map_err(external)?;
-        Ok(Self { facts: node.stores().open(&job.facts).map_err(external)?.facts(), run, schema: facts_schema(), node, open: None })
+        Ok(Self { facts: node.stores().open(&job.facts).map_err(external)?.facts(), run, schema: coded_schema(), node, open: None })
     }
 
     /// Writes the rows of a batch; returns the bins that it completed.

@@ -155,8 +155,12 @@ impl Loaded {
     /// A file that is left alone, since executors died of it. Not even its bytes are touched.
     pub(crate) fn quarantined(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
         let message = "every executor that worked on this file died of it; it is left out";
-        let error =
-            FactError { stage: "quarantine".to_owned(), error_type: "Quarantined".to_owned(), message: message.to_owned(), ..FactError::default() };
+        let error = FactError {
+            stage: "quarantine".to_owned(),
+            error_type: "Quarantined".to_owned(),
+            message: message.to_owned(),
+            ..FactError::default()
+        };
         Self { errors: vec![error], ..Self::new(entry, memory) }
     }
 

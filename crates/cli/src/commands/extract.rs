@@ -130,7 +130,9 @@ impl<'a> Work<'a> {
         let (run, facts) = (&self.run, self.facts.uri());
         match self.store.run_state(run).await? {
             RunState::New | RunState::Open => Ok(()),
-            RunState::Committed(_) => Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into()),
+            RunState::Committed(_) => {
+                Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into())
+            }
             RunState::Abandoned => Err(UsageError(format!("run {run} was given up and swept: choose another --run-id")).into()),
         }
     }
@@ -156,7 +158,8 @@ impl<'a> Work<'a> {
         }
         let run = &self.run;
         let other = other.join(", ");
-        Err(UsageError(format!("run {run} was begun with another {other}: go on with it by --resume {run}, or choose another --run-id")).into())
+        Err(UsageError(format!("run {run} was begun with another {other}: go on with it by --resume {run}, or choose another --run-id"))
+            .into())
     }
 
     async fn run(&self, job: &Job, interpreter: Option<Interpreter>) -> anyhow::Result<Summary> {

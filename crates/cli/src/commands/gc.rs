@@ -57,7 +57,11 @@ impl Report {
         );
         for run in &self.abandoned_runs {
             // Writing to a string does not fail.
-            let _: std::fmt::Result = writeln!(text, "{} run {run}: nothing of it was written within the grace period", if self.dry_run { "would give up" } else { "gave up" });
+            let _: std::fmt::Result = writeln!(
+                text,
+                "{} run {run}: nothing of it was written within the grace period",
+                if self.dry_run { "would give up" } else { "gave up" }
+            );
         }
         text
     }

@@ -291,7 +291,12 @@ mod tests {
             removed_tables: vec!["old".to_owned()],
             added_columns: vec![change("a.b")],
             removed_columns: vec![change("c")],
-            retyped: vec![Retyped { table: "t".to_owned(), column: Some("d".to_owned()), from: "Int32".to_owned(), to: "Int64".to_owned() }],
+            retyped: vec![Retyped {
+                table: "t".to_owned(),
+                column: Some("d".to_owned()),
+                from: "Int32".to_owned(),
+                to: "Int64".to_owned(),
+            }],
             reordered_tables: vec!["t".to_owned()],
         };
         let record = SchemaRecord { snapshot: "0123456789abcdef".repeat(4), delta };

@@ -182,7 +182,11 @@ fn table(rows: &[CheckRow]) -> anyhow::Result<String> {
         looked => format!("{} {}", thousands(looked), row.things),
     };
     let figure = |n: u64| if n == 0 { "-".to_owned() } else { thousands(n) };
-    let mut columns = vec![("check", column(&|row| row.check.to_owned())), ("looked at", column(&looked)), ("findings", column(&|row| figure(row.findings)))];
+    let mut columns = vec![
+        ("check", column(&|row| row.check.to_owned())),
+        ("looked at", column(&looked)),
+        ("findings", column(&|row| figure(row.findings))),
+    ];
     if rows.iter().any(|row| row.excused > 0) {
         columns.push(("excused", column(&|row| figure(row.excused))));
     }

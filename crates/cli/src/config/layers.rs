@@ -52,7 +52,10 @@ fn overlay(settings: &mut Value, name: &str, text: &str) -> anyhow::Result<()> {
     let value: Value = serde_yaml::from_str(text).context("not a YAML value")?;
     let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
     // Alone first, so that an error names the variable it comes from.
-    let alone = Value::Mapping(Mapping::from_iter([(section.clone().into(), Value::Mapping(Mapping::from_iter([(key.clone().into(), value.clone())])))]));
+    let alone = Value::Mapping(Mapping::from_iter([(
+        section.clone().into(),
+        Value::Mapping(Mapping::from_iter([(key.clone().into(), value.clone())])),
+    )]));
     interpret(alone)?;
 
     if !settings.is_mapping() {

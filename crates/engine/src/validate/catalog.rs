@@ -40,14 +40,16 @@ fn compare(check: Check, table: &str, expected: &Columns, found: &Columns, tally
     for nth in 0..expected.len().max(found.len()) {
         let (expected, found) = (expected.get(nth), found.get(nth));
         tally.expect(check, expected == found, None, None, || {
-            let text = |column: Option<&(String, String)>| column.map_or("nothing".to_owned(), |(name, type_text)| format!("{name} {type_text}"));
+            let text =
+                |column: Option<&(String, String)>| column.map_or("nothing".to_owned(), |(name, type_text)| format!("{name} {type_text}"));
             format!("column {nth} of {table} is {} and should be {}", text(found), text(expected))
         });
     }
 }
 
 async fn in_catalog(session: &SessionContext, table: &str) -> Result<Columns, ValidateError> {
-    let sql = format!("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position");
+    let sql =
+        format!("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position");
     let rows = session.sql(&sql).await?.collect().await?;
     Ok(rows.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| (text(batch, 0, row), text(batch, 1, row)))).collect())
 }

@@ -47,9 +47,13 @@ impl<'a> RunFold<'a> {
             Some(Ok(bins)) => {
                 for entry in bins.into_iter().flat_map(|bin| bin.files) {
                     let (repo, path) = (entry.repo.clone(), entry.path.clone());
-                    tally.expect(Check::RunFiles, listed.entry(entry.repo).or_default().insert(entry.path), repo.as_deref(), Some(&path), || {
-                        "is listed twice".to_owned()
-                    });
+                    tally.expect(
+                        Check::RunFiles,
+                        listed.entry(entry.repo).or_default().insert(entry.path),
+                        repo.as_deref(),
+                        Some(&path),
+                        || "is listed twice".to_owned(),
+                    );
                 }
             }
         }
@@ -170,7 +174,9 @@ impl<'a> RunFold<'a> {
             ("repositories", run.repositories, self.folded.len() as u64),
         ];
         for (name, claimed, counted) in figures {
-            self.tally.expect(Check::RunTotals, claimed == counted, None, None, || format!("the manifest says {claimed} {name}, there are {counted}"));
+            self.tally.expect(Check::RunTotals, claimed == counted, None, None, || {
+                format!("the manifest says {claimed} {name}, there are {counted}")
+            });
         }
         let claimed: BTreeMap<_, _> = (run.stats.errors.iter())
             .map(|error| ((error.stage.clone(), error.error_type.clone(), error.severity.clone()), error.count))

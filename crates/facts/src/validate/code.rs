@@ -216,9 +216,8 @@ impl<'s, 'a> UnitScope<'s, 'a> {
                 let child = child.and_then(|child| units.get(child)).map(|nth| self.first + nth);
                 path.push(ordinal);
                 ordinal += 1;
-                let right = child.is_some_and(|child| {
-                    self.code_path(child) == path && columns.parent_code_unit_id.get(child) == Some(self.id)
-                });
+                let right =
+                    child.is_some_and(|child| self.code_path(child) == path && columns.parent_code_unit_id.get(child) == Some(self.id));
                 path.pop();
                 right
             } else {
@@ -310,9 +309,12 @@ impl<'s, 'a> UnitScope<'s, 'a> {
         let instrs = &self.columns.instructions.items;
         let lists = [&self.blocks, &self.edges, &self.data_edges, &self.events];
         let empty = lists.iter().all(|list| list.is_empty()) && self.columns.max_stack_depth.get(self.unit).is_none();
-        let numbers = [instrs.stack_depth_before, instrs.stack_depth_after, instrs.pops, instrs.pushes, instrs.operands, instrs.block_index];
+        let numbers =
+            [instrs.stack_depth_before, instrs.stack_depth_after, instrs.pops, instrs.pushes, instrs.operands, instrs.block_index];
         let null = self.instrs.clone().all(|at| numbers.iter().all(|column| column.get(at).is_none()));
-        self.expect(Check::Derivations, empty && null, Place::Whole, || "has derivations although its row says include_cfg=False".to_owned());
+        self.expect(Check::Derivations, empty && null, Place::Whole, || {
+            "has derivations although its row says include_cfg=False".to_owned()
+        });
     }
 }
 

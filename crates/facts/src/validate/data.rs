@@ -24,9 +24,14 @@ impl UnitScope<'_, '_> {
         for (nth, at) in self.data_edges.clone().enumerate() {
             let (src, dst) = (edges.src_instr_index.get(at), edges.dst_instr_index.get(at));
             let from_argument = src == Some(-1) && edges.src_instr_offset.get(at).is_none();
-            let resolves = (from_argument || code.is_at(src, edges.src_instr_offset.get(at))) && code.is_at(dst, edges.dst_instr_offset.get(at));
+            let resolves =
+                (from_argument || code.is_at(src, edges.src_instr_offset.get(at))) && code.is_at(dst, edges.dst_instr_offset.get(at));
             self.expect(Check::ReferenceDataEdge, resolves, Place::DataEdge(nth), || {
-                format!("from instruction {src:?} at {:?} to {dst:?} at {:?}", edges.src_instr_offset.get(at), edges.dst_instr_offset.get(at))
+                format!(
+                    "from instruction {src:?} at {:?} to {dst:?} at {:?}",
+                    edges.src_instr_offset.get(at),
+                    edges.dst_instr_offset.get(at)
+                )
             });
 
             let (kind, producer, symbol) = (edges.kind.get(at), edges.producer_kind.get(at), edges.symbol.get(at));
@@ -48,7 +53,8 @@ impl UnitScope<'_, '_> {
                 let place = dst.zip(operand).and_then(|(dst, operand)| place(&places, dst, operand));
                 match place.and_then(|place| produced.get_mut(place)) {
                     Some(place) => *place = true,
-                    None => self.find(Check::DataOperand, Place::DataEdge(nth), || format!("instruction {dst:?} has no operand {operand:?} there")),
+                    None => self
+                        .find(Check::DataOperand, Place::DataEdge(nth), || format!("instruction {dst:?} has no operand {operand:?} there")),
                 }
             }
         }

@@ -14,30 +14,12 @@ use crate::{
 };
 
 /// The stages of contract.md, 6, and the one of the oracle.
-const STAGES: [&str; 10] = [
-    "read",
-    "decode",
-    "compile",
-    "marshal",
-    "disassembly",
-    "exception_table",
-    "line_table",
-    "stack_effect",
-    "quarantine",
-    "oracle",
-];
+const STAGES: [&str; 10] =
+    ["read", "decode", "compile", "marshal", "disassembly", "exception_table", "line_table", "stack_effect", "quarantine", "oracle"];
 
 /// The attributes of contract.md, 6.
-const ATTRS: [&str; 8] = [
-    "python_version",
-    "python_magic",
-    "python_implementation",
-    "optimize",
-    "dont_inherit",
-    "adaptive",
-    "include_cfg",
-    "analyzer_version",
-];
+const ATTRS: [&str; 8] =
+    ["python_version", "python_magic", "python_implementation", "optimize", "dont_inherit", "adaptive", "include_cfg", "analyzer_version"];
 
 /// A row, and where what is found in it goes.
 pub(super) struct FileScope<'a> {
@@ -59,14 +41,7 @@ impl<'a> FileScope<'a> {
         self.expect_at(check, holds, Place::Whole, None, message);
     }
 
-    pub(super) fn expect_at(
-        &mut self,
-        check: Check,
-        holds: bool,
-        place: Place,
-        unit: Option<&str>,
-        message: impl FnOnce() -> String,
-    ) {
+    pub(super) fn expect_at(&mut self, check: Check, holds: bool, place: Place, unit: Option<&str>, message: impl FnOnce() -> String) {
         self.tally.looked(check, 1);
         if !holds {
             self.find(check, place, unit, message());
@@ -103,7 +78,8 @@ impl<'a> FileScope<'a> {
         }
 
         let columns = &rows.code_objects.items;
-        let unit_ids: UnitIds<'a> = (0..).zip(units.clone()).map(|(nth, unit)| (columns.code_unit_id.get(unit).unwrap_or_default(), nth)).collect();
+        let unit_ids: UnitIds<'a> =
+            (0..).zip(units.clone()).map(|(nth, unit)| (columns.code_unit_id.get(unit).unwrap_or_default(), nth)).collect();
         let errors = self.errors(&unit_ids, totals);
         let explained = match units.is_empty() {
             true => errors.iter().any(|(_, error)| error.severity == Severity::Error),

@@ -51,7 +51,9 @@ impl UnitScope<'_, '_> {
             let starts_line = instrs.starts_line.get(at);
             let in_table = instrs.offset.get(at).is_some_and(|offset| starts.binary_search(&offset).is_ok());
             if starts_line != Some(i32::from(in_table)) {
-                self.find(Check::LineTable, Place::Instr(nth), || format!("starts_line is {starts_line:?}, the line table says {in_table}"));
+                self.find(Check::LineTable, Place::Instr(nth), || {
+                    format!("starts_line is {starts_line:?}, the line table says {in_table}")
+                });
             }
         }
     }
