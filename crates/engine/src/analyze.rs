@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use bytefacts_corpus::Bin;
-use bytefacts_facts::{RowBuilder, schema as facts_schema};
+use bytefacts_facts::{RowBuilder, coded_schema};
 use bytefacts_landing::{AttemptId, BinRecord, FactsStore, RunId};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -67,7 +67,7 @@ impl AnalyzeExec {
     /// An operator over rows of [`bins_schema`]. It can run only where there is a node.
     #[must_use]
     pub fn new(job: Job, input: Arc<dyn ExecutionPlan>, node: Option<Arc<Node>>) -> Self {
-        let properties = single_child_properties(EquivalenceProperties::new(schema_with_work(&facts_schema())), &input);
+        let properties = single_child_properties(EquivalenceProperties::new(schema_with_work(&coded_schema())), &input);
         Self { job, input, node, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
 
@@ -206,7 +206,7 @@ impl Analysis {
         Ok(Self {
             facts,
             run,
-            schema: schema_with_work(&facts_schema()),
+            schema: schema_with_work(&coded_schema()),
             builder: Some(builder),
             quarantine_after: job.options.quarantine_after,
             landed_bins: node.landed_bins(&job),
@@ -321,7 +321,7 @@ async fn flush(
     if work.is_empty() {
         return Ok(());
     }
-    let batch = builder.finish().map_err(external)?;
+    let batch = builder.finish_coded().map_err(external)?;
     let batch = work::attach(&batch, work, schema)?;
     work.clear();
     // A closed channel means that nobody needs the rows any more; the stream's end aborts this task.

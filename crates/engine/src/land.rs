@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytefacts_facts::schema as facts_schema;
+use bytefacts_facts::coded_schema;
 use bytefacts_landing::{AttemptId, BinRecord, BinStats, BinWriter, FactsStore, FileDigest, RepoDigests, RunId, WriterOptions};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
@@ -192,7 +192,7 @@ impl<'a> Landing<'a> {
         Ok(Self {
             facts: node.stores().open(&job.facts).map_err(external)?.facts(),
             run,
-            schema: facts_schema(),
+            schema: coded_schema(),
             node,
             landed_bins: node.landed_bins(job),
             open: None,

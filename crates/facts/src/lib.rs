@@ -22,6 +22,6 @@ pub mod views;
 
 pub use self::{
     input::{FactError, FileInput, Options, RunAttrs, Severity},
-    rows::{FileStats, RowBuilder, RowError},
+    rows::{FileStats, RowBuilder, RowError, coded_schema},
     schema::schema,
 };

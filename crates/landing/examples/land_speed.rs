@@ -8,7 +8,7 @@ mod common;
 
 use std::{error::Error, fs, io::Write as _, sync::Arc, time::Instant};
 
-use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs, digest, schema};
+use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs, coded_schema, digest};
 use bytefacts_landing::{AttemptId, BinStats, BinWriter, FactsStore, RunId, WriterOptions};
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let facts = FactsStore::new(store, Path::default());
     let (run, attempt) = (RunId::new("land-speed")?, AttemptId::new("a1")?);
-    let mut writer = BinWriter::new(&facts, &run, 0, &attempt, &schema(), WriterOptions::default())?;
+    let mut writer = BinWriter::new(&facts, &run, 0, &attempt, &coded_schema(), WriterOptions::default())?;
     let mut builder = RowBuilder::new(&attrs, Options::default());
     let (mut rows_clock, mut land_clock) = (Clock::default(), Clock::default());
     let (mut digests, mut instructions) = (Vec::new(), 0);
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // When the job flushes a batch.
         if builder.bytes() >= 16 << 20 || position + 1 == files.len() {
             rows_clock.start();
-            let batch = builder.finish()?;
+            let batch = builder.finish_coded()?;
             rows_clock.stop();
             land_clock.start();
             writer.write(&batch).await?;

@@ -45,7 +45,7 @@ pub struct BinWriter {
     run: RunId,
     bin_id: u32,
     attempt: AttemptId,
-    /// Of the files: the root schema without `repo`.
+    /// The root schema without `repo`.
     schema: SchemaRef,
     /// Index of `path` in the root schema.
     path_column: usize,
@@ -65,7 +65,8 @@ struct OpenFile {
 }
 
 impl BinWriter {
-    /// A writer for root rows of `schema`, whose first column is `repo` and which has a column `path`.
+    /// A writer for root rows of `schema`, whose first column is `repo` and which has a column `path`. Where the schema has
+    /// dictionaries (of `Int32` and `Utf8`), the files have texts.
     ///
     /// # Errors
     /// If the schema has another shape.

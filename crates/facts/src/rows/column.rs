@@ -3,9 +3,9 @@
 use std::{mem, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray},
+    array::{ArrayRef, BooleanArray, DictionaryArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray},
     buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer},
-    datatypes::{ArrowPrimitiveType, DataType, Fields, Int32Type, Int64Type},
+    datatypes::{ArrowPrimitiveType, DataType, Field, Fields, Int32Type, Int64Type},
     error::ArrowError,
 };
 
@@ -21,6 +21,10 @@ pub(crate) trait Column: Default {
     fn bytes(&self) -> usize;
     /// The array of all values; leaves an empty builder with room for as many.
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError>;
+    /// The type of a coded batch for a column that is of that type in a plain one.
+    fn coded(data_type: &DataType) -> DataType {
+        data_type.clone()
+    }
 }
 
 /// Which values are not null, as far as the last that is said to be null or not; those after it are not. So a column without
@@ -39,6 +43,10 @@ impl Validity {
     pub(crate) fn extend(&mut self, len: usize, values: impl Iterator<Item = bool>) {
         self.0.resize(len, true);
         self.0.extend(values);
+    }
+
+    fn is_null(&self, index: usize) -> bool {
+        self.0.get(index) == Some(&false)
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -238,6 +246,13 @@ impl Texts {
         self.offsets.close(self.text.len());
     }
 
+    /// The value at a position.
+    fn get(&self, position: i32) -> &str {
+        let position = usize::try_from(position).ok();
+        let ends = position.and_then(|position| self.offsets.0.get(position).zip(self.offsets.0.get(position + 1)));
+        ends.and_then(|(start, end)| self.text.get(*start as usize..*end as usize)).unwrap_or_default()
+    }
+
     /// The size of all texts in bytes.
     pub(crate) fn text_len(&self) -> usize {
         self.text.len()
@@ -270,6 +285,101 @@ impl Column for Texts {
         let offsets = self.offsets.finish();
         let nulls = self.validity.finish(offsets.len() - 1);
         Ok(Arc::new(StringArray::try_new(offsets, text.into_bytes().into(), nulls)?))
+    }
+}
+
+/// `Utf8` of few distinct values, which the caller numbers: each is kept once. A coded batch has them as a dictionary.
+#[derive(Default)]
+pub(crate) struct Names {
+    codes: Vec<i32>,
+    validity: Validity,
+    /// The code of each number that has been seen, plus one.
+    seen: Vec<i32>,
+    values: Texts,
+    /// What the values take as texts.
+    text_len: usize,
+}
+
+/// Numbers from here on are not remembered, so that what they number is kept as often as it comes.
+const MAX_NAMES: usize = 4096;
+
+impl Names {
+    /// Appends a text; equal numbers mean equal texts.
+    pub(crate) fn push(&mut self, number: usize, text: &str) {
+        let code = match self.seen.get(number) {
+            Some(&seen) if seen > 0 => seen - 1,
+            _ => self.add(number, text),
+        };
+        self.codes.push(code);
+        self.text_len += text.len();
+    }
+
+    #[cold]
+    fn add(&mut self, number: usize, text: &str) -> i32 {
+        self.values.push(text);
+        // There are not more than values, whose number fits.
+        let next = i32::try_from(self.values.len()).unwrap_or(i32::MAX);
+        if number < MAX_NAMES {
+            self.seen.resize(self.seen.len().max(number + 1), 0);
+            if let Some(seen) = self.seen.get_mut(number) {
+                *seen = next;
+            }
+        }
+        next - 1
+    }
+
+    /// As texts.
+    fn expand(&self) -> Texts {
+        let mut texts = Texts { text: String::with_capacity(self.text_len), ..Texts::default() };
+        for (index, code) in self.codes.iter().enumerate() {
+            if self.validity.is_null(index) {
+                texts.push_null();
+            } else {
+                texts.push(self.values.get(*code));
+            }
+        }
+        texts
+    }
+}
+
+impl Column for Names {
+    fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    fn push_null(&mut self) {
+        self.codes.push(0);
+        self.validity.null(self.codes.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        let cut = self.codes.iter().enumerate().skip(len).filter(|(index, _)| !self.validity.is_null(*index));
+        self.text_len -= cut.map(|(_, code)| self.values.get(*code).len()).sum::<usize>();
+        self.codes.truncate(len);
+        self.validity.truncate(len);
+    }
+
+    /// That of texts, which a plain batch has; and it must not depend on what else is in the batch.
+    fn bytes(&self) -> usize {
+        size_of::<i32>() * (self.codes.len() + 1) + self.text_len + self.validity.bytes()
+    }
+
+    fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+        if *data_type == DataType::Utf8 {
+            let array = self.expand().finish(data_type);
+            *self = Self::default();
+            return array;
+        }
+        let codes = take_vec(&mut self.codes);
+        let nulls = self.validity.finish(codes.len());
+        let values = self.values.finish(&DataType::Utf8)?;
+        self.seen.clear();
+        self.text_len = 0;
+        Ok(Arc::new(DictionaryArray::try_new(PrimitiveArray::<Int32Type>::try_new(codes.into(), nulls)?, values)?))
+    }
+
+    fn coded(_: &DataType) -> DataType {
+        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
     }
 }
 
@@ -309,14 +419,21 @@ impl<C: Column> Column for List<C> {
         let items = self.items.finish(element.data_type())?;
         Ok(Arc::new(ListArray::try_new(Arc::clone(element), self.offsets.finish(), items, None)?))
     }
+
+    fn coded(data_type: &DataType) -> DataType {
+        match data_type {
+            DataType::List(element) => DataType::List(Arc::new(coded_field::<C>(element))),
+            other => other.clone(),
+        }
+    }
 }
 
 /// `Map<Utf8, Utf8>`: entries, then [`Map::close`].
 #[derive(Default)]
-pub(crate) struct Map {
+pub(crate) struct Map<C = Texts> {
     offsets: Offsets,
-    keys: Texts,
-    values: Texts,
+    pub(crate) keys: C,
+    pub(crate) values: C,
 }
 
 impl Map {
@@ -334,13 +451,15 @@ impl Map {
     pub(crate) fn close_entry(&mut self) {
         self.values.close();
     }
+}
 
+impl<C: Column> Map<C> {
     pub(crate) fn close(&mut self) {
         self.offsets.close(self.keys.len());
     }
 }
 
-impl Column for Map {
+impl<C: Column> Column for Map<C> {
     fn len(&self) -> usize {
         self.offsets.len()
     }
@@ -361,9 +480,18 @@ impl Column for Map {
 
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
         let DataType::Map(entries, sorted) = data_type else { return Err(mismatch("map", data_type)) };
-        let arrays = vec![self.keys.finish(&DataType::Utf8)?, self.values.finish(&DataType::Utf8)?];
-        let structs = StructArray::try_new(fields(entries.data_type())?.clone(), arrays, None)?;
+        let fields = fields(entries.data_type())?;
+        let [key, value] = fields.as_ref() else { return Err(mismatch("map", data_type)) };
+        let arrays = vec![self.keys.finish(key.data_type())?, self.values.finish(value.data_type())?];
+        let structs = StructArray::try_new(fields.clone(), arrays, None)?;
         Ok(Arc::new(MapArray::try_new(Arc::clone(entries), self.offsets.finish(), structs, None, *sorted)?))
+    }
+
+    fn coded(data_type: &DataType) -> DataType {
+        let DataType::Map(entries, sorted) = data_type else { return data_type.clone() };
+        let DataType::Struct(fields) = entries.data_type() else { return data_type.clone() };
+        let fields = fields.iter().map(|field| coded_field::<C>(field)).collect();
+        DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(fields))), *sorted)
     }
 }
 
@@ -425,10 +553,22 @@ macro_rules! record {
                 let array = arrow::array::StructArray::try_new(fields.clone(), arrays, nulls)?;
                 Ok(std::sync::Arc::new(array))
             }
+
+            fn coded(data_type: &arrow::datatypes::DataType) -> arrow::datatypes::DataType {
+                let arrow::datatypes::DataType::Struct(fields) = data_type else { return data_type.clone() };
+                let mut fields = fields.iter();
+                let coded = [$(fields.next().map(|field| $crate::rows::column::coded_field::<$type>(field))),*];
+                arrow::datatypes::DataType::Struct(coded.into_iter().flatten().collect())
+            }
         }
     };
 }
 pub(crate) use record;
+
+/// The field of a coded batch.
+pub(crate) fn coded_field<C: Column>(field: &Field) -> Field {
+    field.clone().with_data_type(C::coded(field.data_type()))
+}
 
 /// The fields of a struct type.
 pub(crate) fn fields(data_type: &DataType) -> Result<&Fields, ArrowError> {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use bytefacts_bytecode::{
     Instruction,
-    flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow},
+    flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow, Namespace, Producer},
     object::{Code, PyStr, flag},
 };
 
 use super::{
     TooLarge,
-    column::{Booleans, Column as _, Int32s, Map, Texts, record},
+    column::{Booleans, Column as _, Int32s, Map, Names, Texts, record},
     instruction::push_number,
 };
 use crate::unit::UnitFacts;
@@ -20,7 +20,7 @@ record! {
     Blocks {
         start_offset: Int32s,
         end_offset: Int32s,
-        kind: Texts,
+        kind: Names,
         attrs: Map,
         block_index: Int32s,
         first_instr_index: Int32s,
@@ -39,13 +39,13 @@ record! {
         src_block_end: Int32s,
         dst_block_start: Int32s,
         dst_block_end: Int32s,
-        kind: Texts,
+        kind: Names,
         edge_key: Texts,
         cond_instr_index: Int32s,
         cond_instr_offset: Int32s,
         exc_index: Int32s,
         attrs: Map,
-        polarity: Texts,
+        polarity: Names,
         is_back_edge: Booleans,
     }
 }
@@ -55,11 +55,11 @@ record! {
     DfgEdges {
         src_instr_index: Int32s,
         dst_instr_index: Int32s,
-        kind: Texts,
+        kind: Names,
         attrs: Map,
         operand_index: Int32s,
         symbol: Texts,
-        producer_kind: Texts,
+        producer_kind: Names,
         src_instr_offset: Int32s,
         dst_instr_offset: Int32s,
     }
@@ -71,8 +71,8 @@ record! {
         event_index: Int32s,
         instr_index: Int32s,
         instr_offset: Int32s,
-        kind: Texts,
-        namespace: Texts,
+        kind: Names,
+        namespace: Names,
         symbol: Texts,
     }
 }
@@ -83,7 +83,7 @@ impl Blocks {
         for (index, block) in (0..).zip(blocks) {
             self.start_offset.push(block.start);
             self.end_offset.push(block.end);
-            self.kind.push(block.kind.as_str());
+            self.kind.push(block.kind as usize, block.kind.as_str());
             self.attrs.close();
             self.block_index.push(index);
             self.first_instr_index.push(int(block.first_instr));
@@ -106,7 +106,7 @@ impl CfgEdges {
             self.src_block_end.push(src.end);
             self.dst_block_start.push(dst.start);
             self.dst_block_end.push(dst.end);
-            self.kind.push(edge.kind.as_str());
+            self.kind.push(edge.kind as usize, edge.kind.as_str());
             // Writing to a String cannot fail.
             let _ = write!(self.edge_key.open(), "{}", edge.key(&flow.blocks));
             self.edge_key.close();
@@ -115,7 +115,10 @@ impl CfgEdges {
             self.cond_instr_offset.push_optional(condition.map(|instruction| instruction.offset));
             self.exc_index.push_optional(edge.exc.map(int));
             self.push_attrs(facts, edge, src);
-            self.polarity.push_optional(edge.polarity.map(|polarity| if polarity { "true" } else { "false" }));
+            match edge.polarity {
+                Some(polarity) => self.polarity.push(polarity.into(), if polarity { "true" } else { "false" }),
+                None => self.polarity.push_null(),
+            }
             self.is_back_edge.push(edge.is_back_edge);
         }
     }
@@ -163,14 +166,14 @@ impl DfgEdges {
             let src = edge.producer.instr_index();
             self.src_instr_index.push(src);
             self.dst_instr_index.push(int(edge.dst));
-            self.kind.push(edge.kind.as_str());
+            self.kind.push(edge.kind as usize, edge.kind.as_str());
             self.attrs.close();
             self.operand_index.push(int(edge.operand_index));
             match edge.variable.and_then(|variable| variable.name(facts.unit.code)) {
                 Some(name) => self.symbol.push(&name.to_text()),
                 None => self.symbol.push_null(),
             }
-            self.producer_kind.push(edge.producer.kind());
+            self.producer_kind.push(producer_number(edge.producer), edge.producer.kind());
             self.src_instr_offset.push_optional(usize::try_from(src).ok().and_then(offset));
             self.dst_instr_offset.push_optional(offset(edge.dst as usize));
         }
@@ -187,8 +190,8 @@ impl Events {
             self.event_index.push_optional(index.next());
             self.instr_index.push_null();
             self.instr_offset.push_null();
-            self.kind.push(AccessKind::Define.as_str());
-            self.namespace.push("local");
+            self.kind.push(AccessKind::Define as usize, AccessKind::Define.as_str());
+            self.namespace.push(Namespace::Local as usize, Namespace::Local.as_str());
             self.symbol.push(&argument.to_text());
         }
         for access in accesses {
@@ -197,8 +200,9 @@ impl Events {
             self.event_index.push_optional(index.next());
             self.instr_index.push(int(access.instr));
             self.instr_offset.push_optional(instruction.map(|instruction| instruction.offset));
-            self.kind.push(access.kind.as_str());
-            self.namespace.push(access.variable.namespace.as_str());
+            self.kind.push(access.kind as usize, access.kind.as_str());
+            let namespace = access.variable.namespace;
+            self.namespace.push(namespace as usize, namespace.as_str());
             self.symbol.push(&name.to_text());
         }
     }
@@ -209,6 +213,15 @@ fn arguments(code: &Code) -> impl Iterator<Item = &PyStr> {
     let starred = [flag::VARARGS, flag::VARKEYWORDS].into_iter().filter(|flag| code.has_flag(*flag)).count();
     let named = usize::try_from(code.argcount.saturating_add(code.kwonlyargcount)).unwrap_or(0);
     code.localsplusnames.iter().take(named + starred)
+}
+
+fn producer_number(producer: Producer) -> usize {
+    match producer {
+        Producer::Argument => 0,
+        Producer::Instr(_) => 1,
+        Producer::Exception(_) => 2,
+        Producer::Lasti(_) => 3,
+    }
 }
 
 /// Positions are far below 2³¹, since code that long is refused.

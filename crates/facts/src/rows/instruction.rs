@@ -10,10 +10,10 @@ use bytefacts_bytecode::{
 
 use super::{
     TooLarge,
-    column::{Booleans, Column, Int32s, Int64s, List, Map, Texts, record},
+    column::{Booleans, Column, Int32s, Int64s, List, Map, Names, Texts, record},
     unit::UnitContext,
 };
-use crate::{constants::ConstTexts, ids::push_hex, source::SourceMap, unit::UnitFacts};
+use crate::{constants::ConstTexts, ids::hex, source::SourceMap, unit::UnitFacts};
 
 record! {
     /// `schema::INSTRUCTION`.
@@ -22,13 +22,13 @@ record! {
         offset: Int32s,
         start_offset: Int32s,
         end_offset: Int32s,
-        opname: Texts,
-        baseopname: Texts,
+        opname: Names,
+        baseopname: Names,
         opcode: Int32s,
         baseopcode: Int32s,
         arg: Int32s,
         oparg: Int32s,
-        argval_kind: Texts,
+        argval_kind: Names,
         argval_int: Int64s,
         argval_str: Texts,
         argrepr: Texts,
@@ -39,7 +39,7 @@ record! {
         jump_target: Int32s,
         cache_info: List<Caches>,
         span: Spans,
-        attrs: Map,
+        attrs: Map<Names>,
         stack_depth_before: Int32s,
         stack_depth_after: Int32s,
         pops: Int32s,
@@ -53,12 +53,12 @@ record! {
 
 record! {
     /// `schema::CACHE`.
-    Caches { name: Texts, size: Int32s, data_hex: Texts }
+    Caches { name: Names, size: Int32s, data_hex: Names }
 }
 
 record! {
     /// `schema::SPAN`.
-    Spans { start: Points, end: Points, end_exclusive: Booleans, col_unit: Texts, byte_span: ByteSpans }
+    Spans { start: Points, end: Points, end_exclusive: Booleans, col_unit: Names, byte_span: ByteSpans }
 }
 
 record! {
@@ -102,10 +102,10 @@ impl Instructions {
         self.start_offset.extend(chunk.iter().map(|instruction| instruction.start_offset));
         self.end_offset.extend(chunk.iter().map(|instruction| instruction.end_offset));
         for instruction in chunk {
-            self.opname.push(instruction.opname());
+            self.opname.push(instruction.opcode.into(), instruction.opname());
         }
         for instruction in chunk {
-            self.baseopname.push(instruction.baseopname());
+            self.baseopname.push(instruction.baseopcode.into(), instruction.baseopname());
         }
         self.opcode.extend(chunk.iter().map(|instruction| instruction.opcode.into()));
         self.baseopcode.extend(chunk.iter().map(|instruction| instruction.baseopcode.into()));
@@ -140,8 +140,9 @@ impl Instructions {
         for instruction in chunk {
             // Most instructions have no cache, and the next one follows at once.
             if instruction.end_offset > instruction.offset + 2 {
-                for (name, words, data) in instruction.caches(code) {
-                    self.cache_info.items.push(name, words, data);
+                let first = usize::from(instruction.baseopcode) * MAX_FIELDS;
+                for (number, (name, words, data)) in (first..first + MAX_FIELDS).zip(instruction.caches(code)) {
+                    self.cache_info.items.push(number, name, words, data);
                 }
             }
             self.cache_info.close();
@@ -161,10 +162,10 @@ impl Instructions {
         };
         for row in rows {
             if let Some(depth) = row.depth_before {
-                push_depth(&mut self.attrs, "stack_depth_before", depth);
+                push_depth(&mut self.attrs, 0, "stack_depth_before", depth);
             }
             if let Some(depth) = row.depth_after {
-                push_depth(&mut self.attrs, "stack_depth_after", depth);
+                push_depth(&mut self.attrs, 1, "stack_depth_after", depth);
             }
             self.attrs.close();
         }
@@ -187,7 +188,7 @@ impl Instructions {
     }
 
     fn push_const(&mut self, constant: &Const, text: &str) {
-        self.argval_kind.push("const");
+        self.argval_kind.push(0, "const");
         self.argval_int.push_optional(match constant {
             Const::Bool(value) => Some((*value).into()),
             Const::Int(value) => value.to_i64(),
@@ -206,13 +207,16 @@ impl Instructions {
         let (kind, int) = match argval {
             ArgVal::None | ArgVal::Const(_) => (None, None),
             ArgVal::Raw(arg) => (None, Some(arg)),
-            ArgVal::Jump(target) => (Some("jump"), Some(target)),
-            ArgVal::Name(_) => (Some("name"), None),
-            ArgVal::Local(_) | ArgVal::LocalPair(..) => (Some("local"), None),
-            ArgVal::Free(_) => (Some("free"), None),
-            ArgVal::Compare(_) => (Some("compare"), None),
+            ArgVal::Jump(target) => (Some((1, "jump")), Some(target)),
+            ArgVal::Name(_) => (Some((2, "name")), None),
+            ArgVal::Local(_) | ArgVal::LocalPair(..) => (Some((3, "local")), None),
+            ArgVal::Free(_) => (Some((4, "free")), None),
+            ArgVal::Compare(_) => (Some((5, "compare")), None),
         };
-        self.argval_kind.push_optional(kind);
+        match kind {
+            Some((number, kind)) => self.argval_kind.push(number, kind),
+            None => self.argval_kind.push_null(),
+        }
         self.argval_int.push_optional(int.map(i64::from));
         match argval {
             ArgVal::None | ArgVal::Const(_) | ArgVal::Raw(_) | ArgVal::Jump(_) => self.argval_str.push_null(),
@@ -231,10 +235,16 @@ impl Instructions {
     }
 }
 
-fn push_depth(attrs: &mut Map, key: &str, depth: i32) {
-    push_number(depth, attrs.open_entry(key));
-    attrs.close_entry();
+fn push_depth(attrs: &mut Map<Names>, number: usize, key: &str, depth: i32) {
+    attrs.keys.push(number, key);
+    // Few depths have more than one digit.
+    match usize::try_from(depth).ok().and_then(|depth| Some((depth, DIGITS.get(depth..=depth)?))) {
+        Some((depth, digit)) => attrs.values.push(depth, digit),
+        None => attrs.values.push(usize::try_from(depth).unwrap_or(usize::MAX), &depth.to_string()),
+    }
 }
+
+const DIGITS: &str = "0123456789";
 
 /// Appends a number in decimal, fast if it has one digit.
 pub(super) fn push_number(number: i32, out: &mut String) {
@@ -254,18 +264,19 @@ fn push_name_repr(name: &PyStr, out: &mut String) {
     }
 }
 
+/// More fields than any cache has.
+const MAX_FIELDS: usize = 8;
+
 impl Caches {
-    fn push(&mut self, name: &str, words: i32, data: &[u8]) {
-        self.name.push(name);
+    /// Appends a field, which has that number among the fields of all opcodes.
+    fn push(&mut self, number: usize, name: &str, words: i32, data: &[u8]) {
+        self.name.push(number, name);
         self.size.push(words);
         // What a compiler writes is all zeros.
         const ZEROS: &str = "00000000000000000000000000000000";
         match ZEROS.get(..2 * data.len()).filter(|_| data.iter().all(|byte| *byte == 0)) {
-            Some(zeros) => self.data_hex.push(zeros),
-            None => {
-                push_hex(data, self.data_hex.open());
-                self.data_hex.close();
-            }
+            Some(zeros) => self.data_hex.push(data.len(), zeros),
+            None => self.data_hex.push(usize::MAX, &hex(data)),
         }
     }
 }
@@ -278,7 +289,7 @@ impl Spans {
         self.start.push(positions.line, positions.col);
         self.end.push(positions.end_line, positions.end_col);
         self.end_exclusive.push(true);
-        self.col_unit.push("byte");
+        self.col_unit.push(0, "byte");
         match source.and_then(|source| source.byte_span(*positions)) {
             Some(bytes) => {
                 self.byte_span.byte_start.push(bytes.start);

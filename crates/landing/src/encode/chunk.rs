@@ -78,9 +78,9 @@ impl Chunk {
 
     /// Adds a page.
     pub(super) fn write(&mut self, array: &ArrayRef, place: &Place, workshop: &mut Workshop) -> Result<()> {
-        let own = array.nulls();
-        let nulls = place.nulls(own);
-        place.encode(self.nullable, own, &mut workshop.page);
+        let own = array.logical_nulls();
+        let nulls = place.nulls(own.as_ref());
+        place.encode(self.nullable, own.as_ref(), &mut workshop.page);
         let encoding = values::encode(array, nulls.as_ref(), &mut self.coding, &mut workshop.page)?;
         self.note_bounds(array);
         self.pages.slots += place.len();

@@ -57,7 +57,7 @@ impl<W: Write + Send> FileEncoder<W> {
         Ok(Self { file, columns, workshop: Workshop::new(properties.level)?, compression: Compression::ZSTD(properties.level), rows: 0 })
     }
 
-    /// Adds rows to the open row group.
+    /// Adds rows of the schema to the open row group.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());

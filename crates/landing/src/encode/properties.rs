@@ -1,6 +1,8 @@
 //! What a file says about itself, and which of its columns have statistics.
 
-use arrow::datatypes::Schema;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::Result;
@@ -25,8 +27,9 @@ pub(crate) struct FileProperties {
 }
 
 impl FileProperties {
-    /// Properties of files of this schema, which are sorted by path.
+    /// Properties of files for rows of this schema, which are sorted by path.
     pub(crate) fn new(schema: &Schema, options: &WriterOptions) -> Result<Self> {
+        let schema = &plain_schema(schema);
         let columns = ArrowSchemaConverter::new().convert(schema)?;
         let level = ZstdLevel::try_new(options.zstd_level)?;
         let by_path = columns.columns().iter().position(|column| column.path().string() == "path");
@@ -53,4 +56,21 @@ impl FileProperties {
     pub(super) fn has_bounds(&self, column: &ColumnPath) -> bool {
         self.properties.statistics_enabled(column) != EnabledStatistics::None
     }
+}
+
+/// The schema with texts in the place of their dictionaries, which files have.
+fn plain_schema(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| plain_field(field));
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+}
+
+fn plain_field(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Dictionary(_, value) => value.as_ref().clone(),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| plain_field(field)).collect()),
+        DataType::List(element) => DataType::List(Arc::new(plain_field(element))),
+        DataType::Map(entry, sorted) => DataType::Map(Arc::new(plain_field(entry)), *sorted),
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
 }

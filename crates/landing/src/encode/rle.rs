@@ -59,9 +59,10 @@ macro_rules! packers {
     ($($width:literal)*) => { [$(pack_block::<$width>),*] };
 }
 
+type Packer = fn(&[u32; BLOCK], &mut Vec<u8>);
+
 /// For each width.
-static PACKERS: [fn(&[u32; BLOCK], &mut Vec<u8>); BLOCK + 1] =
-    packers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+static PACKERS: [Packer; BLOCK + 1] = packers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
 
 /// Appends values of `width` bits: eight or more equal ones as a run, others packed.
 pub(super) fn hybrid<T: Copy + PartialEq + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {

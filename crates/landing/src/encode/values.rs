@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use parquet::basic::Encoding;
 use parquet::errors::{ParquetError, Result};
@@ -24,6 +25,16 @@ pub(super) fn encode(array: &dyn Array, nulls: Option<&NullBuffer>, dictionary: 
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
             texts(&Texts { offsets: array.value_offsets(), bytes: array.value_data() }, nulls, dictionary, out)
+        }
+        DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+            let array = array.as_dictionary::<Int32Type>();
+            let values = array.values().as_string::<i32>();
+            let values = Texts { offsets: values.value_offsets(), bytes: values.value_data() };
+            if dictionary.encode_codes(&values, array.keys().values(), nulls, out) {
+                return Ok(Encoding::RLE_DICTIONARY);
+            }
+            let expanded = take(array.values(), array.keys(), None)?;
+            encode(&expanded, nulls, dictionary, out)
         }
         DataType::Binary => {
             let array = array.as_binary::<i32>();
@@ -69,10 +80,9 @@ impl Texts<'_> {
         ends.and_then(|(start, end)| self.bytes.get(offset(Some(start))..offset(Some(end)))).unwrap_or_default()
     }
 
-    /// Where the values from `start` to `end` stand in the bytes.
-    fn ranges_of(&self, start: usize, end: usize) -> impl Iterator<Item = Range<usize>> {
-        let offsets = self.offsets.get(start..=end).unwrap_or_default();
-        offsets.array_windows().map(|[start, end]| *start as usize..*end as usize)
+    /// Where a value stands in the bytes.
+    fn range(&self, index: usize) -> Option<Range<usize>> {
+        Some(*self.offsets.get(index)? as usize..*self.offsets.get(index + 1)? as usize)
     }
 
     fn len(&self) -> usize {
@@ -100,25 +110,51 @@ pub(super) struct Coding {
 const REPEATS: usize = 2;
 
 impl Coding {
-    /// Appends the codes of values, unless that does not pay.
-    fn encode(&mut self, texts: &Texts<'_>, ranges: &[(usize, usize)], out: &mut Vec<u8>) -> bool {
+    /// Appends the codes of texts, unless that does not pay.
+    fn encode_texts(&mut self, texts: &Texts<'_>, ranges: &[(usize, usize)], out: &mut Vec<u8>) -> bool {
+        let values = ranges.iter().flat_map(|(start, end)| texts.offsets.get(*start..=*end).unwrap_or_default().array_windows());
+        let count = ranges.iter().map(|(start, end)| end - start).sum();
+        self.encode(count, out, |dictionary, codes| {
+            for [start, end] in values {
+                codes.push(dictionary.code(texts.bytes, *start as usize..*end as usize)?);
+            }
+            Some(())
+        })
+    }
+
+    /// Appends the codes of texts that are coded already, if in another way.
+    fn encode_codes(&mut self, values: &Texts<'_>, keys: &[i32], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> bool {
+        let count = keys.len() - nulls.map_or(0, NullBuffer::null_count);
+        let mut translation = vec![None; values.len()];
+        let mut translate = |dictionary: &mut Dictionary, key: i32| {
+            let known = translation.get_mut(key as usize)?;
+            if known.is_none() {
+                *known = dictionary.code(values.bytes, values.range(key as usize)?);
+            }
+            *known
+        };
+        let ranges = nulls.map_or_else(|| vec![(0, keys.len())], |nulls| nulls.valid_slices().collect());
+        self.encode(count, out, |dictionary, codes| {
+            for (start, end) in ranges {
+                for key in keys.get(start..end)? {
+                    codes.push(translate(dictionary, *key)?);
+                }
+            }
+            Some(())
+        })
+    }
+
+    /// Appends what `code` finds for so many values; it finds nothing once the dictionary is full.
+    fn encode(&mut self, count: usize, out: &mut Vec<u8>, code: impl FnOnce(&mut Dictionary, &mut Vec<u32>) -> Option<()>) -> bool {
         if self.closed {
             return false;
         }
-        let before = self.dictionary.len();
-        let mut codes: Vec<u32> = Vec::with_capacity(texts.len());
-        for &(start, end) in ranges {
-            let values = texts.ranges_of(start, end);
-            codes.extend(values.map_while(|value| self.dictionary.code(texts.bytes, value)));
-        }
-        let count: usize = ranges.iter().map(|(start, end)| end - start).sum();
-        self.closed = codes.len() < count;
-        if before == 0 && self.dictionary.len() * REPEATS > codes.len() {
-            self.dictionary = Dictionary::default();
+        let is_first = self.dictionary.len() == 0;
+        let mut codes = Vec::with_capacity(count);
+        let is_full = code(&mut self.dictionary, &mut codes).is_none();
+        if is_full || is_first && self.dictionary.len() * REPEATS > count {
             self.closed = true;
-        }
-        if self.closed {
-            if before == 0 {
+            if is_first {
                 self.dictionary = Dictionary::default();
             }
             return false;
@@ -132,7 +168,7 @@ impl Coding {
 
 fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, coding: &mut Coding, out: &mut Vec<u8>) -> Result<Encoding> {
     let ranges = texts.ranges(nulls);
-    if coding.encode(texts, &ranges, out) {
+    if coding.encode_texts(texts, &ranges, out) {
         return Ok(Encoding::RLE_DICTIONARY);
     }
     let mut lengths: Vec<i32> = Vec::with_capacity(texts.len());
