@@ -64,7 +64,7 @@ impl Validity {
         }
         let mut valid = take_vec(&mut self.0);
         valid.resize(len, true);
-        Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0)
+        Some(NullBuffer::new(bits(&valid))).filter(|nulls| nulls.null_count() > 0)
     }
 }
 
@@ -95,9 +95,19 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         self.values.extend(values);
     }
 
+    /// Appends a value so many times.
+    pub(crate) fn repeat(&mut self, value: Option<T::Native>, count: usize) {
+        if value.is_none() {
+            self.validity.extend(self.values.len(), std::iter::repeat_n(false, count));
+        }
+        self.values.resize(self.values.len() + count, value.unwrap_or_default());
+    }
+
     /// Appends values.
     pub(crate) fn extend_optional(&mut self, values: impl Iterator<Item = Option<T::Native>> + Clone) {
-        self.validity.extend(self.values.len(), values.clone().map(|value| value.is_some()));
+        if values.clone().any(|value| value.is_none()) {
+            self.validity.extend(self.values.len(), values.clone().map(|value| value.is_some()));
+        }
         self.values.extend(values.map(Option::unwrap_or_default));
     }
 
@@ -175,7 +185,7 @@ impl Column for Booleans {
     fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
         let values = take_vec(&mut self.values);
         let nulls = self.validity.finish(values.len());
-        Ok(Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)))
+        Ok(Arc::new(BooleanArray::new(bits(&values), nulls)))
     }
 }
 
@@ -586,4 +596,15 @@ fn mismatch(wanted: &str, data_type: &DataType) -> ArrowError {
 fn take_vec<T>(values: &mut Vec<T>) -> Vec<T> {
     let room = Vec::with_capacity(values.len());
     mem::replace(values, room)
+}
+
+/// Packs eight values at once; one by one, this would be felt.
+fn bits(values: &[bool]) -> BooleanBuffer {
+    let (eights, rest) = values.as_chunks::<8>();
+    // The product puts the lowest bit of each byte into the highest byte, in order.
+    let pack = |bytes: [bool; 8]| (u64::from_le_bytes(bytes.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+    let mut last = [false; 8];
+    last.iter_mut().zip(rest).for_each(|(last, value)| *last = *value);
+    let packed: Vec<u8> = eights.iter().map(|bytes| pack(*bytes)).chain((!rest.is_empty()).then(|| pack(last))).collect();
+    BooleanBuffer::new(packed.into(), 0, values.len())
 }

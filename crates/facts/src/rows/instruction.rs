@@ -83,9 +83,7 @@ impl Instructions {
             self.push_code(chunk, start);
             self.push_arguments(chunk, texts, context.path, limit)?;
             self.push_caches(chunk, facts.unit.code);
-            for instruction in chunk {
-                self.span.push(&instruction.positions, context.source);
-            }
+            self.span.push_all(chunk, context.source);
             self.push_stack(facts.flow.as_ref(), start, chunk.len());
             self.push_block(facts.flow.as_ref(), start, chunk.len());
             if self.bytes() > limit {
@@ -156,7 +154,7 @@ impl Instructions {
             }
             for column in [&mut self.stack_depth_before, &mut self.stack_depth_after, &mut self.pops, &mut self.pushes, &mut self.operands]
             {
-                column.extend_optional((0..len).map(|_| None));
+                column.repeat(None, len);
             }
             return;
         };
@@ -177,13 +175,16 @@ impl Instructions {
     }
 
     fn push_block(&mut self, flow: Option<&Flow>, start: usize, len: usize) {
+        let blocks = flow.map_or(&[][..], |flow| &flow.blocks);
         let indexes = flow.and_then(|flow| flow.block_of.get(start..start + len)).unwrap_or_default();
-        for row in 0..len {
-            let index = indexes.get(row);
-            let block = flow.zip(index).and_then(|(flow, index)| flow.blocks.get(*index as usize));
-            self.block_index.push_optional(index.and_then(|index| i32::try_from(*index).ok()));
-            self.block_start_offset.push_optional(block.map(|block| block.start));
-            self.block_end_offset.push_optional(block.map(|block| block.end));
+        for run in indexes.chunk_by(|a, b| a == b) {
+            let block = run.first().and_then(|index| blocks.get(*index as usize).zip(i32::try_from(*index).ok()));
+            self.block_index.repeat(block.map(|(_, index)| index), run.len());
+            self.block_start_offset.repeat(block.map(|(block, _)| block.start), run.len());
+            self.block_end_offset.repeat(block.map(|(block, _)| block.end), run.len());
+        }
+        for column in [&mut self.block_index, &mut self.block_start_offset, &mut self.block_end_offset] {
+            column.repeat(None, len - indexes.len());
         }
     }
 
@@ -282,27 +283,42 @@ impl Caches {
 }
 
 impl Spans {
-    fn push(&mut self, positions: &Positions, source: Option<&SourceMap>) {
-        if *positions == Positions::default() {
-            return self.push_null();
-        }
-        self.start.push(positions.line, positions.col);
-        self.end.push(positions.end_line, positions.end_col);
-        self.end_exclusive.push(true);
-        self.col_unit.push(0, "byte");
-        match source.and_then(|source| source.byte_span(*positions)) {
-            Some(bytes) => {
-                self.byte_span.byte_start.push(bytes.start);
-                self.byte_span.byte_len.push(bytes.len);
+    fn push_all(&mut self, chunk: &[Instruction<'_>], source: Option<&SourceMap>) {
+        let positions = chunk.iter().map(|instruction| &instruction.positions);
+        if positions.clone().any(|positions| *positions == Positions::default()) {
+            for positions in positions {
+                if *positions == Positions::default() {
+                    self.push_null();
+                } else {
+                    self.push(std::iter::once(positions), source);
+                }
             }
-            None => self.byte_span.push_null(),
+        } else {
+            self.push(positions, source);
+        }
+    }
+
+    /// Appends spans of which each says something.
+    fn push<'a>(&mut self, positions: impl Iterator<Item = &'a Positions> + Clone, source: Option<&SourceMap>) {
+        self.start.push(positions.clone().map(|positions| (positions.line, positions.col)));
+        self.end.push(positions.clone().map(|positions| (positions.end_line, positions.end_col)));
+        self.end_exclusive.extend(positions.clone().map(|_| true));
+        for positions in positions {
+            self.col_unit.push(0, "byte");
+            match source.and_then(|source| source.byte_span(*positions)) {
+                Some(bytes) => {
+                    self.byte_span.byte_start.push(bytes.start);
+                    self.byte_span.byte_len.push(bytes.len);
+                }
+                None => self.byte_span.push_null(),
+            }
         }
     }
 }
 
 impl Points {
-    fn push(&mut self, line1: Option<i32>, col: Option<i32>) {
-        self.line0.push_optional(line1.map(|line1| line1 - 1).filter(|line0| *line0 >= 0));
-        self.col.push_optional(col);
+    fn push(&mut self, points: impl Iterator<Item = (Option<i32>, Option<i32>)> + Clone) {
+        self.line0.extend_optional(points.clone().map(|(line1, _)| line1.map(|line1| line1 - 1).filter(|line0| *line0 >= 0)));
+        self.col.extend_optional(points.map(|(_, col)| col));
     }
 }

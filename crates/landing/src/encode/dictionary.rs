@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 /// What a dictionary may hold. Readers keep it in memory while they read the chunk.
-const MAX_VALUES: usize = 1 << 16;
-const MAX_BYTES: usize = 1 << 20;
+const MAX_VALUES: usize = 1 << 18;
+const MAX_BYTES: usize = 8 << 20;
 
 /// Entries looked at before the dictionary gives up, so that values made to collide cost no more than others.
 const MAX_PROBES: usize = 32;

@@ -19,14 +19,49 @@ pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
 
 /// Appends values of `width` bits side by side, the lowest bit first, up to a whole byte.
 pub(super) fn pack<T: Copy + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
-    let (blocks, mut rest) = values.as_chunks::<BLOCK>();
-    match PACKERS.get(width as usize) {
-        Some(packer) => blocks.iter().for_each(|block| packer(&block.map(|value| value.into() as u32), out)),
-        None => rest = values,
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    for block in blocks {
+        pack_block(&block.map(Into::into), width, out);
     }
+    pack_one_by_one(rest.iter().map(|value| (*value).into()), width, out);
+}
+
+/// So many values of any width fill whole words.
+const BLOCK: usize = 32;
+
+/// Joins neighbours as long as they fit a word, all at once, so that few are left to be put together one by one.
+fn pack_block(values: &[u64; BLOCK], width: u32, out: &mut Vec<u8>) {
+    match width {
+        0 => {}
+        1..=8 => {
+            let eights: [u64; 4] = pairs(&pairs::<_, 8>(&pairs::<_, 16>(values, width), 2 * width), 4 * width);
+            // Eight values of so many bits are so many bytes; what stands behind them is overwritten.
+            let mut bytes = [0; BLOCK + 8];
+            for (number, eight) in eights.iter().enumerate() {
+                if let Some(place) = bytes.get_mut(number * width as usize..).and_then(<[u8]>::first_chunk_mut) {
+                    *place = eight.to_le_bytes();
+                }
+            }
+            out.extend_from_slice(bytes.get(..4 * width as usize).unwrap_or_default());
+        }
+        9..=16 => pack_one_by_one(pairs::<_, 8>(&pairs::<_, 16>(values, width), 2 * width).into_iter(), 4 * width, out),
+        17..=32 => pack_one_by_one(pairs::<_, 16>(values, width).into_iter(), 2 * width, out),
+        _ => pack_one_by_one(values.iter().copied(), width, out),
+    }
+}
+
+/// Each two values of `width` bits as one of twice as many.
+fn pairs<const N: usize, const HALF: usize>(values: &[u64; N], width: u32) -> [u64; HALF] {
+    let mut pairs = [0; HALF];
+    for (pair, values) in pairs.iter_mut().zip(values.as_chunks::<2>().0) {
+        *pair = values[0] | values[1] << width;
+    }
+    pairs
+}
+
+fn pack_one_by_one(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
     let (mut word, mut bits) = (0_u64, 0);
-    for value in rest {
-        let value = (*value).into();
+    for value in values {
         word |= value << bits;
         bits += width;
         if bits >= u64::BITS {
@@ -36,53 +71,35 @@ pub(super) fn pack<T: Copy + Into<u64>>(values: &[T], width: u32, out: &mut Vec<
             word = value.checked_shr(width - bits).unwrap_or(0);
         }
     }
-    out.extend(word.to_le_bytes().iter().take(bits.div_ceil(8) as usize));
+    out.extend_from_slice(word.to_le_bytes().get(..bits.div_ceil(8) as usize).unwrap_or_default());
 }
 
-/// So many values of any width fill whole words.
-const BLOCK: usize = 32;
-
-/// Packs a block; with the width known, this is a handful of instructions a value and no branch.
-fn pack_block<const WIDTH: usize>(values: &[u32; BLOCK], out: &mut Vec<u8>) {
-    let mut words = [0_u32; BLOCK + 1];
-    for (number, value) in values.iter().enumerate() {
-        let (word, shift) = (number * WIDTH / 32, number * WIDTH % 32);
-        let value = u64::from(*value) << shift;
-        words[word] |= value as u32;
-        words[word + 1] |= (value >> 32) as u32;
-    }
-    let bytes = words.map(u32::to_le_bytes);
-    out.extend_from_slice(bytes.as_flattened().get(..4 * WIDTH).unwrap_or_default());
-}
-
-macro_rules! packers {
-    ($($width:literal)*) => { [$(pack_block::<$width>),*] };
-}
-
-type Packer = fn(&[u32; BLOCK], &mut Vec<u8>);
-
-/// For each width.
-static PACKERS: [Packer; BLOCK + 1] = packers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
-
-/// Appends values of `width` bits: eight or more equal ones as a run, others packed.
+/// Appends values of `width` bits: where a group is of equal ones, these and all that follow as a run, others packed.
 pub(super) fn hybrid<T: Copy + PartialEq + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
     let (mut packed, mut rest) = (0, values);
-    while let Some((&value, _)) = rest.split_first() {
-        let run = rest.iter().take_while(|other| **other == value).count();
-        if run < GROUP {
-            let group = GROUP.min(rest.len());
-            packed += group;
-            rest = rest.get(group..).unwrap_or_default();
+    while let Some(group) = rest.first_chunk::<GROUP>() {
+        let first = group[0];
+        if *group != [first; GROUP] {
+            packed += GROUP;
+            rest = rest.get(GROUP..).unwrap_or_default();
             continue;
         }
+        let run = run(rest, first);
         let end = values.len() - rest.len();
         groups(values.get(end - packed..end).unwrap_or_default(), width, out);
         packed = 0;
         varint((run as u64) << 1, out);
-        out.extend(value.into().to_le_bytes().iter().take(width.div_ceil(8) as usize));
+        out.extend(first.into().to_le_bytes().iter().take(width.div_ceil(8) as usize));
         rest = rest.get(run..).unwrap_or_default();
     }
-    groups(values.get(values.len() - packed..).unwrap_or_default(), width, out);
+    groups(values.get(values.len() - rest.len() - packed..).unwrap_or_default(), width, out);
+}
+
+/// How many values there are of this one before another comes.
+fn run<T: Copy + PartialEq>(values: &[T], value: T) -> usize {
+    let (groups, _) = values.as_chunks::<GROUP>();
+    let equal = GROUP * groups.iter().take_while(|group| **group == [value; GROUP]).count();
+    equal + values.get(equal..).unwrap_or_default().iter().take_while(|other| **other == value).count()
 }
 
 /// Appends packed groups; the last is filled up with zeros.
