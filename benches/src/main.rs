@@ -4,6 +4,7 @@
 //! What is a process of its own is charged with the CPU time that the system counts for it and its children, so that nothing hides in a worker.
 
 mod analysis;
+mod cluster;
 mod job;
 mod memory;
 mod plot;
@@ -55,6 +56,16 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// A cluster of processes on this machine: two executors of one core against one, the cluster's CPU against the embedded cluster's, and jobs
+    /// of many bins. Linux only.
+    Cluster {
+        /// Rounds.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Jobs of so many bins, afterwards.
+        #[arg(long, value_delimiter = ',', default_value = "50,500,2000", value_name = "N,N,...")]
+        bins: Vec<u32>,
+    },
     /// Bytes of Parquet for each instruction of the interpreter's standard library, and for each byte of its source.
     Size {
         /// How figures are printed.
@@ -82,6 +93,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().benchmark {
         Benchmark::Job { rounds, pyarrow, tuned } => job::job(rounds, pyarrow.as_deref(), tuned),
         Benchmark::Analysis { rounds, format } => analysis::analysis(rounds, format),
+        Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
         Benchmark::Memory { copies, jobs, plot, format } => memory::memory(&copies, jobs, plot.as_deref(), format),
     }

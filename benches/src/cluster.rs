@@ -1,0 +1,133 @@
+//! A cluster of processes on this machine: what a second executor brings, what the processes cost beside the embedded cluster, and what many
+//! bins cost the scheduler.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process::{children, median, run, say, sibling, stdlib};
+
+/// Measures, `rounds` times each.
+pub fn cluster(rounds: usize, bins: &[u32]) -> anyhow::Result<()> {
+    let bytefacts = sibling("bytefacts")?;
+    let library = stdlib(&bytefacts)?;
+    let library = library.to_str().context("the library's path is no text")?;
+    let home = tempfile::tempdir()?;
+    let mut scaling = Vec::new();
+    let mut overhead = Vec::new();
+    for round in 0..rounds {
+        let one = job(&bytefacts, home.path(), library, 1, None)?;
+        let two = job(&bytefacts, home.path(), library, 2, None)?;
+        let embedded = run(Command::new(&bytefacts)
+            .args(["extract", library, "--repo", "stdlib", "--exclude", "site-packages", "--no-cache", "--progress", "never"])
+            .args(["--executors", "2", "--jobs", "2", "--out"])
+            .arg(home.path().join(format!("embedded-{round}"))))?;
+        let (wall, cpu) = (|d: Duration| d.as_secs_f64(), two.cpu.as_secs_f64() / embedded.cpu.as_secs_f64());
+        say(format!(
+            "round {round}: one executor {:.1} s, two {:.1} s = {:.2} x as fast; CPU {:.1} s, embedded {:.1} s = {cpu:.3} x",
+            wall(one.wall),
+            wall(two.wall),
+            wall(one.wall) / wall(two.wall),
+            wall(two.cpu),
+            wall(embedded.cpu),
+        ))?;
+        scaling.push(one.wall.as_secs_f64() / two.wall.as_secs_f64());
+        overhead.push(cpu);
+    }
+    say(format!("two executors against one, one core each: {:.2} x as fast (median)", median(scaling)))?;
+    say(format!("cluster against embedded, CPU: {:.3} x (median)", median(overhead)))?;
+
+    for &count in bins {
+        let cost = job(&bytefacts, home.path(), library, 2, Some(count))?;
+        say(format!(
+            "{count:>5} bins asked for: {:.1} s, {:.1} ms a bin; scheduler at most {} MiB",
+            cost.wall.as_secs_f64(),
+            cost.wall.as_secs_f64() * 1e3 / f64::from(count),
+            cost.scheduler_kib / 1024
+        ))?;
+    }
+    Ok(())
+}
+
+/// What a job on a cluster cost.
+struct Cost {
+    /// From the submission to the commit.
+    wall: Duration,
+    /// Of all processes, their start and end included.
+    cpu: Duration,
+    /// The most memory that the scheduler had, in KiB.
+    scheduler_kib: u64,
+}
+
+/// Extracts the library on a scheduler and `executors` of one core each.
+fn job(bytefacts: &Path, home: &Path, library: &str, executors: usize, bins: Option<u32>) -> anyhow::Result<Cost> {
+    let before = children()?;
+    let any = ["--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0", "--format", "json"];
+    let mut scheduler = Daemon::start(Command::new(bytefacts).arg("scheduler").args(any))?;
+    let mut nodes = Vec::new();
+    for index in 0..executors {
+        let node = format!("bench-{index}");
+        let args = ["executor", "--scheduler", &scheduler.address, "--node", &node, "--cores", "1"];
+        nodes.push(Daemon::start(Command::new(bytefacts).args(args).args(any).env("BYTEFACTS_CACHE__ENABLED", "false"))?);
+    }
+    let facts = home.join(format!("facts-{}", scheduler.child.id()));
+    let mut extract = Command::new(bytefacts);
+    extract.args(["extract", library, "--repo", "stdlib", "--exclude", "site-packages", "--progress", "never"]);
+    extract.args(["--cluster", &format!("df://{}", scheduler.address), "--out"]).arg(&facts);
+    if let Some(bins) = bins {
+        extract.env("BYTEFACTS_BINS__COUNT", bins.to_string());
+    }
+    let begun = Instant::now();
+    let output = extract.output().context("cannot run the client")?;
+    let wall = begun.elapsed();
+    if !output.status.success() {
+        bail!("the client failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let scheduler_kib = scheduler.peak_kib()?;
+    nodes.iter_mut().try_for_each(Daemon::end)?;
+    scheduler.end()?;
+    std::fs::remove_dir_all(&facts)?;
+    Ok(Cost { wall, cpu: children()?.saturating_sub(before), scheduler_kib })
+}
+
+struct Daemon {
+    child: Child,
+    address: String,
+}
+
+impl Daemon {
+    fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("cannot start a daemon")?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("a daemon without stdout")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let said: serde_json::Value = serde_json::from_str(&line).context("a daemon did not say where it listens")?;
+        let address = said.get("address").and_then(|a| a.as_str()).context("a daemon without an address")?.to_owned();
+        Ok(Self { child, address })
+    }
+
+    fn peak_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _: std::io::Result<()> = self.child.kill();
+        let _: std::io::Result<_> = self.child.wait();
+    }
+}
