@@ -105,7 +105,7 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
     let landed = executors.iter().flat_map(|e| e.log().lines().map(str::to_owned).collect::<Vec<_>>());
     let landed = landed.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok()).filter(|l| l["message"] == "bin landed");
     let bins = landed
-        .inspect(|line| assert_eq!(line["run"], "r"))
+        .inspect(|line| assert!(line["run"] == "r" && line["task"].as_str().unwrap().starts_with("TID "), "{line}"))
         .filter_map(|line| line["bin"].as_u64())
         .collect::<std::collections::BTreeSet<_>>();
     assert_eq!(bins.len() as u64, sum("bytefacts_bins_landed_total"));

@@ -111,13 +111,14 @@ impl ExecutionPlan for LandExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(node) = self.node.clone() else { return internal_err!("LandExec was executed on a process that is no executor") };
+        let task = context.task_id().unwrap_or_default();
         let mut input = self.input.execute(partition, context)?;
         let landed_bytes = MetricBuilder::new(&self.metrics).counter("landed_bytes", partition);
         let (job, projection) = (self.job.clone(), self.projection.clone());
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
         let rows = output.tx();
         output.spawn(async move {
-            let mut landing = Landing::new(&job, &node)?;
+            let mut landing = Landing::new(&job, &node, task)?;
             while let Some(batch) = input.next().await {
                 let records = match batch {
                     Ok(batch) => landing.take(&batch).await,
@@ -173,6 +174,8 @@ struct Landing<'a> {
     schema: SchemaRef,
     node: &'a Node,
     landed_bins: Option<LandedBins>,
+    /// Ballista's name of the task, for the log.
+    task: String,
     open: Option<OpenBin>,
 }
 
@@ -187,7 +190,7 @@ struct OpenBin {
 }
 
 impl<'a> Landing<'a> {
-    fn new(job: &Job, node: &'a Node) -> Result<Self> {
+    fn new(job: &Job, node: &'a Node, task: String) -> Result<Self> {
         let run = RunId::new(job.run.clone()).map_err(external)?;
         Ok(Self {
             facts: node.stores().open(&job.facts).map_err(external)?.facts(),
@@ -195,6 +198,7 @@ impl<'a> Landing<'a> {
             schema: coded_schema(),
             node,
             landed_bins: node.landed_bins(job),
+            task,
             open: None,
         })
     }
@@ -252,7 +256,7 @@ impl<'a> Landing<'a> {
                     landed.keep(sources, &self.facts, &record).await;
                 }
                 self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());
-                tracing::info!(run = %self.run, bin = open.bin, files = record.stats.files, rows = record.rows(), "bin landed");
+                tracing::info!(run = %self.run, bin = open.bin, task = self.task, files = record.stats.files, rows = record.rows(), "bin landed");
                 Ok(Some(record))
             }
             Err(error) => {
