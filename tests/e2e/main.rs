@@ -3,7 +3,7 @@
 //! They run the real thing: CPython workers, an embedded Ballista cluster, Parquet on disk, the `bytefacts` binary. What they need they make
 //! or find by themselves; CPython 3.13 is found as the product finds it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_inputs;
 mod chaos;
