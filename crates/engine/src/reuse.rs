@@ -6,6 +6,7 @@
 //! first, so that a cold run reads nothing twice.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytefacts_cache::Cache;
 use bytefacts_corpus::Entry;
@@ -88,6 +89,7 @@ impl LandedBins {
         bin: u32,
         attempt: AttemptId,
     ) -> Result<Option<BinRecord>, LandingError> {
+        let begun = Instant::now();
         let kept = self.cache.get_bulk(self.content(sources)).await;
         let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok()) else { return Ok(None) };
         let mut files = Vec::with_capacity(kept.files.len());
@@ -103,7 +105,14 @@ impl LandedBins {
             files.push(copy.finish().await?);
         }
         files.sort_by(|a, b| (&a.repo, &a.key).cmp(&(&b.repo, &b.key)));
-        let stats = BinStats { cache_hits: kept.stats.files, cache_misses: 0, compile_cpu_us: 0, analyse_cpu_us: 0, ..kept.stats };
+        let stats = BinStats {
+            cache_hits: kept.stats.files,
+            cache_misses: 0,
+            compile_cpu_us: 0,
+            analyse_cpu_us: 0,
+            wall_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..kept.stats
+        };
         let record = BinRecord { run_id: run.clone(), bin_id: bin, attempt, stats, files, digests: kept.digests };
         facts.record_copies(record).await.map(Some)
     }
