@@ -64,16 +64,20 @@ struct Cost {
     scheduler_kib: u64,
 }
 
-/// Extracts the library on a scheduler and `executors` of one core each.
+/// Extracts the library on a scheduler and `executors` that are confined to one core each.
 fn job(bytefacts: &Path, home: &Path, library: &str, executors: usize, bins: Option<u32>) -> anyhow::Result<Cost> {
     let before = children()?;
     let any = ["--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0", "--format", "json"];
     let mut scheduler = Daemon::start(Command::new(bytefacts).arg("scheduler").args(any))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut nodes = Vec::new();
     for index in 0..executors {
         let node = format!("bench-{index}");
         let args = ["executor", "--scheduler", &scheduler.address, "--node", &node, "--cores", "1"];
-        nodes.push(Daemon::start(Command::new(bytefacts).args(args).args(any).env("BYTEFACTS_CACHE__ENABLED", "false"))?);
+        // One task at a time keeps more than one core busy, since a worker compiles while the executor analyses: one core has to be enforced.
+        let mut confined = Command::new("taskset");
+        confined.args(["--cpu-list", &(index % cores).to_string()]).arg(bytefacts);
+        nodes.push(Daemon::start(confined.args(args).args(any).env("BYTEFACTS_CACHE__ENABLED", "false"))?);
     }
     let facts = home.join(format!("facts-{}", scheduler.child.id()));
     let mut extract = Command::new(bytefacts);
