@@ -1,8 +1,11 @@
 //! Bins: the files of a corpus dealt out into parts of about equal predicted cost.
 //!
 //! Files stay together in sort order, so that a bin touches few repositories and its rows come out sorted. A file that
-//! costs half a bin or more gets one of its own. Bins are numbered by descending cost: whoever takes them in order
-//! takes the long ones first, and the short ones even out the end (longest processing time first).
+//! costs half a bin or more gets one of its own. Where one bin ends and the next begins is decided by the names of the
+//! files around that place, as content-defined chunking does: a file that comes, goes or grows changes its own bin and
+//! seldom another, so that a corpus of which little has changed is mostly made of bins that were landed before.
+//! Bins are numbered by descending cost: whoever takes them in order takes the long ones first, and the short ones
+//! even out the end (longest processing time first).
 
 use serde::{Deserialize, Serialize};
 
@@ -63,37 +66,15 @@ pub struct Bin {
 
 /// Packs `entries`, in whatever order they come, each into exactly one bin.
 ///
-/// With a target cost of `t`, no bin of more than one file costs more than 1.5 `t`.
+/// With a target cost of `t`, no bin of more than one file costs more than 1.25 `t`.
 pub fn pack(mut entries: Vec<Entry>, options: BinOptions) -> Vec<Bin> {
     entries.sort_unstable();
-    let cost = |entry: &Entry| predicted_cost_us(entry.size);
     let target = options.target_cost_us(entries.iter().map(cost).sum());
-    let is_huge = |entry: &Entry| cost(entry).saturating_mul(2) >= target;
-    let small_total: u64 = entries.iter().filter(|e| !is_huge(e)).map(cost).sum();
-    let small_bins = small_total.div_ceil(target);
-
-    let mut groups: Vec<Vec<Entry>> = Vec::new();
-    let mut open: Vec<Entry> = Vec::new();
-    let (mut open_slot, mut before) = (0, 0);
-    for entry in entries {
-        if is_huge(&entry) {
-            groups.push(vec![entry]);
-            continue;
-        }
-        // The small files lie on a line of length `small_total`, cut into equal slots; a file goes where its middle is.
-        let cost = cost(&entry);
-        let middle = u128::from(before) + u128::from(cost / 2);
-        let slot = middle * u128::from(small_bins) / u128::from(small_total.max(1));
-        if slot != open_slot && !open.is_empty() {
-            groups.push(std::mem::take(&mut open));
-        }
-        open_slot = slot;
-        before += cost;
-        open.push(entry);
-    }
-    if !open.is_empty() {
-        groups.push(open);
-    }
+    let (huge, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| cost(entry).saturating_mul(2) >= target);
+    let mut groups: Vec<Vec<Entry>> = huge.into_iter().map(|entry| vec![entry]).collect();
+    let cuts = cuts(&rest, target);
+    let mut rest = rest.into_iter();
+    groups.extend(cuts.into_iter().map(|files| rest.by_ref().take(files).collect()));
 
     let mut bins: Vec<Bin> = groups.into_iter().map(|files| Bin { bin_id: 0, cost_us: files.iter().map(cost).sum(), files }).collect();
     bins.sort_by(|a, b| b.cost_us.cmp(&a.cost_us).then_with(|| a.files.first().cmp(&b.files.first())));
@@ -103,10 +84,60 @@ pub fn pack(mut entries: Vec<Entry>, options: BinOptions) -> Vec<Bin> {
     bins
 }
 
+fn cost(entry: &Entry) -> u64 {
+    predicted_cost_us(entry.size)
+}
+
+/// How many files each bin takes, in their order; none of them costs half of `target`.
+fn cuts(mut files: &[Entry], target: u64) -> Vec<usize> {
+    let mut left: u64 = files.iter().map(cost).sum();
+    let mut cuts = Vec::new();
+    while !files.is_empty() {
+        let cut = first_cut(files, left, target);
+        let (bin, rest) = files.split_at(cut);
+        left -= bin.iter().map(cost).sum::<u64>();
+        files = rest;
+        cuts.push(cut);
+    }
+    cuts
+}
+
+/// How many files, which cost `all`, the first bin takes.
+///
+/// Of all places where it would cost between 0.75 and 1.25 of the target, the one whose next file has the least mark: it is the same place for
+/// whatever begins or has changed somewhat before it. The beginning of a repository is preferred.
+fn first_cut(files: &[Entry], all: u64, target: u64) -> usize {
+    let (least, most) = (target - target / 4, target.saturating_add(target / 4));
+    if all <= most {
+        return files.len();
+    }
+    let mut before = 0;
+    let mut best = None;
+    for (index, pair) in (1..).zip(files.windows(2)) {
+        let [last, next] = pair else { continue };
+        before += cost(last);
+        if before > most {
+            break;
+        }
+        let mark = (last.repo == next.repo, mark(next), index);
+        if before >= least && best.is_none_or(|best| mark < best) {
+            best = Some(mark);
+        }
+    }
+    best.map_or(files.len(), |(.., index)| index)
+}
+
+/// A number that looks random and depends on the name alone (FNV-1a, stirred).
+fn mark(entry: &Entry) -> u64 {
+    let name = entry.repo.as_deref().unwrap_or_default().bytes().chain([0]).chain(entry.path.bytes());
+    let hash = name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Packs all `entries` into one bin; `None` if there are none.
 pub fn pack_one(mut entries: Vec<Entry>) -> Option<Bin> {
     entries.sort_unstable();
-    let cost_us = entries.iter().map(|entry| predicted_cost_us(entry.size)).sum();
+    let cost_us = entries.iter().map(cost).sum();
     (!entries.is_empty()).then_some(Bin { bin_id: 0, cost_us, files: entries })
 }
 
@@ -149,11 +180,12 @@ pub(crate) mod tests {
             let target = options.target_cost_us(total);
             let bins = pack(entries, options);
             for bin in &bins {
-                prop_assert!(bin.files.len() == 1 || 2 * bin.cost_us <= 3 * target + 2, "{} of {target}", bin.cost_us);
+                prop_assert!(bin.files.len() == 1 || 4 * bin.cost_us <= 5 * target, "{} of {target}", bin.cost_us);
             }
-            // No more bins than needed: the huge ones, and the rest filled up.
+            // No more bins than needed: the huge ones, one that is left over, and the rest filled to three quarters at least.
             let huge = bins.iter().filter(|b| 2 * b.cost_us >= target && b.files.len() == 1).count() as u64;
-            prop_assert!(bins.len() as u64 <= huge + total.div_ceil(target));
+            let filled = bins.iter().filter(|b| 4 * b.cost_us >= 3 * target - 3).count() as u64;
+            prop_assert!(bins.len() as u64 <= huge + filled + 1);
         }
 
         #[test]
@@ -179,6 +211,33 @@ pub(crate) mod tests {
         assert_eq!((bin.bin_id, bin.cost_us), (0, predicted_cost_us(50_000_000) + predicted_cost_us(1)));
         assert_eq!(bin.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a.py", "b.py"]);
         assert_eq!(pack_one(Vec::new()), None);
+    }
+
+    /// Without this, a new file somewhere in a large corpus would have all of it landed anew.
+    #[test]
+    fn a_change_touches_few_bins() {
+        let size = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49; // up to 32 KB
+        let corpus = |files: u64| {
+            (0..files).map(move |i| Entry { repo: Some(format!("r{:02}", i / 100)), path: format!("{i:05}.py"), size: size(i) })
+        };
+        let options = BinOptions { target: Target::Bins(200) };
+        let packed =
+            |entries: Vec<Entry>| pack(entries, options).into_iter().map(|bin| bin.files).collect::<std::collections::BTreeSet<_>>();
+        let before = packed(corpus(5_000).collect());
+        let mut others = Vec::new();
+        for at in (0..5_000).step_by(250) {
+            let mut changed: Vec<_> = corpus(5_000).collect();
+            changed.insert(at, Entry { repo: changed[at].repo.clone(), path: format!("{at:05}-new.py"), size: 20_000 });
+            others.push(packed(changed).difference(&before).count());
+            let mut changed: Vec<_> = corpus(5_000).collect();
+            changed.remove(at);
+            others.push(packed(changed).difference(&before).count());
+            let mut changed: Vec<_> = corpus(5_000).collect();
+            changed[at].size += 5_000;
+            others.push(packed(changed).difference(&before).count());
+        }
+        let mean = others.iter().sum::<usize>() as f64 / others.len() as f64;
+        assert!(mean < 2.0, "{mean} of {}: {others:?}", before.len());
     }
 
     #[test]
