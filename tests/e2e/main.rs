@@ -17,6 +17,7 @@ mod options;
 mod oracle;
 mod processes;
 mod s3;
+mod shared_cache;
 mod sql;
 mod support;
 mod validate;
