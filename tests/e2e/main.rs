@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod digests;
+mod full_disk;
 mod graph;
 mod interruption;
 mod judged;
