@@ -8,6 +8,7 @@
 mod bad_inputs;
 mod chaos;
 mod cli;
+mod clocks;
 mod cluster;
 mod digests;
 mod full_disk;
