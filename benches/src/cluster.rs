@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::process::{children, median, run, say, sibling, stdlib};
+use crate::process::{children, median, number, run, say, sibling, stdlib};
+use crate::relay::{Relay, Traffic};
 
 /// Measures, `rounds` times each.
 pub fn cluster(rounds: usize, bins: &[u32]) -> anyhow::Result<()> {
@@ -50,6 +51,16 @@ pub fn cluster(rounds: usize, bins: &[u32]) -> anyhow::Result<()> {
             cost.wall.as_secs_f64() * 1e3 / f64::from(count),
             cost.scheduler_kib / 1024
         ))?;
+        if let Some((there, back)) = cost.traffic {
+            let bins = cost.bins.max(1);
+            say(format!(
+                "      {bins} landed: {} bytes a bin to the scheduler and {} from it; largest messages {} and {} bytes",
+                there.bytes / bins,
+                back.bytes / bins,
+                there.largest,
+                back.largest,
+            ))?;
+        }
     }
     Ok(())
 }
@@ -62,6 +73,10 @@ struct Cost {
     cpu: Duration,
     /// The most memory that the scheduler had, in KiB.
     scheduler_kib: u64,
+    /// Bins that there were in the end.
+    bins: u64,
+    /// What passed from executors to the scheduler and back, where that was counted.
+    traffic: Option<(Traffic, Traffic)>,
 }
 
 /// Extracts the library on a scheduler and `executors` of one core each.
@@ -69,15 +84,18 @@ fn job(bytefacts: &Path, home: &Path, library: &str, executors: usize, bins: Opt
     let before = children()?;
     let any = ["--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0", "--format", "json"];
     let mut scheduler = Daemon::start(Command::new(bytefacts).arg("scheduler").args(any))?;
+    // Only where time is not what counts.
+    let relay = bins.map(|_| Relay::to(&scheduler.address)).transpose()?;
+    let door = relay.as_ref().map_or_else(|| scheduler.address.clone(), Relay::address);
     let mut nodes = Vec::new();
     for index in 0..executors {
         let node = format!("bench-{index}");
-        let args = ["executor", "--scheduler", &scheduler.address, "--node", &node, "--cores", "1"];
+        let args = ["executor", "--scheduler", &door, "--node", &node, "--cores", "1"];
         nodes.push(Daemon::start(Command::new(bytefacts).args(args).args(any).env("BYTEFACTS_CACHE__ENABLED", "false"))?);
     }
     let facts = home.join(format!("facts-{}", scheduler.child.id()));
     let mut extract = Command::new(bytefacts);
-    extract.args(["extract", library, "--repo", "stdlib", "--exclude", "site-packages", "--progress", "never"]);
+    extract.args(["extract", library, "--repo", "stdlib", "--exclude", "site-packages", "--progress", "never", "--format", "json"]);
     extract.args(["--cluster", &format!("df://{}", scheduler.address), "--out"]).arg(&facts);
     if let Some(bins) = bins {
         extract.env("BYTEFACTS_BINS__COUNT", bins.to_string());
@@ -88,11 +106,13 @@ fn job(bytefacts: &Path, home: &Path, library: &str, executors: usize, bins: Opt
     if !output.status.success() {
         bail!("the client failed: {}", String::from_utf8_lossy(&output.stderr));
     }
+    let summary = serde_json::from_slice(&output.stdout).context("the client printed no JSON")?;
     let scheduler_kib = scheduler.peak_kib()?;
+    let traffic = relay.as_ref().map(Relay::traffic);
     nodes.iter_mut().try_for_each(Daemon::end)?;
     scheduler.end()?;
     std::fs::remove_dir_all(&facts)?;
-    Ok(Cost { wall, cpu: children()?.saturating_sub(before), scheduler_kib })
+    Ok(Cost { wall, cpu: children()?.saturating_sub(before), scheduler_kib, bins: number(&summary, "bins")?, traffic })
 }
 
 struct Daemon {
