@@ -34,6 +34,25 @@ async fn extract_sums_up_for_people_and_for_programs() {
     assert!(stdout.contains("38 of 38 files") && stdout.contains("1 × SyntaxError (error, stage compile)"), "{stdout}");
 }
 
+/// `cargo run` becomes the program by `exec`, so that the time of its compilers is that of children of the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cpu_time_of_a_job_is_its_own() {
+    let (root, corpus) = (folder(), small_corpus());
+    let facts = root.path().join("facts");
+    let extract =
+        bytefacts(root.path(), &["extract", corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap(), "--format", "json"]).await;
+    // A child that uses five seconds, as the system counts them.
+    let script = r#"(ulimit -t 5; while :; do :; done) 2>/dev/null; exec "$0" "$@""#;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).arg(extract.get_program()).args(extract.get_args());
+    command.envs(extract.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (code, stdout, stderr) = run(command);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    let cpu = summary["cpu_seconds"].as_f64().unwrap();
+    assert!(cpu > 0.0 && cpu < 5.0, "{cpu} s");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_lists_runs_and_their_files() {
     let root = folder();

@@ -76,21 +76,21 @@ async fn a_warm_cache_changes_no_row() {
     assert!(first.run.stats.cache_hits > 0);
 }
 
-/// What has not changed is not analysed again either: its files are landed as they were, byte for byte. A change, or damage to the cache, costs
-/// the bins that it touches.
+/// What has not changed is not analysed again either: its files are landed as they were, byte for byte. A change, or damage to the cache or to
+/// the files of the earlier run, costs the bins that it touches.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
-    let (corpus, home) = (small_corpus(), folder());
+    let (corpus, home, facts) = (small_corpus(), folder(), folder());
     let options = bytefacts_cache::CacheOptions { folder: Some(home.path().to_owned()), memory_bytes: 1 << 20, disk_bytes: 1 << 30 };
-    let run = async || {
+    let run = async |name| {
         let cache = Some(std::sync::Arc::new(bytefacts_cache::Cache::open(&options)));
-        extract(corpus.path(), folder().path(), &Shape { cache, ..Shape::default() }).await
+        extract(corpus.path(), facts.path(), &Shape { run: name, cache, ..Shape::default() }).await
     };
     let bytes = |m: &bytefacts_landing::Manifest| {
         m.files.iter().map(|f| (f.repo.clone(), f.rows, f.bytes, f.sha256.clone())).collect::<std::collections::BTreeSet<_>>()
     };
-    let cold = run().await;
-    let warm = run().await;
+    let cold = run("cold").await;
+    let warm = run("warm").await;
     assert!(cold.run.stats.analyse_cpu_us > 0);
     assert_eq!(warm.run.stats.analyse_cpu_us, 0, "nothing was analysed");
     assert_eq!((bytes(&warm), &warm.run.digest, &warm.run.stats.errors), (bytes(&cold), &cold.run.digest, &cold.run.stats.errors));
@@ -100,11 +100,21 @@ async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
     let changed = std::fs::read_to_string(&path).unwrap().replace("import os", "import re");
     std::fs::write(&path, changed).unwrap();
     let expected = extract(corpus.path(), folder().path(), &Shape::default()).await;
-    let one_changed = run().await;
+    let one_changed = run("one-changed").await;
     assert_eq!((bytes(&one_changed), &one_changed.run.digest), (bytes(&expected), &expected.run.digest));
     assert_ne!(one_changed.run.digest, cold.run.digest);
     let (whole, part) = (cold.run.stats.analyse_cpu_us, one_changed.run.stats.analyse_cpu_us);
     assert!(part > 0 && one_changed.run.stats.cache_hits == FILES - 1, "{part} of {whole}, {} hits", one_changed.run.stats.cache_hits);
+
+    // A file that was overwritten is another object, whatever its name; one that is gone is missed. Both cost their bins, and nothing else.
+    let [overwritten, deleted, ..] = one_changed.files.as_slice() else { panic!("a bin a repository at least") };
+    let path = facts.path().join(&overwritten.key);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, vec![0; usize::try_from(overwritten.bytes).unwrap()]).unwrap();
+    std::fs::remove_file(facts.path().join(&deleted.key)).unwrap();
+    let mended = run("mended").await;
+    assert_eq!((bytes(&mended), &mended.run.digest), (bytes(&expected), &expected.run.digest));
+    assert!(mended.run.stats.analyse_cpu_us > 0);
 
     let mut pending = vec![home.path().to_owned()];
     while let Some(folder) = pending.pop() {
@@ -118,9 +128,15 @@ async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
             }
         }
     }
-    let damaged = run().await;
+    let damaged = run("damaged").await;
     assert_eq!((bytes(&damaged), &damaged.run.digest), (bytes(&expected), &expected.run.digest));
     assert!(damaged.run.stats.analyse_cpu_us > 0);
+    for manifest in [&cold, &warm, &mended, &damaged] {
+        for file in manifest.files.iter().filter(|file| file.key != overwritten.key && file.key != deleted.key) {
+            let landed = std::fs::read(facts.path().join(&file.key)).unwrap();
+            assert_eq!(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&landed)), file.sha256);
+        }
+    }
 }
 
 /// Two runs into the same facts: readers see the newer, both stay readable, and neither sweeps the other.

@@ -298,6 +298,31 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
     }
 }
 
+/// What has not changed is landed again by the store itself: nothing is analysed, and no byte of facts is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn unchanged_bins_are_copied_within_the_bucket() {
+    let (corpus, home, s3) = (small_corpus(), folder(), S3::start().await);
+    upload(&s3, corpus.path(), "corpus").await;
+    for run_id in ["first", "second"] {
+        let mut job = bytefacts(home.path(), &["extract", "s3://bucket/corpus", "--out", "s3://bucket/facts", "--run-id", run_id]).await;
+        job.envs(S3::environment(s3.address));
+        let (code, _, stderr) = run(job);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let store = direct(&s3).open("s3://bucket/facts").unwrap().facts();
+    let manifest = async |run: &str| store.manifest(&bytefacts_landing::RunId::new(run).unwrap()).await.unwrap().unwrap();
+    let (first, second) = (manifest("first").await, manifest("second").await);
+    assert!(first.run.stats.analyse_cpu_us > 0);
+    assert_eq!(second.run.stats.analyse_cpu_us, 0);
+    assert_eq!(second.run.digest, first.run.digest);
+    let contents = |m: &bytefacts_landing::Manifest| m.files.iter().map(|f| (f.bytes, f.sha256.clone())).collect::<Vec<_>>();
+    assert_eq!(contents(&second), contents(&first));
+    for file in &second.files {
+        let landed = object_store::ObjectStoreExt::get(&**store.store(), &store.path_of(&file.key).unwrap()).await.unwrap();
+        assert_eq!(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(landed.bytes().await.unwrap())), file.sha256);
+    }
+}
+
 /// For every k, the k-th request of a small job fails: the job completes, or it fails and can be resumed. What is committed is always right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_request_completes_or_fails_cleanly() {

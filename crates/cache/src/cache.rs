@@ -229,25 +229,6 @@ impl Cache {
         let _ = tokio::task::spawn_blocking(move || cache.put(key, value)).await;
     }
 
-    /// The value under `key` from disk. For values so large that in memory they would push out all others; lookups are not counted.
-    pub async fn get_bulk(&self, key: [u8; 32]) -> Option<Bytes> {
-        let cache = self.clone();
-        let read = tokio::task::spawn_blocking(move || cache.0.disk.as_ref().and_then(|disk| disk.get(&key)).map(Bytes::from));
-        read.await.ok().flatten()
-    }
-
-    /// Stores a large value on disk alone; see [`Cache::get_bulk`].
-    pub async fn put_bulk(&self, key: [u8; 32], value: Bytes) {
-        let cache = self.clone();
-        let write = tokio::task::spawn_blocking(move || {
-            if let Some(disk) = &cache.0.disk {
-                disk.put(&key, &value);
-            }
-        });
-        // A runtime that shuts down costs the entry.
-        let _ = write.await;
-    }
-
     /// Figures since opening.
     pub fn stats(&self) -> CacheStats {
         let inner = &self.0;

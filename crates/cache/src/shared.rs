@@ -1,8 +1,8 @@
 //! The shared tier: the same entries in an object store, for all nodes of a cluster.
 //!
 //! An entry is one object, `v1/ab/<key in hex>`, of the bytes that the disk tier has in a file: what a put cut off or somebody else left there
-//! is noticed when it is read, and is a miss. Keys are digests of all that determines a value, so that no object is ever out of date and whoever
-//! comes second writes the same again. Nothing is deleted here: the bucket's own lifecycle rule bounds the tier.
+//! is noticed when it is read, and is a miss. Keys are digests of all that a value depends on, so that whoever comes second writes no worse one.
+//! Nothing is deleted here: the bucket's own lifecycle rule bounds the tier.
 //!
 //! The store is never waited for longer than a cache is worth: lookups have a limit, uploads go on in the background, bounded in number and
 //! bytes, and a store that fails is left alone for a while (`breaker.rs`).

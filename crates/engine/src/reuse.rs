@@ -1,16 +1,16 @@
 //! Landed bins that are taken over: when every file of a bin is what it was, so is all that the bin lands, byte for byte.
 //!
-//! The cache of compiled units spares the compiler; analysing and landing again what has not changed would still cost half of a cold run. So a
-//! node also keeps the data files of the bins that it landed, under a digest of all that determines them: the names and contents of the
-//! files, the options, the interpreter, and the build of the analysis itself. Whether such a bin may be there is asked by names and sizes
-//! first, so that a cold run reads nothing twice.
+//! The cache of compiled units spares the compiler; analysing and landing again what has not changed would still cost half of a cold run. So the
+//! cache also notes where the data files of a bin are, under a digest of all that determines them: the names and contents of the sources, the
+//! options, the interpreter, the build of the analysis itself, and the place of the facts. A later run has the store copy those files, which
+//! sends no byte of them anywhere. Whether such a bin may be there is asked by names and sizes first, so that a cold run reads nothing twice.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytefacts_cache::Cache;
 use bytefacts_corpus::Entry;
-use bytefacts_landing::{AttemptId, BinRecord, BinStats, FactsStore, LandedFile, LandingError, RepoDigests, RunId};
+use bytefacts_landing::{AttemptId, BinRecord, BinStats, FactsStore, LandingError, PinnedFile, RepoDigests, RunId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -18,9 +18,6 @@ use sha2::{Digest as _, Sha256};
 use crate::job::{ANALYZER_VERSION, InterpreterId, Job};
 
 type Key = [u8; 32];
-
-/// Files are kept in pieces of this size, each an entry of the cache.
-const PIECE_BYTES: u64 = 8 << 20;
 
 /// What a bin was made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,18 +28,12 @@ pub(crate) struct Source {
     pub(crate) sha256: Key,
 }
 
-/// A landed bin in the cache: what its record said, and where the bytes of its files are.
+/// What the cache knows of a landed bin: what its record said, and the objects that are its files.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     stats: BinStats,
     digests: Vec<RepoDigests>,
-    files: Vec<KeptFile>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct KeptFile {
-    file: LandedFile,
-    pieces: Vec<Key>,
+    files: Vec<PinnedFile>,
 }
 
 /// The landed bins of a node, for one job.
@@ -60,7 +51,8 @@ impl LandedBins {
         }
         let o = &job.options;
         let prefix = format!(
-            "landed 1\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
+            "landed 2\n{}\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
+            job.facts,
             env!("BYTEFACTS_FINGERPRINT"),
             interpreter.implementation,
             interpreter.version,
@@ -77,10 +69,10 @@ impl LandedBins {
 
     /// Whether a bin of these names and sizes was landed before. Its contents decide whether it can be taken over.
     pub(crate) async fn may_have(&self, files: &[Entry]) -> bool {
-        self.cache.get_bulk(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
+        self.cache.get_async(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
     }
 
-    /// Lands a bin again whose sources are these, if it is here; `None` if it is not, or not whole.
+    /// Lands a bin again whose sources are these, if it was landed and its files are still there.
     pub(crate) async fn land(
         &self,
         sources: &[Source],
@@ -90,19 +82,14 @@ impl LandedBins {
         attempt: AttemptId,
     ) -> Result<Option<BinRecord>, LandingError> {
         let begun = Instant::now();
-        let kept = self.cache.get_bulk(self.content(sources)).await;
+        let kept = self.cache.get_async(self.content(sources)).await;
         let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok()) else { return Ok(None) };
         let mut files = Vec::with_capacity(kept.files.len());
-        for (seq, KeptFile { file, pieces }) in (0..).zip(kept.files) {
-            let mut copy = facts.begin_copy(&file, run, bin, &attempt, seq).await?;
-            for piece in pieces {
-                let Some(bytes) = self.cache.get_bulk(piece).await else {
-                    copy.abort().await; // evicted since; files that are whole by now are left to the sweep
-                    return Ok(None);
-                };
-                copy.write(bytes).await?;
+        for (seq, pinned) in (0..).zip(&kept.files) {
+            match facts.land_again(pinned, run, bin, &attempt, seq).await? {
+                Some(file) => files.push(file),
+                None => return Ok(None), // deleted since; copies made by now are left to the sweep
             }
-            files.push(copy.finish().await?);
         }
         files.sort_by(|a, b| (&a.repo, &a.key).cmp(&(&b.repo, &b.key)));
         let stats = BinStats {
@@ -115,7 +102,10 @@ impl LandedBins {
             ..kept.stats
         };
         let record = BinRecord { run_id: run.clone(), bin_id: bin, attempt, stats, files, digests: kept.digests };
-        facts.record_copies(record).await.map(Some)
+        let record = facts.record_copies(record).await?;
+        // From now on the files of this run are the ones to copy, so that older runs can go.
+        self.keep(sources.to_vec(), facts, &record).await;
+        Ok(Some(record))
     }
 
     /// Keeps what a bin has landed. What goes wrong costs the entry.
@@ -129,20 +119,14 @@ impl LandedBins {
     async fn try_keep(&self, sources: &[Source], facts: &FactsStore, record: &BinRecord) -> Result<(), LandingError> {
         let mut files = Vec::with_capacity(record.files.len());
         for file in &record.files {
-            let mut pieces = Vec::new();
-            for start in (0..file.bytes).step_by(usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX)) {
-                let bytes = facts.read_piece(&file.key, start..file.bytes.min(start + PIECE_BYTES)).await?;
-                let key: Key = Sha256::new().chain_update(b"piece\n").chain_update(&bytes).finalize().into();
-                self.cache.put_bulk(key, bytes).await;
-                pieces.push(key);
-            }
-            files.push(KeptFile { file: file.clone(), pieces });
+            let Some(pinned) = facts.pin(file).await? else { return Ok(()) };
+            files.push(pinned);
         }
         let kept = Kept { stats: record.stats.clone(), digests: record.digests.clone(), files };
         if let Ok(kept) = serde_json::to_vec(&kept) {
-            self.cache.put_bulk(self.content(sources), kept.into()).await;
+            self.cache.put_async(self.content(sources), kept.into()).await;
             let shape = self.shape(sources.iter().map(|s| (s.repo.as_deref(), s.path.as_str(), s.bytes)));
-            self.cache.put_bulk(shape, Bytes::from_static(b"landed")).await;
+            self.cache.put_async(shape, Bytes::from_static(b"landed")).await;
         }
         Ok(())
     }

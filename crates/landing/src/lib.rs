@@ -39,7 +39,7 @@ mod writer;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use commit::{CommitRequest, Committed, ExpectedBin, Fold};
-pub use copy::FileCopy;
+pub use copy::PinnedFile;
 pub use error::{LandingError, is_transient};
 pub use id::{AttemptId, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
 pub use journal::Journal;

@@ -115,6 +115,8 @@ struct Work<'a> {
     stores: Arc<Stores>,
     store: FactsStore,
     begun: Instant,
+    /// CPU time until it was begun.
+    cpu_before: Duration,
 }
 
 impl<'a> Work<'a> {
@@ -122,7 +124,7 @@ impl<'a> Work<'a> {
         let stores = Arc::new(Stores::new(settings.stores));
         let store = stores.open(facts.uri())?.facts();
         store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
-        Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now() })
+        Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now(), cpu_before: cpu_time()? })
     }
 
     /// Refuses a run that is over and done with.
@@ -172,7 +174,7 @@ impl<'a> Work<'a> {
             (Some(url), _) => (self.on_cluster(url, job).await?, None),
             (None, Some(interpreter)) => {
                 let finished = self.embedded(job, interpreter).await?;
-                (finished, Some(cpu_time()?))
+                (finished, Some(cpu_time()?.saturating_sub(self.cpu_before)))
             }
             (None, None) => bail!("no interpreter was looked for"),
         };
@@ -291,7 +293,8 @@ pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option
     })))
 }
 
-/// CPU time of this process and of the compile workers that have ended.
+/// CPU time of this process and of its children that have ended. These may be children of what this process was before: `cargo run` becomes
+/// the program that it has built, by `exec`, and leaves it the time of all its compilers.
 fn cpu_time() -> anyhow::Result<Duration> {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike as _;
