@@ -40,8 +40,10 @@ pub fn cluster(rounds: usize, bins: &[u32]) -> anyhow::Result<()> {
         scaling.push(one.wall.as_secs_f64() / two.wall.as_secs_f64());
         overhead.push(cpu);
     }
-    say(format!("two executors against one, one core each: {:.2} x as fast (median)", median(scaling)))?;
-    say(format!("cluster against embedded, CPU: {:.3} x (median)", median(overhead)))?;
+    if rounds > 0 {
+        say(format!("two executors against one, one core each: {:.2} x as fast (median)", median(scaling)))?;
+        say(format!("cluster against embedded, CPU: {:.3} x (median)", median(overhead)))?;
+    }
 
     for &count in bins {
         let corpus = home.path().join(format!("corpus-{count}"));

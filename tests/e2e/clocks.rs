@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::chaos::{LIMIT, check, corpus, landed, undisturbed};
 use crate::processes::{Daemon, Processes};
-use crate::support::{folder, store};
+use crate::support::{folder, not_tested, store};
 
 const HOURS: i64 = 3_600;
 const DAYS: i64 = 24 * HOURS;
@@ -46,9 +45,7 @@ fn library(home: &Path) -> Option<PathBuf> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    // Not by a macro: what that prints nobody sees when the test passes.
-    let warning = "\n*** NOT TESTED: clocks that are set. It needs Linux and a C compiler called cc";
-    writeln!(std::io::stderr(), "{warning}: {reason}\n").unwrap();
+    not_tested("clocks that are set, which needs Linux and a C compiler called cc", &reason);
     None
 }
 

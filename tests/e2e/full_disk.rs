@@ -3,7 +3,6 @@
 //! Two ways to have one without being root: a tiny tmpfs in a namespace of the test's own, where the machine allows that, and a limit on the size
 //! of files, which any machine has.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::s3::S3;
-use crate::support::{Shape, bytefacts, extract, folder, run, small_corpus, write_files};
+use crate::support::{Shape, bytefacts, extract, folder, not_tested, run, small_corpus, write_files};
 
 /// Some small files, and one whose compiled unit is large however it is compressed; and the run that nothing disturbs.
 async fn corpus() -> (TempDir, Manifest) {
@@ -66,9 +65,7 @@ fn refusal(folder: &Path) -> Option<String> {
 async fn a_full_file_system_costs_only_the_cache() {
     let (cache, home) = (folder(), folder());
     if let Some(reason) = refusal(cache.path()) {
-        // Not by a macro: what that prints nobody sees when the test passes.
-        let warning = "\n*** NOT TESTED: a full file system under the cache. This machine lets nobody mount a tmpfs of his own";
-        writeln!(std::io::stderr(), "{warning}: {reason}\n").unwrap();
+        not_tested("a full file system under the cache, since a tmpfs cannot be mounted here", &reason);
         return;
     }
     let (corpus, expected) = corpus().await;

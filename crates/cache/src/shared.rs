@@ -2,7 +2,8 @@
 //!
 //! An entry is one object, `v1/ab/<key in hex>`, of the bytes that the disk tier has in a file: what a put cut off or somebody else left there
 //! is noticed when it is read, and is a miss. Keys are digests of all that a value depends on, so that whoever comes second writes no worse one.
-//! Nothing is deleted here: the bucket's own lifecycle rule bounds the tier.
+//! Nothing is deleted here: the bucket's own lifecycle rule bounds the tier. Who may not list a bucket of S3 is told that what is not there is
+//! forbidden, and so has no shared tier.
 //!
 //! The store is never waited for longer than a cache is worth: lookups have a limit, uploads go on in the background, bounded in number and
 //! bytes, and a store that fails is left alone for a while (`breaker.rs`).
