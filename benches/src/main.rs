@@ -9,6 +9,7 @@ mod job;
 mod memory;
 mod plot;
 mod process;
+mod relay;
 mod size;
 
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ enum Benchmark {
         format: Format,
     },
     /// A cluster of processes on this machine: two executors of one core against one, the cluster's CPU against the embedded cluster's, and jobs
-    /// of many bins. Linux only.
+    /// of many bins: time, memory of the scheduler, and what passes between it and the executors. Linux only.
     Cluster {
         /// Rounds.
         #[arg(long, default_value_t = 3)]

@@ -14,10 +14,10 @@ use crate::processes::{Daemon, Processes};
 use crate::support::{Shape, extract, folder, python, query_text, store};
 
 /// How long a disturbed job may take: losses are noticed within seconds.
-const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// Files of the standard library in three repositories: some seconds of work.
-async fn corpus() -> TempDir {
+pub async fn corpus() -> TempDir {
     let (corpus, library) = (folder(), python().await.stdlib);
     for (repo, folders) in [
         ("a", ["json", "email", "concurrent/futures"]),
@@ -38,12 +38,12 @@ async fn corpus() -> TempDir {
     corpus
 }
 
-async fn undisturbed(corpus: &Path) -> Manifest {
+pub async fn undisturbed(corpus: &Path) -> Manifest {
     extract(corpus, folder().path(), &Shape { run: "undisturbed", ..Shape::default() }).await
 }
 
 /// The run is committed, complete and right: rows as many as files, each once, the same digests from the files up.
-async fn check(facts: &Path, run: &str, expected: &Manifest) {
+pub async fn check(facts: &Path, run: &str, expected: &Manifest) {
     let facts_store = store(facts);
     let run = bytefacts_landing::RunId::new(run).unwrap();
     assert_eq!(facts_store.current().await.unwrap().unwrap().run_id, run);
@@ -57,7 +57,7 @@ async fn check(facts: &Path, run: &str, expected: &Manifest) {
 }
 
 /// Waits until the run has so many bins on record, or the time is over.
-async fn landed(facts: &Path, run: &str, bins: usize) {
+pub async fn landed(facts: &Path, run: &str, bins: usize) {
     let (facts, run) = (store(facts), bytefacts_landing::RunId::new(run).unwrap());
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {

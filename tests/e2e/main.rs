@@ -8,8 +8,10 @@
 mod bad_inputs;
 mod chaos;
 mod cli;
+mod clocks;
 mod cluster;
 mod digests;
+mod full_disk;
 mod graph;
 mod interruption;
 mod judged;
@@ -17,6 +19,7 @@ mod options;
 mod oracle;
 mod processes;
 mod s3;
+mod shared_cache;
 mod sql;
 mod support;
 mod validate;

@@ -25,7 +25,8 @@ const SECRET: &str = "not-to-be-seen-anywhere";
 /// A server with an empty bucket. Dropping it stops it.
 pub struct S3 {
     server: Child,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 impl S3 {
@@ -55,7 +56,7 @@ impl S3 {
     }
 
     /// What a process needs to reach the server, through `endpoint` if there is something before it.
-    fn environment(endpoint: SocketAddr) -> Vec<(String, String)> {
+    pub fn environment(endpoint: SocketAddr) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT", format!("http://{endpoint}")),
             ("AWS_ALLOW_HTTP", "true".to_owned()),

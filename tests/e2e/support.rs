@@ -1,5 +1,6 @@
 //! What the tests share: the interpreter, corpora, jobs in this process, the binary, and reading facts back.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -224,6 +225,12 @@ pub fn run(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// Says aloud that this machine does not let a test run. What a macro prints nobody sees of a test that passes.
+pub fn not_tested(what: &str, reason: &str) {
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "\n*** NOT TESTED: {what}: {reason}\n").unwrap();
 }
 
 /// A text column of a struct or batch, by name.

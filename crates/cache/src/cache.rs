@@ -1,14 +1,18 @@
-//! The cache: memory over disk, and what it counts.
+//! The cache: memory over disk over what nodes share, and what it counts.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use crate::disk::Disk;
+use crate::entry;
 use crate::memory::Memory;
+use crate::shared::{Counts, Shared, SharedPlace};
 
 /// Where a cache lives and how much it may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,9 @@ pub struct CacheStats {
     pub memory_hits: u64,
     /// Lookups answered from disk.
     pub disk_hits: u64,
+    /// Lookups answered from the shared tier.
+    #[serde(default)]
+    pub shared_hits: u64,
     /// Lookups not answered.
     pub misses: u64,
     /// Values stored.
@@ -47,14 +54,40 @@ pub struct CacheStats {
     pub memory_bytes: u64,
     /// Bytes on disk now, as far as this process knows.
     pub disk_bytes: u64,
+    /// Values uploaded to the shared tier.
+    #[serde(default)]
+    pub shared_puts: u64,
+    /// Values not uploaded: too many waited, or the store was left alone after a failure.
+    #[serde(default)]
+    pub shared_skipped: u64,
+    /// Objects of the shared tier that were torn or foreign.
+    #[serde(default)]
+    pub shared_damaged: u64,
+    /// Requests to the shared tier that failed.
+    #[serde(default)]
+    pub shared_errors: u64,
 }
 
 impl CacheStats {
     /// Lookups answered.
     pub fn hits(&self) -> u64 {
-        self.memory_hits + self.disk_hits
+        self.memory_hits + self.disk_hits + self.shared_hits
     }
 }
+
+/// Where a value was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// In memory.
+    Memory,
+    /// On this node's disk.
+    Disk,
+    /// In the object store that nodes share.
+    Shared,
+}
+
+/// How long [`Cache::flush`] waits.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
 /// A content-addressed cache. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -64,8 +97,10 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     memory: Mutex<Memory>,
     disk: Option<Disk>,
+    shared: Option<Shared>,
     memory_hits: AtomicU64,
     disk_hits: AtomicU64,
+    shared_hits: AtomicU64,
     misses: AtomicU64,
     puts: AtomicU64,
     memory_evictions: AtomicU64,
@@ -74,6 +109,16 @@ struct Inner {
 impl Cache {
     /// Opens a cache. A folder that cannot be used turns the disk tier off, with one warning. Blocks for a moment.
     pub fn open(options: &CacheOptions) -> Self {
+        Self::open_with(options, None)
+    }
+
+    /// As [`Cache::open`], with a tier in an object store below those of this node. Its requests are made on the runtime that this is called
+    /// from; none is made here.
+    pub fn open_shared(options: &CacheOptions, place: SharedPlace) -> Self {
+        Self::open_with(options, Some(Shared::new(place, Handle::current())))
+    }
+
+    fn open_with(options: &CacheOptions, shared: Option<Shared>) -> Self {
         let folder = options.folder.as_ref().filter(|_| options.disk_bytes > 0);
         let disk = folder.and_then(|folder| {
             Disk::open(folder, options.disk_bytes)
@@ -89,37 +134,92 @@ impl Cache {
         Self(Arc::new(Inner {
             memory: Mutex::new(Memory::new(options.memory_bytes)),
             disk,
+            shared,
             memory_hits: AtomicU64::default(),
             disk_hits: AtomicU64::default(),
+            shared_hits: AtomicU64::default(),
             misses: AtomicU64::default(),
             puts: AtomicU64::default(),
             memory_evictions: AtomicU64::default(),
         }))
     }
 
-    /// The value under `key`, if it is here and intact. May block on the disk; see [`Cache::get_async`].
+    /// The value under `key`, if this node has it intact. May block on the disk; see [`Cache::get_async`].
     pub fn get(&self, key: &[u8; 32]) -> Option<Bytes> {
-        self.get_in_memory(key).or_else(|| self.get_on_disk(key))
+        let found = self.get_in_memory(key).or_else(|| self.get_on_disk(key));
+        self.note_end(found.is_some());
+        found
     }
 
-    /// Stores `value` under `key`. May block on the disk; see [`Cache::put_async`].
+    /// Stores `value` under `key`; the shared tier gets it some time later. May block on the disk; see [`Cache::put_async`].
     pub fn put(&self, key: [u8; 32], value: Bytes) {
-        self.0.puts.fetch_add(1, Ordering::Relaxed);
-        if let Some(disk) = &self.0.disk {
-            disk.put(&key, &value);
+        let inner = &self.0;
+        inner.puts.fetch_add(1, Ordering::Relaxed);
+        match (&inner.disk, &inner.shared) {
+            (Some(disk), None) => disk.put(&key, &value),
+            (disk, Some(shared)) => {
+                if let Some(file) = entry::encode(&key, &value) {
+                    if let Some(disk) = disk {
+                        disk.put_encoded(&key, &file);
+                    }
+                    shared.put(key, file.into());
+                }
+            }
+            (None, None) => {}
         }
         self.keep(key, value);
     }
 
-    /// [`Cache::get`], with the disk off the async threads.
+    /// The value under `key`, if it is in any tier and intact, with the disk off the async threads.
     pub async fn get_async(&self, key: [u8; 32]) -> Option<Bytes> {
-        let found = self.get_in_memory(&key);
-        if found.is_some() {
-            return found;
+        self.lookup(key).await.map(|(value, _)| value)
+    }
+
+    /// [`Cache::get_async`], with the tier that had the value.
+    pub async fn lookup(&self, key: [u8; 32]) -> Option<(Bytes, Tier)> {
+        if let Some(value) = self.get_in_memory(&key) {
+            return Some((value, Tier::Memory));
         }
         let cache = self.clone();
-        let read = tokio::task::spawn_blocking(move || cache.get_on_disk(&key));
-        read.await.ok().flatten()
+        let on_disk = tokio::task::spawn_blocking(move || cache.get_on_disk(&key)).await;
+        let found = match on_disk.ok().flatten() {
+            Some(value) => Some((value, Tier::Disk)),
+            None => self.get_shared(key).await.map(|value| (value, Tier::Shared)),
+        };
+        self.note_end(found.is_some());
+        found
+    }
+
+    async fn get_shared(&self, key: [u8; 32]) -> Option<Bytes> {
+        let shared = self.0.shared.clone()?;
+        let file = shared.get(key).await?;
+        let cache = self.clone();
+        let taken = tokio::task::spawn_blocking(move || {
+            let Some(value) = entry::decode(&key, &file).map(Bytes::from) else {
+                shared.note_damaged();
+                return None;
+            };
+            if let Some(disk) = &cache.0.disk {
+                disk.put_encoded(&key, &file);
+            }
+            cache.0.shared_hits.fetch_add(1, Ordering::Relaxed);
+            cache.keep(key, value.clone());
+            Some(value)
+        });
+        taken.await.ok().flatten()
+    }
+
+    /// Whether there is a shared tier, whose lookups take longer than others.
+    pub fn is_shared(&self) -> bool {
+        self.0.shared.is_some()
+    }
+
+    /// Waits a while for what is still to be uploaded to the shared tier. Returns whether all was.
+    pub async fn flush(&self) -> bool {
+        match &self.0.shared {
+            Some(shared) => shared.flush(FLUSH_LIMIT).await,
+            None => true,
+        }
     }
 
     /// [`Cache::put`], with the disk and the compression off the async threads.
@@ -133,15 +233,21 @@ impl Cache {
     pub fn stats(&self) -> CacheStats {
         let inner = &self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let shared = |counter: fn(&Counts) -> &AtomicU64| inner.shared.as_ref().map_or(0, |shared| read(counter(shared.counts())));
         CacheStats {
             memory_hits: read(&inner.memory_hits),
             disk_hits: read(&inner.disk_hits),
+            shared_hits: read(&inner.shared_hits),
             misses: read(&inner.misses),
             puts: read(&inner.puts),
             memory_evictions: read(&inner.memory_evictions),
             disk_evictions: inner.disk.as_ref().map_or(0, Disk::evictions),
             memory_bytes: self.memory().used(),
             disk_bytes: inner.disk.as_ref().map_or(0, Disk::known_bytes),
+            shared_puts: shared(|counts| &counts.puts),
+            shared_skipped: shared(|counts| &counts.skipped),
+            shared_damaged: shared(|counts| &counts.damaged),
+            shared_errors: shared(|counts| &counts.errors),
         }
     }
 
@@ -155,13 +261,17 @@ impl Cache {
 
     fn get_on_disk(&self, key: &[u8; 32]) -> Option<Bytes> {
         let found = self.0.disk.as_ref().and_then(|disk| disk.get(key));
-        let Some(value) = found.map(Bytes::from) else {
-            self.0.misses.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
+        let value = Bytes::from(found?);
         self.0.disk_hits.fetch_add(1, Ordering::Relaxed);
         self.keep(*key, value.clone());
         Some(value)
+    }
+
+    /// A lookup has been through all tiers that there are for it.
+    fn note_end(&self, found: bool) {
+        if !found {
+            self.0.misses.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn keep(&self, key: [u8; 32], value: Bytes) {

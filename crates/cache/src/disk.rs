@@ -114,18 +114,21 @@ impl Disk {
         value
     }
 
-    /// Writes an entry. The first failure turns writing off, with one warning.
+    /// Writes an entry; see [`Disk::put_encoded`].
     pub(crate) fn put(&self, key: &[u8; 32], value: &[u8]) {
-        if !self.writable.load(Ordering::Relaxed) {
+        if self.writable.load(Ordering::Relaxed)
+            && let Some(bytes) = entry::encode(key, value)
+        {
+            self.put_encoded(key, &bytes);
+        }
+    }
+
+    /// Writes an entry that has been encoded. The first failure turns writing off, with one warning.
+    pub(crate) fn put_encoded(&self, key: &[u8; 32], bytes: &[u8]) {
+        if !self.writable.load(Ordering::Relaxed) || bytes.len() as u64 > self.entry_limit() {
             return;
         }
-        let Some(bytes) = entry::encode(key, value) else {
-            return;
-        };
-        if bytes.len() as u64 > self.entry_limit() {
-            return;
-        }
-        if let Err(error) = self.write(key, &bytes)
+        if let Err(error) = self.write(key, bytes)
             && self.writable.swap(false, Ordering::Relaxed)
         {
             tracing::warn!(

@@ -96,6 +96,10 @@ pub struct JobArgs {
     /// Compile every file, and keep nothing for the next run.
     #[arg(long)]
     pub no_cache: bool,
+    /// Share compiled units with other machines: a path or a URI below which they are kept, beside the cache of this one. Nothing is ever deleted
+    /// there. Executors of a cluster are told by their own option.
+    #[arg(long, value_name = "URI", conflicts_with = "no_cache")]
+    pub shared_cache: Option<String>,
     /// When to draw a progress bar.
     #[arg(long, value_enum, default_value_t)]
     pub progress: ProgressMode,
@@ -176,6 +180,10 @@ pub struct Executor {
     /// The CPython 3.13 that compiles.
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+    /// A path or a URI below which compiled units are shared with other nodes, beside the cache of this one. Nothing is ever deleted there: let
+    /// the bucket's lifecycle rule do it.
+    #[arg(long, value_name = "URI")]
+    pub shared_cache: Option<String>,
     /// What every daemon takes.
     #[command(flatten)]
     pub daemon: DaemonArgs,

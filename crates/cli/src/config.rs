@@ -5,7 +5,7 @@ mod layers;
 
 use std::path::{Path, PathBuf};
 
-use bytefacts_corpus::{BinOptions, Target};
+use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::ExtractOptions;
 use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
@@ -76,11 +76,13 @@ pub struct CacheSettings {
     pub memory_bytes: u64,
     /// Bytes kept on disk.
     pub disk_bytes: u64,
+    /// A place that nodes share, as a path or a URI; null is none.
+    pub shared: Option<String>,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30 }
+        Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30, shared: None }
     }
 }
 
@@ -102,6 +104,9 @@ impl Settings {
             settings.embedded.executors = executors;
         }
         settings.cache.enabled &= !args.no_cache;
+        if args.shared_cache.is_some() {
+            settings.cache.shared.clone_from(&args.shared_cache);
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -118,6 +123,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), UsageError> {
         self.extract.terminators().map_err(|error| UsageError(format!("extract.terminator_opnames: {error}")))?;
+        self.shared_cache()?;
         let fault = if self.extract.optimize > 2 {
             "extract.optimize is 0, 1 or 2"
         } else if self.extract.parallel_max_bytes == 0 || self.extract.memory_budget_bytes == 0 {
@@ -130,6 +136,15 @@ impl Settings {
             return Ok(());
         };
         Err(UsageError(fault.to_owned()))
+    }
+
+    /// Where the shared tier of the cache is, if there is one.
+    ///
+    /// # Errors
+    /// When the setting names no place.
+    pub fn shared_cache(&self) -> Result<Option<Location>, UsageError> {
+        let shared = self.cache.shared.as_deref().filter(|_| self.cache.enabled);
+        shared.map(|text| Location::parse(text).map_err(|error| UsageError(format!("cache.shared: {error}")))).transpose()
     }
 
     /// Cores of each executor: the machine's, or those asked for, dealt out evenly, and at least one.
@@ -220,6 +235,20 @@ mod tests {
         ] {
             let error = format!("{:#}", load(yaml, arguments).unwrap_err());
             assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_shared_cache_is_a_place_or_none() {
+        let shared = |yaml: &str, arguments: &[&str]| load(yaml, arguments).unwrap().shared_cache().unwrap().map(|l| l.uri().to_owned());
+        assert_eq!(shared("", &[]), None);
+        assert_eq!(shared("cache: {shared: 's3://bucket/cache'}", &[]).as_deref(), Some("s3://bucket/cache"));
+        let over = shared("cache: {shared: 's3://bucket/cache'}", &["--shared-cache", "/data/cache"]);
+        assert_eq!(over.as_deref(), Some("file:///data/cache"));
+        assert_eq!(shared("cache: {shared: 's3://bucket/cache'}", &["--no-cache"]), None);
+        for bad in ["ftp://host/cache", "s3://key:secret@bucket/cache"] {
+            let error = format!("{:#}", load("", &["--shared-cache", bad]).unwrap_err());
+            assert!(error.starts_with("cache.shared: ") && !error.contains("secret"), "{error}");
         }
     }
 

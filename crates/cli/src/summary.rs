@@ -35,6 +35,8 @@ pub struct Summary {
     pub instructions: u64,
     /// Files whose compiled unit came from the cache.
     pub cache_hits: u64,
+    /// Those of them that came from the tier which nodes share.
+    pub cache_shared_hits: u64,
     /// What an oracle has found; null without one.
     pub oracle: Option<Oracle>,
     /// Whether rows can be compared with those of other runs of the same options.
@@ -113,6 +115,7 @@ impl Summary {
             units: run.stats.units,
             instructions: run.stats.instructions,
             cache_hits: run.stats.cache_hits,
+            cache_shared_hits: run.stats.cache_shared_hits,
             oracle: Oracle::of(run),
             comparable: run.options.get("comparable").and_then(serde_json::Value::as_bool).unwrap_or(true),
             errors: run.stats.errors.clone(),
@@ -153,7 +156,11 @@ impl Summary {
         if let Some(oracle) = self.oracle {
             line("oracle", oracle.text());
         }
-        line("cache", format!("{} of {} files", thousands(self.cache_hits), thousands(self.files)));
+        let shared = match self.cache_shared_hits {
+            0 => String::new(),
+            hits => format!(", {} of them from the shared cache", thousands(hits)),
+        };
+        line("cache", format!("{} of {} files{shared}", thousands(self.cache_hits), thousands(self.files)));
         line(
             "landed",
             format!("{} in {} of {}", bytes(self.data_bytes), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin")),

@@ -116,12 +116,20 @@ pub fn of_executor(node: Arc<Node>, view: ExecutorView) -> Result<Registry, Clus
             readings.push(labelled("bytefacts_worker_restarts_total", "Compile workers replaced, by cause.", "cause", restarts));
         }
         if let Some(cache) = node.cache().map(|cache| cache.stats()) {
-            let lookups = [("memory", cache.memory_hits), ("disk", cache.disk_hits), ("none", cache.misses)];
+            let lookups = [("memory", cache.memory_hits), ("disk", cache.disk_hits), ("shared", cache.shared_hits), ("none", cache.misses)];
             let lookups = lookups.map(|(tier, count)| (tier.to_owned(), count));
             readings.push(labelled("bytefacts_cache_lookups_total", "Cache lookups by the tier that answered.", "tier", lookups));
             readings.push(counter("bytefacts_cache_evictions_total", "Entries evicted from disk.", cache.disk_evictions));
             readings.push(gauge("bytefacts_cache_disk_bytes", "Bytes of the disk tier, as far as known.", cache.disk_bytes));
             readings.push(gauge("bytefacts_cache_memory_bytes", "Bytes of the memory tier.", cache.memory_bytes));
+            readings.push(counter("bytefacts_cache_shared_puts_total", "Entries uploaded to the shared tier.", cache.shared_puts));
+            readings.push(counter("bytefacts_cache_shared_skipped_total", "Entries not uploaded to it.", cache.shared_skipped));
+            readings.push(counter(
+                "bytefacts_cache_shared_damaged_total",
+                "Objects of it that were torn or foreign.",
+                cache.shared_damaged,
+            ));
+            readings.push(counter("bytefacts_cache_shared_errors_total", "Requests to it that failed.", cache.shared_errors));
         }
         readings
     })

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytefacts_corpus::decode_bins;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
-use bytefacts_landing::{Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, FactsStore, Fold, LandingError, RunId, Swept};
+use bytefacts_landing::{
+    Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, FactsStore, FixedClock, Fold, LandingError, RunId, Swept,
+};
 use datafusion::common::DataFusionError;
 use tokio::time::Instant;
 
@@ -176,7 +178,11 @@ pub async fn run_job(
         schema: schema_snapshot(),
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
-    let swept = facts.sweep(clock, DEFAULT_GRACE).await;
+    // What others have under way is dated by the store: by a clock of this machine that is ahead it would be taken for dead.
+    let swept = match facts.committed_at(&request.run_id).await {
+        Ok(now) => facts.sweep(&FixedClock(now), DEFAULT_GRACE).await,
+        Err(error) => Err(error),
+    };
     Ok(Finished { committed, swept })
 }
 

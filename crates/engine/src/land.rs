@@ -286,6 +286,7 @@ fn count(stats: &mut BinStats, rows: &RecordBatch, work: &[Work]) -> Result<()> 
         stats.analyse_cpu_us += w.analyse_us;
         stats.oracle_files += u64::from(w.judged);
         stats.oracle_differences += w.differences;
+        stats.cache_shared_hits += u64::from(w.shared_hit);
         if w.cache_hit {
             stats.cache_hits += 1;
         } else {

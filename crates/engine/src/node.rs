@@ -32,6 +32,9 @@ pub struct NodeOptions {
     pub worker: WorkerSettings,
 }
 
+/// Files that may wait for the shared cache at a time: it answers in tens of milliseconds, a compile takes a few.
+const SHARED_LOOKUPS: usize = 16;
+
 /// The services of one executor.
 pub struct Node {
     options: NodeOptions,
@@ -111,10 +114,12 @@ impl Node {
         &self.progress
     }
 
-    /// Files worth having under way at a time: enough that no compile worker waits for an analysis, and few enough to bound memory.
+    /// Files worth having under way at a time: enough that no compile worker waits for an analysis or for the shared cache, and few enough to
+    /// bound memory.
     #[must_use]
     pub fn files_in_flight(&self) -> usize {
-        self.options.workers + 2
+        let lookups = if self.cache.as_ref().is_some_and(|cache| cache.is_shared()) { SHARED_LOOKUPS } else { 0 };
+        self.options.workers + 2 + lookups
     }
 
     /// A name for an attempt at a bin that no other attempt of any process has.
@@ -211,8 +216,14 @@ impl Node {
         self.budget.used()
     }
 
-    /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time.
+    /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time. What the shared cache is still
+    /// to get is uploaded, as far as it can be in some seconds.
     pub async fn shutdown(&self) {
+        if let Some(cache) = &self.cache
+            && !cache.flush().await
+        {
+            tracing::warn!("not all of what was compiled has reached the shared cache");
+        }
         if let Some((_, compilers)) = self.compilers.lock().await.take() {
             compilers.pool.shutdown().await;
         }

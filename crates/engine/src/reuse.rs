@@ -94,6 +94,7 @@ impl LandedBins {
         files.sort_by(|a, b| (&a.repo, &a.key).cmp(&(&b.repo, &b.key)));
         let stats = BinStats {
             cache_hits: kept.stats.files,
+            cache_shared_hits: 0,
             cache_misses: 0,
             compile_cpu_us: 0,
             analyse_cpu_us: 0,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytefacts_cache::Tier;
 use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
@@ -39,7 +40,8 @@ pub(crate) struct Loaded {
     errors: Vec<FactError>,
     code: Option<Bytes>,
     compile_cpu: Duration,
-    cache_hit: bool,
+    /// Where the compiled unit came from, unless it was compiled.
+    cached: Option<Tier>,
     reproducible: bool,
     verdict: Option<Verdict>,
     /// Held until the row is built.
@@ -79,10 +81,10 @@ impl Loader {
         let (bytes, sha256) = hash(bytes).await?;
         loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
 
-        let (compiled, cache_hit) = self.compile(bytes.clone(), &sha256).await?;
-        loaded.cache_hit = cache_hit;
+        let (compiled, cached) = self.compile(bytes.clone(), &sha256).await?;
+        loaded.cached = cached;
         loaded.reproducible = compiled.is_reproducible();
-        loaded.compile_cpu = if cache_hit { Duration::ZERO } else { compiled.cpu };
+        loaded.compile_cpu = if cached.is_some() { Duration::ZERO } else { compiled.cpu };
         match compiled.outcome {
             Outcome::Code(code) => loaded.code = Some(code),
             Outcome::Failed(failure) => loaded.errors.push(fact_error(failure)),
@@ -129,20 +131,22 @@ impl Loader {
         self.corpus.read(entry).await
     }
 
-    /// The compiled unit from the cache, else from a worker; and whether it came from the cache.
-    async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, bool)> {
+    /// The compiled unit from the cache, else from a worker; and the tier of the cache that had it.
+    async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, Option<Tier>)> {
         let Some(cache) = self.node.cache() else {
-            return Ok((self.compilers.pool.compile(source).await.map_err(pool_error)?, false));
+            return Ok((self.compilers.pool.compile(source).await.map_err(pool_error)?, None));
         };
         let key = outcome::key(&self.key_prefix, sha256);
-        if let Some(compiled) = cache.get_async(key).await.and_then(|value| outcome::decode(&value)) {
-            return Ok((compiled, true));
+        if let Some((value, tier)) = cache.lookup(key).await
+            && let Some(compiled) = outcome::decode(&value)
+        {
+            return Ok((compiled, Some(tier)));
         }
         let compiled = self.compilers.pool.compile(source).await.map_err(pool_error)?;
         if compiled.is_reproducible() {
             cache.put_async(key, outcome::encode(&compiled).map_err(external)?).await;
         }
-        Ok((compiled, false))
+        Ok((compiled, None))
     }
 }
 
@@ -168,7 +172,7 @@ impl Loaded {
             errors: Vec::new(),
             code: None,
             compile_cpu: Duration::ZERO,
-            cache_hit: false,
+            cached: None,
             verdict: None,
             reproducible: false,
             _memory: memory,
@@ -210,7 +214,8 @@ impl Loaded {
             source_bytes: source.map_or(0, |s| s.len() as u64),
             compile_cpu_us: u64::try_from(self.compile_cpu.as_micros()).unwrap_or(u64::MAX),
             analyse_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            cache_hit: self.cache_hit,
+            cache_hit: self.cached.is_some(),
+            shared_hit: self.cached == Some(Tier::Shared),
             judged: verdict.complete,
             differences: verdict.differences,
             reproducible: self.reproducible,

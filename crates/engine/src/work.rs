@@ -27,6 +27,8 @@ pub struct Work {
     pub analyse_us: u64,
     /// Whether the compiled unit came from the node's cache.
     pub cache_hit: bool,
+    /// Whether it came from the tier that nodes share.
+    pub shared_hit: bool,
     /// Whether an oracle has compared the whole file.
     pub judged: bool,
     /// Values in which the oracle differs.
@@ -35,7 +37,7 @@ pub struct Work {
     pub reproducible: bool,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "_bin",
     "_landed",
     "_units",
@@ -44,6 +46,7 @@ const NAMES: [&str; 11] = [
     "_compile_cpu_us",
     "_analyse_us",
     "_cache_hit",
+    "_shared_hit",
     "_judged",
     "_differences",
     "_reproducible",
@@ -53,7 +56,7 @@ const NAMES: [&str; 11] = [
 #[must_use]
 pub fn schema_with_work(facts: &Schema) -> SchemaRef {
     use DataType::{Boolean, Int32, Int64};
-    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Int64, Boolean];
+    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Boolean, Int64, Boolean];
     let work = NAMES.iter().zip(types).map(|(name, data_type)| Arc::new(Field::new(*name, data_type, false)));
     Arc::new(Schema::new_with_metadata(facts.fields().iter().cloned().chain(work).collect::<Vec<_>>(), facts.metadata().clone()))
 }
@@ -74,6 +77,7 @@ pub fn attach(facts: &RecordBatch, work: &[Work], schema: &SchemaRef) -> Result<
         signed(|w| w.compile_cpu_us),
         signed(|w| w.analyse_us),
         Arc::new(work.iter().map(|w| Some(w.cache_hit)).collect::<BooleanArray>()),
+        Arc::new(work.iter().map(|w| Some(w.shared_hit)).collect::<BooleanArray>()),
         Arc::new(work.iter().map(|w| Some(w.judged)).collect::<BooleanArray>()),
         signed(|w| w.differences),
         Arc::new(work.iter().map(|w| Some(w.reproducible)).collect::<BooleanArray>()),
@@ -114,10 +118,11 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
         Some(cpu),
         Some(analyse),
         Some(hit),
+        Some(shared_hit),
         Some(judged),
         Some(differences),
         Some(reproducible),
-    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), int(9), flag(10))
+    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), flag(9), int(10), flag(11))
     else {
         return internal_err!("work columns of unexpected types: {}", batch.schema());
     };
@@ -131,6 +136,7 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
             compile_cpu_us: cpu.value(row).cast_unsigned(),
             analyse_us: analyse.value(row).cast_unsigned(),
             cache_hit: hit.value(row),
+            shared_hit: shared_hit.value(row),
             judged: judged.value(row),
             differences: differences.value(row).cast_unsigned(),
             reproducible: reproducible.value(row),
@@ -152,7 +158,7 @@ mod tests {
         let facts = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(StringArray::from(vec!["a.py", "b.py"]))]).unwrap();
         let work = [
             Work { bin: 7, units: 3, instructions: 40, source_bytes: 100, compile_cpu_us: 9, ..Work::default() },
-            Work { bin: u32::MAX, landed: true, cache_hit: true, judged: true, differences: 5, ..Work::default() },
+            Work { bin: u32::MAX, landed: true, cache_hit: true, shared_hit: true, judged: true, differences: 5, ..Work::default() },
         ];
         let batch = attach(&facts, &work, &schema_with_work(&schema)).unwrap();
         let (back, records) = detach(&batch).unwrap();

@@ -50,6 +50,9 @@ pub struct BinStats {
     pub source_bytes: u64,
     /// Files answered by the cache.
     pub cache_hits: u64,
+    /// Those of them that the tier answered which nodes share.
+    #[serde(default)]
+    pub cache_shared_hits: u64,
     /// Files that had to be compiled.
     pub cache_misses: u64,
     /// CPU time of the compiling processes, in microseconds.
@@ -95,6 +98,7 @@ impl BinStats {
         self.instructions += other.instructions;
         self.source_bytes += other.source_bytes;
         self.cache_hits += other.cache_hits;
+        self.cache_shared_hits += other.cache_shared_hits;
         self.cache_misses += other.cache_misses;
         self.compile_cpu_us += other.compile_cpu_us;
         self.analyse_cpu_us += other.analyse_cpu_us;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path as FsPath;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -113,6 +114,16 @@ impl FactsStore {
             key: key.to_owned(),
             source: source.into(),
         })
+    }
+
+    /// When the store received the manifest of a committed run, by the clock that dates all its objects. This machine's may show another time.
+    ///
+    /// # Errors
+    /// If the store fails or the run is not committed.
+    pub async fn committed_at(&self, run: &RunId) -> Result<SystemTime> {
+        let key = keys::manifest(run);
+        let meta = self.store.head(&self.path_of(&key)?).await.map_err(|e| store_error("read", &key, e))?;
+        Ok(meta.last_modified.into())
     }
 
     /// How far a run has come.

@@ -23,7 +23,10 @@ use crate::output::Output;
 /// # Errors
 /// When it cannot start, or fails.
 pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Exit> {
-    let settings = Settings::read(args.daemon.config.as_deref())?;
+    let mut settings = Settings::read(args.daemon.config.as_deref())?;
+    if args.shared_cache.is_some() {
+        settings.cache.shared = args.shared_cache;
+    }
     let own = settings.executor.clone();
     let told_to_end = termination()?;
     let interpreter = discover(args.python.as_deref().or(settings.python.as_deref())).await?;
@@ -45,8 +48,9 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     };
     let work_dir = options.work_dir.clone();
     let equipment = NodeOptions { workers: cores, memory_budget_bytes: own.memory_budget_bytes, worker: WorkerSettings::default() };
-    let cache = open_cache(&settings.cache);
-    let node = Arc::new(Node::new(equipment, interpreter, Arc::new(Stores::new(settings.stores)), cache, Arc::new(Progress::default())));
+    let stores = Arc::new(Stores::new(settings.stores));
+    let cache = open_cache(&settings, &stores)?;
+    let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())));
     let mut executor = Executor::start(listener, options, Arc::clone(&node)).await?;
     let (view, probed) = (executor.view(), executor.view());
     let probes = args.daemon.probes.unwrap_or(own.probes);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
-use bytefacts_cache::{Cache, CacheOptions};
+use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
@@ -14,7 +14,7 @@ use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_j
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
-use crate::config::{CacheSettings, Settings};
+use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
@@ -191,7 +191,7 @@ impl<'a> Work<'a> {
         let cores = settings.cores_per_executor();
         let options =
             NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
-        let cache = open_cache(&settings.cache);
+        let cache = open_cache(settings, &self.stores)?;
         let nodes: Vec<_> = (0..settings.embedded.executors)
             .map(|_| {
                 let (stores, progress) = (Arc::clone(&self.stores), Arc::clone(&progress));
@@ -274,12 +274,23 @@ fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
 }
 
 /// The cache as the settings want it.
-pub fn open_cache(cache: &CacheSettings) -> Option<Arc<Cache>> {
+///
+/// # Errors
+/// When the shared tier's store cannot be opened. Whether it answers shows later, and is no error.
+pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option<Arc<Cache>>> {
+    let cache = &settings.cache;
     if !cache.enabled {
-        return None;
+        return Ok(None);
     }
     let folder = cache.folder.clone().or_else(|| cache_dir(&Environment::from_process()).map(|dir| dir.join("units")));
-    Some(Arc::new(Cache::open(&CacheOptions { folder, memory_bytes: cache.memory_bytes, disk_bytes: cache.disk_bytes })))
+    let options = CacheOptions { folder, memory_bytes: cache.memory_bytes, disk_bytes: cache.disk_bytes };
+    Ok(Some(Arc::new(match settings.shared_cache()? {
+        Some(location) => {
+            let place = stores.open(location.uri())?;
+            Cache::open_shared(&options, SharedPlace { store: place.store, path: place.path })
+        }
+        None => Cache::open(&options),
+    })))
 }
 
 /// CPU time of this process and of its children that have ended. These may be children of what this process was before: `cargo run` becomes

@@ -131,7 +131,8 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
         ),
     )?;
     line("facts", format!("{}, {}", count(stats.units, "code object"), count(stats.instructions, "instruction")))?;
-    line("cache", format!("{}, {} compiled", plural(stats.cache_hits, "hit", "hits"), thousands(stats.cache_misses)))?;
+    let shared = if stats.cache_shared_hits == 0 { String::new() } else { format!(" ({} shared)", thousands(stats.cache_shared_hits)) };
+    line("cache", format!("{}{shared}, {} compiled", plural(stats.cache_hits, "hit", "hits"), thousands(stats.cache_misses)))?;
     line(
         "landed",
         format!("{}, {}, from {}", count(header.data_files, "data file"), bytes(header.data_bytes), count(u64::from(header.bins), "bin")),
