@@ -8,6 +8,8 @@
 //! joined by `_`, each of them) and behind them the plain fields of what is around the element, from the inside out. Of two columns of a name
 //! the inner one is shown, as in any scope.
 
+mod unnest;
+
 use std::sync::LazyLock;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
@@ -24,6 +26,8 @@ pub struct FlatTable {
     pub name: String,
     /// The lists from the root down, the last of which the rows are the elements of.
     pub path: Vec<&'static str>,
+    /// Whether the last of them is a map, whose elements are its entries.
+    pub is_map: bool,
     /// Its columns.
     pub columns: Vec<FlatColumn>,
 }
@@ -104,7 +108,7 @@ fn push_tables(around: &[(&'static str, &'static Record)], tables: &mut Vec<Flat
         let mut records = around.to_vec();
         records.push((column.name, element));
         let path: Vec<_> = records.iter().skip(1).map(|(list, _)| *list).collect();
-        tables.push(FlatTable { name: path.join("_"), columns: columns(&records), path });
+        tables.push(FlatTable { name: path.join("_"), columns: columns(&records), path, is_map: matches!(column.kind, Kind::Map) });
         push_tables(&records, tables);
     }
 }

@@ -29,6 +29,8 @@ pub struct View {
     pub doc: &'static str,
     /// A SELECT over the flat table or the nested one.
     pub sql: String,
+    /// The same over the nested one alone, for sessions without flat tables. It reads far more than what is asked for.
+    pub unnested: String,
     /// The names, types and meanings of its columns, in order.
     pub columns: Vec<ViewColumn>,
 }
@@ -67,7 +69,11 @@ impl View {
                 ViewColumn { name: column.name, type_text: data_type.to_string(), data_type, doc }
             })
             .collect();
-        Self { name: definition.name, doc: definition.doc, sql: sql(definition), columns }
+        let (from, unnested) = match definition.table() {
+            Some(table) => (format!("{}.{}", flat::SCHEMA, table.name), format!("({})", table.unnested(&definition.needed(table)))),
+            None => (schema::TABLE.to_owned(), schema::TABLE.to_owned()),
+        };
+        Self { name: definition.name, doc: definition.doc, sql: sql(definition, &from), unnested: sql(definition, &unnested), columns }
     }
 }
 
@@ -82,16 +88,13 @@ pub fn by_name(name: &str) -> Option<&'static View> {
     all().iter().find(|view| view.name == name)
 }
 
-fn sql(definition: &Definition) -> String {
+fn sql(definition: &Definition, from: &str) -> String {
     let mut sql = String::from("SELECT");
     for (nth, column) in definition.all_columns().enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(sql, "{}\n  {} AS \"{}\"", if nth == 0 { "" } else { "," }, column.expression(), column.name);
     }
-    let _ = match definition.from {
-        Some(table) => write!(sql, "\nFROM {}.{table}", flat::SCHEMA),
-        None => write!(sql, "\nFROM {}", schema::TABLE),
-    };
+    let _ = write!(sql, "\nFROM {from}");
     if let Some(condition) = definition.condition {
         let _ = write!(sql, "\nWHERE {condition}");
     }

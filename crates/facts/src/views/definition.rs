@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::flat::{self, FlatColumn};
+use crate::flat::{self, FlatColumn, FlatTable};
 use crate::schema::Kind;
 
 /// A view: columns of an expression each, over a table.
@@ -68,8 +68,20 @@ impl Definition {
         }
     }
 
+    /// The flat table that it is over.
+    pub(super) fn table(&self) -> Option<&'static FlatTable> {
+        flat::by_name(self.from?)
+    }
+
+    /// The columns of the table that stand in the view's expressions, and any whose name does.
+    pub(super) fn needed(&self, table: &'static FlatTable) -> Vec<&'static FlatColumn> {
+        let expressions: Vec<_> = self.all_columns().map(Column::expression).chain(self.condition.map(Cow::from)).collect();
+        let words = |text: &str, name: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+        table.columns.iter().filter(|column| expressions.iter().any(|expression| words(expression, &column.name))).collect()
+    }
+
     fn flat_column(&self, name: &str) -> Option<&'static FlatColumn> {
-        flat::by_name(self.from?)?.column(name)
+        self.table()?.column(name)
     }
 }
 
