@@ -16,6 +16,7 @@ mod judged;
 mod options;
 mod oracle;
 mod processes;
+mod records;
 mod s3;
 mod sql;
 mod support;

@@ -220,3 +220,90 @@ fn nulls_as_booleans(nulls: &NullBuffer) -> BooleanArray {
 fn field<'a>(record: &'a StructArray, name: &str) -> Result<&'a ArrayRef> {
     record.column_by_name(name).ok_or_else(|| internal_datafusion_err!("the scan below a flat table lacks {name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ListArray, StringArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{Field, Schema};
+    use bytefacts_facts::flat;
+
+    use super::*;
+
+    fn list(elements: StructArray, lengths: &[usize], nulls: Option<Vec<bool>>) -> ArrayRef {
+        let element = Arc::new(Field::new("element", elements.data_type().clone(), false));
+        let lengths = OffsetBuffer::from_lengths(lengths.iter().copied());
+        Arc::new(ListArray::new(element, lengths, Arc::new(elements), nulls.map(NullBuffer::from)))
+    }
+
+    fn record(name: &str, values: ArrayRef) -> StructArray {
+        StructArray::from(vec![(Arc::new(Field::new(name, values.data_type().clone(), true)), values)])
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let schema =
+            Schema::new(columns.iter().map(|(name, values)| Field::new(*name, values.data_type().clone(), true)).collect::<Vec<_>>());
+        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, values)| values).collect()).unwrap()
+    }
+
+    /// The rows of some columns, in pieces of `most`, as text.
+    fn flattened(table: &str, columns: &[&str], batch: &RecordBatch, most: usize) -> Vec<Vec<String>> {
+        let table = flat::by_name(table).unwrap();
+        let columns: Vec<_> = columns.iter().map(|name| table.columns.iter().position(|column| column.name == *name).unwrap()).collect();
+        let schema = Arc::new(table.schema().project(&columns).unwrap());
+        let flattened = Flattened::new(table, &columns, schema, batch).unwrap();
+        let text = |column: &ArrayRef, row| match column.is_null(row) {
+            true => "null".to_owned(),
+            false => arrow::util::display::array_value_to_string(column, row).unwrap(),
+        };
+        let pieces = (0..flattened.rows).step_by(most).map(|start| flattened.piece(start, most).unwrap());
+        let rows = |piece: RecordBatch| {
+            (0..piece.num_rows()).map(|row| piece.columns().iter().map(|column| text(column, row)).collect::<Vec<_>>().join(" ")).collect()
+        };
+        pieces.map(rows).collect()
+    }
+
+    /// Four files, of which the second has no list but something behind it, and the third an empty one.
+    fn errors() -> RecordBatch {
+        let errors = list(record("error_type", texts(&["1", "2", "hidden", "4", "5"])), &[2, 1, 0, 2], Some(vec![true, false, true, true]));
+        batch(vec![("path", texts(&["a", "b", "c", "d"])), ("errors", errors)])
+    }
+
+    #[test]
+    fn elements_are_rows_and_what_is_around_them_is_repeated() {
+        assert_eq!(flattened("errors", &["error_type", "path"], &errors(), 8), [["1 a", "2 a", "4 d", "5 d"]]);
+        assert_eq!(flattened("errors", &["path", "error_type"], &errors().slice(2, 2), 8), [["d 4", "d 5"]]);
+        assert!(flattened("errors", &["path"], &errors().slice(1, 2), 8).is_empty());
+    }
+
+    #[test]
+    fn rows_come_in_pieces_and_may_have_no_column() {
+        assert_eq!(flattened("errors", &["path"], &errors(), 3), [vec!["a", "a", "d"], vec!["d"]]);
+        assert_eq!(flattened("errors", &[], &errors(), 3), [vec!["", "", ""], vec![""]]);
+    }
+
+    #[test]
+    fn lists_in_lists_keep_the_place_of_each_row() {
+        let names = record("name", texts(&["u", "v", "w"]));
+        let blocks = list(record("kind", texts(&["entry", "normal", "entry"])), &[2, 0, 1], None);
+        let blocks = (Arc::new(Field::new("blocks", blocks.data_type().clone(), true)), blocks);
+        let units = StructArray::from(vec![(Arc::clone(&names.fields()[0]), Arc::clone(names.column(0))), blocks]);
+        let files = batch(vec![("path", texts(&["a", "b"])), ("code_objects", list(units, &[1, 2], None))]);
+        let rows = flattened("code_objects_blocks", &["path", "name", "kind"], &files, 8);
+        assert_eq!(rows, [["a u entry", "a u normal", "b w entry"]]);
+    }
+
+    #[test]
+    fn what_lies_in_a_null_struct_is_null() {
+        let flags: ArrayRef = Arc::new(BooleanArray::from(vec![true, true]));
+        let fields = record("is_nested", flags);
+        let flags = StructArray::new(fields.fields().clone(), fields.columns().to_vec(), Some(NullBuffer::from(vec![false, true])));
+        let units = list(record("flags_detail", Arc::new(flags)), &[2], None);
+        let rows = flattened("code_objects", &["flags_detail_is_nested"], &batch(vec![("code_objects", units)]), 8);
+        assert_eq!(rows, [["null", "true"]]);
+    }
+}
