@@ -1,5 +1,5 @@
 //! Benchmarks: the whole job against the least that CPython costs and against a Python extractor, the analysis alone, the size of the
-//! facts, and the memory of a job.
+//! facts, the memory of a job, and queries.
 //!
 //! What is a process of its own is charged with the CPU time that the system counts for it and its children, so that nothing hides in a worker.
 
@@ -11,6 +11,7 @@ mod plot;
 mod process;
 mod relay;
 mod size;
+mod sql;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,19 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Queries over the facts of the interpreter's standard library through the views, against the same queries that unnest the nested table: time
+    /// and memory at its peak, medians of the rounds. Linux only.
+    Sql {
+        /// Facts to ask instead of those of the standard library, which are extracted first.
+        #[arg(long, value_name = "FOLDER")]
+        facts: Option<PathBuf>,
+        /// Rounds; each asks every query both ways.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The memory of a job at its peak as the corpus grows: copies of the standard library as repositories. Linux only.
     Memory {
         /// How many copies each job has.
@@ -96,6 +110,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Analysis { rounds, format } => analysis::analysis(rounds, format),
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
+        Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
         Benchmark::Memory { copies, jobs, plot, format } => memory::memory(&copies, jobs, plot.as_deref(), format),
     }
 }

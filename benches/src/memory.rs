@@ -2,19 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::Format;
 use crate::plot::{Series, plot};
-use crate::process::{number, say, sibling, stdlib};
-
-/// How often the peak is read. It only grows, so that no more than the growth of the last moment is missed.
-const EVERY: Duration = Duration::from_millis(20);
+use crate::process::{Watched, number, say, sibling, stdlib, watch};
 
 /// What one job took.
 struct Figures {
@@ -29,7 +25,6 @@ struct Figures {
 /// Runs a job for each number of copies, smallest first, and prints what it took.
 pub fn memory(copies: &[usize], jobs: Option<u16>, plotted: Option<&Path>, format: Format) -> anyhow::Result<()> {
     ensure!(copies.iter().all(|&copies| copies > 0), "a job needs at least one copy");
-    ensure!(Path::new("/proc/self/status").exists(), "the peak of a process is read from /proc, which only Linux has");
     let bytefacts = sibling("bytefacts")?;
     let library = stdlib(&bytefacts)?;
     let root = tempfile::tempdir()?;
@@ -90,30 +85,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// Runs a job and watches its peak.
 fn run(command: &mut Command, copies: usize) -> anyhow::Result<Figures> {
-    let begun = Instant::now();
-    let output = tempfile::NamedTempFile::new()?;
-    let errors = tempfile::NamedTempFile::new()?;
-    let mut job = command.stdin(Stdio::null()).stdout(output.reopen()?).stderr(errors.reopen()?).spawn()?;
-    let mut peak = 0;
-    let status = loop {
-        // A process that has ended has no memory any more, but is still listed until it is waited for.
-        peak = peak.max(peak_of(job.id()).unwrap_or(0));
-        if let Some(status) = job.try_wait()? {
-            break status;
-        }
-        sleep(EVERY);
-    };
-    let wall = begun.elapsed();
-    if !status.success() {
-        bail!("{command:?} failed: {}", fs::read_to_string(errors.path())?);
-    }
-    let summary = serde_json::from_slice(&fs::read(output.path())?)?;
-    Ok(Figures { copies, files: number(&summary, "files")?, instructions: number(&summary, "instructions")?, peak, wall })
-}
-
-/// The peak of a process in bytes.
-fn peak_of(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let Watched { output, cost, peak } = watch(command)?;
+    let summary = serde_json::from_slice(&output)?;
+    Ok(Figures { copies, files: number(&summary, "files")?, instructions: number(&summary, "instructions")?, peak, wall: cost.wall })
 }

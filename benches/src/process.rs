@@ -1,7 +1,9 @@
 //! Processes and what they cost.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -26,6 +28,49 @@ pub fn run(command: &mut Command) -> anyhow::Result<Cost> {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(Cost { cpu: children()? - before, wall })
+}
+
+/// What a process that was watched said and took.
+pub struct Watched {
+    /// What it wrote to stdout.
+    pub output: Vec<u8>,
+    pub cost: Cost,
+    /// Bytes that it had in memory at its peak, its children apart.
+    pub peak: u64,
+}
+
+/// How often the peak is read. It only grows, so that no more than the growth of the last moment is missed.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// Runs a process to its end and watches its memory, which Linux keeps in /proc.
+pub fn watch(command: &mut Command) -> anyhow::Result<Watched> {
+    ensure!(Path::new("/proc/self/status").exists(), "the peak of a process is read from /proc, which only Linux has");
+    let output = tempfile::NamedTempFile::new()?;
+    let errors = tempfile::NamedTempFile::new()?;
+    let before = children()?;
+    let begun = Instant::now();
+    let mut process = command.stdin(Stdio::null()).stdout(output.reopen()?).stderr(errors.reopen()?).spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        // A process that has ended has no memory any more, but is still listed until it is waited for.
+        peak = peak.max(peak_of(process.id()).unwrap_or(0));
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        sleep(EVERY);
+    };
+    let wall = begun.elapsed();
+    if !status.success() {
+        bail!("{command:?} failed: {}", fs::read_to_string(errors.path())?);
+    }
+    Ok(Watched { output: fs::read(output.path())?, cost: Cost { cpu: children()? - before, wall }, peak })
+}
+
+/// The peak of a process in bytes.
+fn peak_of(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// CPU time of all children of this process that have ended.

@@ -18,6 +18,7 @@ mod judged;
 mod options;
 mod oracle;
 mod processes;
+mod records;
 mod s3;
 mod shared_cache;
 mod sql;

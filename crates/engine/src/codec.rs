@@ -1,4 +1,4 @@
-//! How the corpus table and the two operators travel: JSON behind a tag of our own, everything else by Ballista's codecs.
+//! How the corpus table and our operators travel: JSON behind a tag of our own, everything else by Ballista's codecs.
 //!
 //! Ballista's codecs carry its shuffle operators and a positional list of file formats; replacing them would break every query, so ours wrap
 //! them. The tag is no valid protobuf message of Ballista's (field 0 does not exist), so the two cannot be confused.
@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use bytefacts_facts::flat;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, TableReference, internal_err};
 use datafusion::datasource::file_format::FileFormatFactory;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analyze::AnalyzeExec;
 use crate::error::external;
+use crate::flatten::FlattenExec;
 use crate::job::Job;
 use crate::land::LandExec;
 use crate::node::Node;
@@ -42,7 +44,7 @@ impl LogicalCodec {
     }
 }
 
-/// Physical plans: [`AnalyzeExec`] and [`LandExec`].
+/// Physical plans: [`AnalyzeExec`], [`LandExec`] and [`FlattenExec`].
 #[derive(Debug)]
 pub struct PhysicalCodec {
     inner: Arc<dyn PhysicalExtensionCodec>,
@@ -62,6 +64,7 @@ impl PhysicalCodec {
 enum Operator {
     Analyze { job: Job },
     Land { job: Job, projection: Option<Vec<usize>> },
+    Flatten { table: String, columns: Vec<usize> },
 }
 
 fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
@@ -88,6 +91,10 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         Ok(match operator {
             Operator::Analyze { job } => Arc::new(AnalyzeExec::new(job, input, self.node.clone())),
             Operator::Land { job, projection } => Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?),
+            Operator::Flatten { table, columns } => match flat::by_name(&table) {
+                Some(table) => Arc::new(FlattenExec::try_new(table, columns, input)?),
+                None => return internal_err!("there is no flat table {table}: the plan is of another version of bytefacts"),
+            },
         })
     }
 
@@ -97,6 +104,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             encode(&Operator::Analyze { job: analyze.job().clone() }, buf)
         } else if let Some(land) = node.downcast_ref::<LandExec>() {
             encode(&Operator::Land { job: land.job().clone(), projection: land.projection().map(<[usize]>::to_vec) }, buf)
+        } else if let Some(flatten) = node.downcast_ref::<FlattenExec>() {
+            encode(&Operator::Flatten { table: flatten.table().name.clone(), columns: flatten.columns().to_vec() }, buf)
         } else {
             self.inner.try_encode(node, buf, converter)
         }
@@ -174,5 +183,29 @@ impl LogicalExtensionCodec for LogicalCodec {
     }
     fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
         self.inner.try_encode_udwf(node, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::prelude::SessionContext;
+    use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
+    use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+
+    use super::*;
+
+    #[test]
+    fn a_flat_scan_travels_without_a_node() {
+        let codec = PhysicalCodec::new(Arc::new(DefaultPhysicalExtensionCodec {}), None);
+        let input = Arc::new(EmptyExec::new(bytefacts_facts::schema()));
+        let table = flat::by_name("code_objects_instructions").unwrap();
+        let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![4, 0], input).unwrap());
+        let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(&sent), &codec).unwrap();
+        let context = SessionContext::new().task_ctx();
+        let arrived = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec).unwrap();
+        assert_eq!(arrived.schema(), sent.schema());
+        let arrived = arrived.downcast_ref::<FlattenExec>().unwrap();
+        assert_eq!((arrived.table().name.as_str(), arrived.columns()), ("code_objects_instructions", &[4, 0][..]));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytefacts_facts::schema as facts_schema;
 use bytefacts_landing::{FactsStore, LandedFile, Manifest, RunId};
@@ -56,6 +56,55 @@ impl FactsTable {
             None => plan_err!("run {run} is not committed: `bytefacts runs` lists those that are"),
         }
     }
+
+    /// A scan of some columns in this order, each with as much nested in it as its field has, which may be less than the files have; `rows` is how
+    /// many files make a batch.
+    pub(crate) async fn read(
+        &self,
+        state: &dyn Session,
+        columns: &Fields,
+        filters: &[Expr],
+        limit: Option<usize>,
+        rows: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let manifest = self.manifest().await?;
+        let (on_repo, on_rows): (Vec<_>, Vec<_>) =
+            filters.iter().cloned().partition(|f| !f.is_volatile() && f.column_refs().iter().all(|column| column.name == PARTITION));
+        let files = select(manifest.files, on_repo, state)?;
+
+        // In the files the partition column is missing; the scan appends it last, the contract has it first.
+        let contract = facts_schema();
+        let in_files = contract.fields().iter().filter(|field| field.name() != PARTITION);
+        let in_files: Vec<_> = in_files.map(|field| columns.find(field.name()).map_or(field, |(_, narrowed)| narrowed)).cloned().collect();
+        let file_schema = Arc::new(Schema::new_with_metadata(in_files, contract.metadata().clone()));
+        let wanted = columns.iter().map(|field| file_schema.index_of(field.name()).unwrap_or(file_schema.fields().len())).collect();
+        let table_schema = TableSchema::builder(file_schema)
+            .with_table_partition_cols(vec![Arc::new(Field::new(PARTITION, DataType::Utf8, true))])
+            .build();
+
+        let mut source = ParquetSource::new(table_schema);
+        if let Some(predicate) = conjunction(on_rows) {
+            // Row groups whose statistics refuse the filter are skipped.
+            let columns = DFSchema::try_from(contract)?;
+            source = source.with_predicate(state.create_physical_expr(predicate, &columns)?);
+        }
+        let facts = self.facts();
+        let files = files.into_iter().map(|file| {
+            let path = facts.path_of(&file.key).map_err(landing_error)?;
+            let mut partitioned = PartitionedFile::new(path.to_string(), file.bytes);
+            partitioned.object_meta.location = path; // `new` would parse the key a second time
+            Ok(partitioned.with_partition_values(vec![ScalarValue::Utf8(file.repo)]))
+        });
+        let files = FileGroup::new(files.collect::<Result<Vec<_>>>()?);
+        let groups = files.split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(self.place.root.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(Some(wanted))?
+            .with_limit(limit)
+            .with_batch_size(rows)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
 }
 
 /// The one column that stands in the files' paths.
@@ -85,44 +134,11 @@ impl TableProvider for FactsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let manifest = self.manifest().await?;
-        let (on_repo, on_rows): (Vec<_>, Vec<_>) =
-            filters.iter().cloned().partition(|f| !f.is_volatile() && f.column_refs().iter().all(|column| column.name == PARTITION));
-        let files = select(manifest.files, on_repo, state)?;
-
-        // In the files the partition column is missing; the scan appends it last, the contract has it first.
-        let schema = facts_schema();
-        let in_files: Vec<_> = schema.fields().iter().filter(|f| f.name() != PARTITION).cloned().collect();
-        let columns = in_files.len();
-        let file_schema = Arc::new(Schema::new_with_metadata(in_files, schema.metadata().clone()));
-        let table_schema = TableSchema::builder(file_schema)
-            .with_table_partition_cols(vec![Arc::new(Field::new(PARTITION, DataType::Utf8, true))])
-            .build();
-        let from_contract = |i: usize| i.checked_sub(1).unwrap_or(columns);
-        let wanted = projection
-            .map_or_else(|| (0..schema.fields().len()).map(from_contract).collect(), |p| p.iter().copied().map(from_contract).collect());
-
-        let mut source = ParquetSource::new(table_schema);
-        if let Some(predicate) = conjunction(on_rows) {
-            // Row groups whose statistics refuse the filter are skipped.
-            let columns = DFSchema::try_from(Arc::clone(&schema))?;
-            source = source.with_predicate(state.create_physical_expr(predicate, &columns)?);
-        }
-        let facts = self.facts();
-        let files = files.into_iter().map(|file| {
-            let path = facts.path_of(&file.key).map_err(landing_error)?;
-            let mut partitioned = PartitionedFile::new(path.to_string(), file.bytes);
-            partitioned.object_meta.location = path; // `new` would parse the key a second time
-            Ok(partitioned.with_partition_values(vec![ScalarValue::Utf8(file.repo)]))
-        });
-        let files = FileGroup::new(files.collect::<Result<Vec<_>>>()?);
-        let groups = files.split_files(state.config().target_partitions());
-        let config = FileScanConfigBuilder::new(self.place.root.clone(), Arc::new(source))
-            .with_file_groups(groups)
-            .with_projection_indices(Some(wanted))?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let schema = match projection {
+            Some(columns) => Arc::new(facts_schema().project(columns)?),
+            None => facts_schema(),
+        };
+        self.read(state, schema.fields(), filters, limit, None).await
     }
 }
 

@@ -5,7 +5,7 @@
 //!                        │            └ read ▶ cache ▶ compile ▶ rows      (unit.rs, on a Node)
 //!                        └ Parquet, bin record                             (crate bytefacts-landing)
 //! run_job: submit, check coverage, commit, sweep                           (driver.rs, on the client)
-//! facts_session: bytecode_files_v1 and its views                           (session.rs)
+//! facts_session: bytecode_files_v1, its flat tables and its views          (session.rs, records.rs)
 //! validate: whether a committed run keeps what the contract promises        (validate.rs)
 //! ```
 
@@ -17,6 +17,7 @@ mod corpus;
 mod driver;
 mod error;
 mod facts_table;
+mod flatten;
 mod job;
 mod judge;
 mod land;
@@ -24,6 +25,7 @@ pub mod node;
 mod outcome;
 mod plan;
 mod progress;
+mod records;
 mod reuse;
 mod sample;
 mod session;
@@ -39,6 +41,7 @@ pub use analyze::{AnalyzeExec, BinRow, bins_schema};
 pub use budget::Budget;
 pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
+pub use flatten::FlattenExec;
 pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
 pub use land::{LandExec, landed_schema};
 pub use progress::{Progress, Reading, StageCounts};

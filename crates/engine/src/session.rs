@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use bytefacts_facts::views;
+use bytefacts_facts::{flat, views};
 use bytefacts_landing::RunId;
-use datafusion::common::Result;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, plan_err};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::external;
 use crate::facts_table::FactsTable;
+use crate::records::Records;
 use crate::stores::Stores;
 use crate::udf;
 
@@ -29,7 +31,7 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
     Ok(session)
 }
 
-/// Registers the root table, the id functions and every view with a session.
+/// Registers the root table, the id functions, the flat tables and every view with a session.
 ///
 /// # Errors
 /// As [`facts_session`].
@@ -39,7 +41,11 @@ pub async fn register_facts(session: &SessionContext, stores: &Stores, location:
     for function in udf::all() {
         session.register_udf(function);
     }
-    session.register_table(FACTS_TABLE, Arc::new(FactsTable::new(place, run)))?;
+    let facts = Arc::new(FactsTable::new(place, run));
+    session.register_table(FACTS_TABLE, Arc::clone(&facts) as Arc<dyn TableProvider>)?;
+    let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
+    let Some(catalog) = session.catalog(&default_catalog) else { return plan_err!("the session has no catalog {default_catalog}") };
+    catalog.register_schema(flat::SCHEMA, Arc::new(Records::new(facts)))?;
     for view in views::all() {
         session.sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql)).await?;
     }

@@ -1,5 +1,5 @@
 //! The data contract of `bytecode_files_v1` in code: the [`schema`](mod@schema), [`ids`], [`digest`]s, the rows of a file
-//! ([`RowBuilder`]) and the SQL of the [`views`].
+//! ([`RowBuilder`]), the [`flat`] tables and the SQL of the [`views`] over them.
 //!
 //! The crate is pure: bytes and options in, Arrow arrays and text out. The same source, path, options and interpreter give the
 //! same bytes, whatever else was built before or beside it.
@@ -10,6 +10,7 @@
 
 mod constants;
 pub mod digest;
+pub mod flat;
 pub mod ids;
 mod input;
 pub mod oracle;

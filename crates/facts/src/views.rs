@@ -1,7 +1,7 @@
 //! The flat views over the nested table: one row of each list, with the ids that join them.
 //!
-//! A view is SQL for DataFusion over a table named [`TABLE`](crate::schema::TABLE). It unnests level by level and carries through
-//! each level only what it shows. Ids come from two variadic functions that the session must have: `bytefacts_hash64(prefix, part,
+//! A view is SQL for DataFusion over one of the [flat tables](crate::flat), which the session has in the schema
+//! [`SCHEMA`](crate::flat::SCHEMA), or over the table named [`TABLE`](crate::schema::TABLE). Ids come from two variadic functions that the session must have: `bytefacts_hash64(prefix, part,
 //! …)` and `bytefacts_hash128(prefix, part, …)` join the parts by `:`, a null being an empty field, and put the prefix before
 //! [`hash64`](crate::ids::hash64) or [`hash128`](crate::ids::hash128) of that. An id of something that is not there is null.
 //!
@@ -18,6 +18,7 @@ use std::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::definition::Definition;
+use crate::{flat, schema};
 
 /// A view of the contract.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub struct View {
     pub name: &'static str,
     /// What a row is.
     pub doc: &'static str,
-    /// A SELECT over the nested table.
+    /// A SELECT over the flat table or the nested one.
     pub sql: String,
+    /// The same over the nested one alone, for sessions without flat tables. It reads far more than what is asked for.
+    pub unnested: String,
     /// The names, types and meanings of its columns, in order.
     pub columns: Vec<ViewColumn>,
 }
@@ -61,12 +64,16 @@ impl View {
         let columns: Vec<_> = definition
             .all_columns()
             .map(|column| {
-                let data_type = column.kind(definition.record).data_type();
-                let doc = column.doc(definition.record);
+                let data_type = definition.kind(column).data_type();
+                let doc = definition.doc(column);
                 ViewColumn { name: column.name, type_text: data_type.to_string(), data_type, doc }
             })
             .collect();
-        Self { name: definition.name, doc: definition.doc, sql: sql(definition), columns }
+        let (from, unnested) = match definition.table() {
+            Some(table) => (format!("{}.{}", flat::SCHEMA, table.name), format!("({})", table.unnested(&definition.needed(table)))),
+            None => (schema::TABLE.to_owned(), schema::TABLE.to_owned()),
+        };
+        Self { name: definition.name, doc: definition.doc, sql: sql(definition, &from), unnested: sql(definition, &unnested), columns }
     }
 }
 
@@ -81,13 +88,13 @@ pub fn by_name(name: &str) -> Option<&'static View> {
     all().iter().find(|view| view.name == name)
 }
 
-fn sql(definition: &Definition) -> String {
+fn sql(definition: &Definition, from: &str) -> String {
     let mut sql = String::from("SELECT");
     for (nth, column) in definition.all_columns().enumerate() {
-        // Names are quoted because `offset` and others are words of SQL. Writing to a String cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(sql, "{}\n  {} AS \"{}\"", if nth == 0 { "" } else { "," }, column.expression(), column.name);
     }
-    let _ = write!(sql, "\nFROM {}", definition.from);
+    let _ = write!(sql, "\nFROM {from}");
     if let Some(condition) = definition.condition {
         let _ = write!(sql, "\nWHERE {condition}");
     }
@@ -136,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn every_field_that_a_view_names_is_in_the_schema() {
+    fn every_column_that_a_view_names_is_in_its_table() {
         for definition in tables::ALL {
             for column in definition.all_columns() {
-                assert!(!column.doc(definition.record).is_empty(), "{}.{}", definition.name, column.name);
+                assert!(!definition.doc(column).is_empty(), "{}.{}", definition.name, column.name);
             }
         }
     }

@@ -134,7 +134,8 @@ static MAP_ENTRIES: LazyLock<FieldRef> = LazyLock::new(|| {
     Arc::new(Field::new("key_value", DataType::Struct(Fields::from_iter(entry)), false))
 });
 
-fn list_of(element: DataType) -> DataType {
+/// A list of elements that are not null.
+pub(crate) fn list_of(element: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("element", element, false)))
 }
 
