@@ -13,8 +13,14 @@ struct Contestant {
 }
 
 /// Runs every contestant once a round.
-pub fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result<()> {
+pub fn job(rounds: usize, pyarrow: Option<&Path>, others: bool) -> anyhow::Result<()> {
     ensure!(rounds > 0, "at least one round is needed");
+    let mut extractors = vec![(ALL, vec!["extract_all.py", "--repo", "stdlib"])];
+    if others {
+        extractors.push((TUNED, vec!["extract_all.py", "--tuned", "--repo", "stdlib"]));
+        extractors.push((DIS, vec!["extract_dis.py"]));
+        extractors.push((ROWS, vec!["extract_rows.py"]));
+    }
     let bytefacts = sibling("bytefacts")?;
     let python = interpreter(&bytefacts)?;
     let comparators = Path::new(env!("CARGO_MANIFEST_DIR")).join("comparators");
@@ -46,16 +52,12 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result
         };
         enter(COLD, run(&mut demo(format!("facts-{round}")))?)?;
         enter(WARM, run(&mut demo(format!("facts-{round}")))?)?;
-        if let Some(pyarrow) = pyarrow {
-            let extractor = |tuned: &[&str]| {
-                let mut command = Command::new(pyarrow);
-                command.arg(comparators.join("extract_dis.py")).args(tuned).arg(&listing).arg(root.path().join("dis.parquet"));
-                command
-            };
-            enter(DIS, run(&mut extractor(&[]))?)?;
-            if tuned {
-                enter(TUNED, run(&mut extractor(&["--tuned"]))?)?;
-            }
+        for (name, arguments) in &extractors {
+            let Some(pyarrow) = pyarrow else { continue };
+            let (script, options) = arguments.split_first().context("a comparator without a script")?;
+            let mut command = Command::new(pyarrow);
+            command.arg(comparators.join(script)).args(options).arg(&listing).arg(root.path().join("python.parquet"));
+            enter(name, run(command.env("PYTHONHASHSEED", "0"))?)?;
         }
     }
 
@@ -64,8 +66,10 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result
     for (name, base, what) in [
         (COLD, LOOP, "of the compile loop"),
         (WARM, COLD, "of the cold job"),
-        (DIS, COLD, "of the cold job"),
+        (ALL, COLD, "of the cold job"),
         (TUNED, COLD, "of the cold job"),
+        (DIS, COLD, "of the cold job"),
+        (ROWS, COLD, "of the cold job"),
     ] {
         if let (Some(contestant), Some(base)) = (of(name), of(base)) {
             let mut ratios: Vec<_> =
@@ -82,5 +86,7 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, tuned: bool) -> anyhow::Result
 const LOOP: &str = "compile() loop";
 const COLD: &str = "bytefacts, cold cache";
 const WARM: &str = "bytefacts, warm cache";
-const DIS: &str = "Python: dis + pyarrow";
-const TUNED: &str = "Python: tuned dis + pyarrow";
+const ALL: &str = "Python: the same columns";
+const TUNED: &str = "Python: the same, dis replaced";
+const DIS: &str = "Python: columns of dis alone";
+const ROWS: &str = "Python: columns of dis, as dicts";

@@ -44,9 +44,9 @@ enum Benchmark {
         /// A CPython 3.13 that has pyarrow, for the Python extractor; without it that comparison is left out.
         #[arg(long, env = "BYTEFACTS_BENCH_PYARROW", value_name = "PYTHON")]
         pyarrow: Option<PathBuf>,
-        /// Also run the Python extractor with its slow parts of `dis` replaced by equal faster ones.
+        /// Also run the other Python extractors: with the slow parts of `dis` replaced, and with the columns of `dis` alone, as columns and as dicts.
         #[arg(long)]
-        tuned: bool,
+        others: bool,
     },
     /// The analysis alone over the interpreter's standard library, on one core and without I/O: instructions a second of decoding, of control
     /// and data flow, and of building Arrow rows. No Parquet.
@@ -106,7 +106,7 @@ enum Benchmark {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().benchmark {
-        Benchmark::Job { rounds, pyarrow, tuned } => job::job(rounds, pyarrow.as_deref(), tuned),
+        Benchmark::Job { rounds, pyarrow, others } => job::job(rounds, pyarrow.as_deref(), others),
         Benchmark::Analysis { rounds, format } => analysis::analysis(rounds, format),
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
