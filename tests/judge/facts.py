@@ -493,10 +493,18 @@ class CacheTable:
         return found
 
 
-def instructions(code, source, caches, const_texts, const_ints, const_strs):
-    """INSTR columns, in the order of `dis.get_instructions`. Columns that only repeat another are left out."""
-    rows = dis.get_instructions(code)
-    (opname, opcode, arg, argval, argrepr, offset, start, starts_line, line, label, positions, _) = zip(*rows)
+def disassembly(code):
+    """The fields of `dis.get_instructions` as columns."""
+    return tuple(zip(*dis.get_instructions(code)))
+
+
+def instructions(code, source, caches, const_texts, const_ints, const_strs, rows=None):
+    """INSTR columns, in the order of `dis.get_instructions`. Columns that only repeat another are left out.
+
+    `rows` is the `disassembly` of the code, where a caller has it already.
+    """
+    rows = rows or disassembly(code)
+    (opname, opcode, arg, argval, argrepr, offset, start, starts_line, line, label, positions, _) = rows
     kinds = [ARGVAL_KIND[op] for op in opcode]
     argrepr = list(argrepr)
     ints, strs, jumps = [], [], []

@@ -1,0 +1,478 @@
+"""Comparator: every column of `bytecode_files_v1` by Python alone: what `extract_dis.py` writes, and all that is derived.
+
+    venv/bin/python extract_all.py [--tuned] [--repo KEY] LISTING OUT.parquet
+
+Blocks and edges, stack depths, data flow and events of variables come from `flow.py`, digests from `digests.py`: both are
+written from the data contract, as fast as plain Python goes, so that this is what the product is fairly compared with,
+and so that `compare.py` can judge the one by the other. Columns, schema and sort are those of a landed table; `--repo` is
+the repository that its ids are made with (the partition column itself is not in the files).
+
+Prints the same JSON as `extract_dis.py`. One process.
+"""
+
+import argparse
+import importlib.util
+import marshal
+import sys
+
+import digests
+import effects
+import extract_dis
+import flow
+from extract_dis import INT, MAP, OPNAMES, TEXT, Rows, facts, list_of, listing, pa, pc, struct
+
+LOGICAL_NAME = "<bytefacts>"
+"""What code is compiled under: the marshal digest knows no paths. Rows name the path in the corpus instead."""
+MARSHAL_VERSION = 2
+
+
+def grown(kind, after, **fields):
+    """A struct type with more fields behind the one named."""
+    old = list(kind)
+    at = 1 + [field.name for field in old].index(after)
+    return pa.struct([*old[:at], *struct(**fields), *old[at:]])
+
+
+def described(kind, name, **metadata):
+    """A struct type of which one field says more about itself."""
+    return pa.struct([field.with_metadata(metadata) if field.name == name else field for field in kind])
+
+
+BLOCK = struct(
+    "start_offset end_offset kind",
+    start_offset=INT, end_offset=INT, kind=TEXT, attrs=MAP, block_index=INT, first_instr_index=INT, last_instr_index=INT,
+    is_exit=pa.bool_(), is_reachable=pa.bool_(), loop_depth=INT, immediate_dominator=INT,
+)  # fmt: skip
+CFG_EDGE = struct(
+    "src_block_start src_block_end dst_block_start dst_block_end kind edge_key",
+    src_block_start=INT, src_block_end=INT, dst_block_start=INT, dst_block_end=INT, kind=TEXT, edge_key=TEXT,
+    cond_instr_index=INT, cond_instr_offset=INT, exc_index=INT, attrs=MAP, polarity=TEXT, is_back_edge=pa.bool_(),
+)  # fmt: skip
+DFG_EDGE = struct(
+    "src_instr_index dst_instr_index kind",
+    src_instr_index=INT, dst_instr_index=INT, kind=TEXT, attrs=MAP, operand_index=INT, symbol=TEXT, producer_kind=TEXT,
+    src_instr_offset=INT, dst_instr_offset=INT,
+)  # fmt: skip
+EVENT = struct(
+    "event_index kind namespace symbol",
+    event_index=INT, instr_index=INT, instr_offset=INT, kind=TEXT, namespace=TEXT, symbol=TEXT,
+)  # fmt: skip
+INSTRUCTION = grown(
+    described(extract_dis.INSTRUCTION, "span", line_base="0", col_unit="byte", end_exclusive="true"), "span",
+    attrs=MAP, stack_depth_before=INT, stack_depth_after=INT, pops=INT, pushes=INT, operands=INT, block_index=INT,
+    block_start_offset=INT, block_end_offset=INT,
+)  # fmt: skip
+LINE = grown(described(extract_dis.LINE, "line1", line_base="1"), "line0", attrs=MAP)
+EXCEPTION = grown(extract_dis.EXCEPTION, "lasti", attrs=MAP)
+ERROR = grown(extract_dis.ERROR, "message", attrs=MAP)
+
+
+def _unit():
+    kind = grown(
+        extract_dis.UNIT, "exception_table",
+        blocks=list_of(BLOCK), cfg_edges=list_of(CFG_EDGE), dfg_edges=list_of(DFG_EDGE),
+    )  # fmt: skip
+    kind = grown(kind, "unit_kind", facts_digest=TEXT, max_stack_depth=INT, def_use_events=list_of(EVENT))
+    renewed = {"line_table": LINE, "instructions": INSTRUCTION, "exception_table": EXCEPTION}
+    return pa.struct(
+        [field.with_type(list_of(renewed[field.name])) if field.name in renewed else field for field in kind]
+    )
+
+
+UNIT = _unit()
+
+
+def _schema():
+    fields = []
+    for field in extract_dis.SCHEMA:
+        renewed = {"code_objects": UNIT, "errors": ERROR}.get(field.name)
+        fields.append(field if renewed is None else field.with_type(list_of(renewed)))
+        if field.name == "attrs":
+            fields += pa.field("facts_digest", TEXT), pa.field("marshal_digest", TEXT)
+    metadata = {
+        "schema_name": "bytecode_files_v1",
+        "schema_version": "1",
+        "bytecode_abi_version": "3.13",
+        "bytecode_span_line_base": "0",
+        "bytecode_span_col_unit": "byte",
+        "bytecode_span_end_exclusive": "true",
+        "required_non_null": "file_id,path",
+    }
+    return pa.schema(fields, metadata)
+
+
+ROOT_ATTRS = [
+    ("python_version", sys.version.split()[0]),
+    ("python_magic", importlib.util.MAGIC_NUMBER.hex()),
+    ("python_implementation", sys.implementation.name),
+    ("optimize", "0"),
+    ("dont_inherit", "True"),
+    ("adaptive", "False"),
+    ("include_cfg", "True"),
+    ("analyzer_version", "extract_all.py"),
+]
+
+BLOCK_KINDS = pa.array(flow.BLOCK_KINDS, TEXT)
+EDGE_KINDS = pa.array(flow.EDGE_KINDS, TEXT)
+EDGE_KIND_KEYS = pa.array([f":{kind}" for kind in flow.EDGE_KINDS], TEXT)
+POLARITIES = pa.array(["false", "true"], TEXT)
+USES = pa.array([use for use in flow.USES for _ in flow.PRODUCERS], TEXT)
+PRODUCERS = pa.array(flow.PRODUCERS * len(flow.USES), TEXT)
+EVENT_KINDS = pa.array(["use", "define", "delete", "capture"], TEXT)
+NAMESPACES = pa.array(["local", "cell", "global", "name"], TEXT)
+
+
+class Table:
+    """Distinct values of a column, which is written as their numbers."""
+
+    def __init__(self, first):
+        self.values = [first]
+        self._numbers = {first: 0}
+
+    def number(self, value):
+        found = self._numbers.get(value)
+        if found is None:
+            found = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+
+class Batch(extract_dis.Batch):
+    """Files on their way to one row group, with what is derived."""
+
+    schema, unit, error, instruction, line, exception = _schema(), UNIT, ERROR, INSTRUCTION, LINE, EXCEPTION
+    repo = None
+
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.edges, self.uses, self.events = Rows(), Rows(), Rows(), Rows()
+        self.edge_attrs = Table(())
+        self.instruction_count = self.block_count = 0
+
+    def add(self, path, raw):
+        source = facts.Source(raw)
+        code, error, warnings = facts.compile_source(source, LOGICAL_NAME)
+        file_id = facts.file_id(path, self.repo)
+        units, failures, marshalled = [], [], None
+        if code is not None:
+            marshalled = digests.hex_digest((marshal.dumps(code, MARSHAL_VERSION),))
+            for unit in facts.walk(code):
+                self.path = path
+                self.add_unit(unit, file_id, source, units, failures)
+        of_units = {record["code_unit_id"]: at for at, record in enumerate(units)} if failures else {}
+        errors = extract_dis.error_records(error, warnings) + failures
+        self.add_rows(units, errors)
+        placed = [(of_units.get(record.get("code_unit_id")), record) for record in errors]
+        digest = digests.of_file(source.sha256, [record["facts_digest"] for record in units], placed)
+        self.files.append((path, file_id, source.sha256, len(raw), source.line_count, digest, marshalled))
+        return len(units), len(errors)
+
+    def add_unit(self, unit, file_id, source, units, failures):
+        code, path = unit.code, self.path
+        record = extract_dis.unit_record(unit, file_id, source)
+        record["co_filename"] = path
+        consts, ints, strs = facts.constants(code)
+        texts, kinds = consts["const_repr"], consts["const_type"]
+        pathless = texts
+        if "code" in kinds:
+            pathless = texts[:]
+            for slot, kind in enumerate(kinds):
+                if kind == "code":
+                    pathless[slot] = code_text(code.co_consts[slot], "")
+                    texts[slot] = strs[slot] = code_text(code.co_consts[slot], path)
+        consts["child_code_unit_id"] = facts.child_ids(unit, file_id)
+        record["consts_json"] = extract_dis.json_array(texts)
+        units.append(record)
+        lines, exceptions = facts.line_table(code), facts.exception_table(code)
+        self.add_tables(consts, lines, exceptions)
+        columns, positions, derived = extract_dis.NO_INSTRUCTIONS, (), None
+        try:
+            rows = facts.disassembly(code)
+            columns = facts.instructions(code, source, self.caches, texts, ints, strs, rows)
+            positions = rows[10]
+        except Exception as exception:  # `dis` gives up on a huge int
+            failures.append(extract_dis.failure(exception, "disassembly", record))
+        else:
+            try:
+                derived = flow.analyze(code, columns, exceptions)
+            except (flow.FlowError, ValueError) as exception:
+                failures.append(extract_dis.failure(exception, "stack_effect", record))
+        self.add_flow(code, columns, derived, exceptions)
+        record["max_stack_depth"] = derived and derived.max_depth
+        constants = list(zip(kinds, pathless))
+        record["facts_digest"] = digests.of_unit(
+            unit, record["unit_kind"], constants, lines, exceptions, columns, positions, derived
+        )
+
+    def add_flow(self, code, columns, derived, exceptions):
+        """Takes in what is derived from a unit's instructions, and the instructions."""
+        count = len(columns["offset"])
+        if derived is None:
+            columns = {**columns, **dict.fromkeys(("depth", "effect", "block_index", "first_block"), [None] * count)}
+            self.instructions.extend(count, columns)
+            for rows in (self.blocks, self.edges, self.uses, self.events):
+                rows.extend(0, {})
+            return
+        first_instruction, first_block = self.instruction_count, self.block_count
+        self.instruction_count += count
+        graph = derived.graph
+        block_count = len(graph.firsts)
+        self.block_count += block_count
+        if block_count == 1:
+            block_of = [0] * count
+        else:
+            block_of = []
+            for block, (first, last) in enumerate(zip(graph.firsts, graph.lasts)):
+                block_of += [block] * (last + 1 - first)
+        columns["depth"] = derived.depths
+        columns["effect"] = [effect.number for effect in derived.effects]
+        columns["block_index"] = block_of
+        columns["first_block"] = [first_block] * count
+        self.instructions.extend(count, columns)
+        self.blocks.extend(
+            block_count,
+            {
+                "start_offset": graph.starts,
+                "end_offset": graph.ends,
+                "kind": graph.kinds,
+                "first_instr_index": graph.firsts,
+                "last_instr_index": graph.lasts,
+                "is_exit": graph.exits,
+                "is_reachable": graph.reachable,
+                "loop_depth": graph.loop_depths,
+                "immediate_dominator": graph.dominators,
+            },
+        )
+        self.add_edges(graph, columns, exceptions, first_instruction, first_block)
+
+        plus = flow.locals_plus(code)
+        tables = plus, plus, code.co_names, code.co_names
+        edges = derived.edges
+        symbols = {var: tables[var % 4][var // 4] for var in set(edges.variables) if var >= 0}
+        count = len(edges.src)
+        self.uses.extend(
+            count,
+            {
+                "src_instr_index": edges.src,
+                "dst_instr_index": edges.dst,
+                "code": edges.codes,
+                "operand_index": edges.operands,
+                "symbol": map(symbols.get, edges.variables),
+                "first_instruction": [first_instruction] * count,
+            },
+        )
+        accesses = derived.accesses
+        arguments = flow.argument_count(code)
+        symbols = {var: tables[var % 4][var // 4] for _, _, var, _ in accesses}
+        count = arguments + len(accesses)
+        self.events.extend(
+            count,
+            {
+                "instr_index": [None] * arguments + [at for at, _, _, _ in accesses],
+                "kind": [effects.DEFINE] * arguments + [what for _, what, _, _ in accesses],
+                "namespace": [effects.LOCAL] * arguments + [var % 4 for _, _, var, _ in accesses],
+                "symbol": [*plus[:arguments], *(symbols[var] for _, _, var, _ in accesses)],
+                "first_instruction": [first_instruction] * count,
+            },
+        )
+
+    def add_edges(self, graph, columns, exceptions, first_instruction, first_block):
+        edges = graph.edges
+        if not edges:
+            self.edges.extend(0, {})
+            return
+        ops, labels = columns["opcode"], columns["label"]
+        number, attrs = self.edge_attrs.number, []
+        for src, dst, kind, _, _, entry, _ in edges:
+            if kind == flow.NEXT:
+                attrs.append(0)
+            elif kind == flow.EXC:
+                attrs.append(number((exceptions["depth"][entry], exceptions["lasti"][entry])))
+            else:
+                jump = graph.lasts[src]
+                attrs.append(number((ops[jump], labels[jump], labels[graph.firsts[dst]])))
+        src, dst, kinds, polarities, conditions, entries, back = zip(*edges)
+        self.edges.extend(
+            len(edges),
+            {
+                "src": src,
+                "dst": dst,
+                "kind": kinds,
+                "polarity": polarities,
+                "cond_instr_index": conditions,
+                "exc_index": entries,
+                "is_back_edge": back,
+                "attrs": attrs,
+                "first_block": [first_block] * len(edges),
+                "first_instruction": [first_instruction] * len(edges),
+            },
+        )
+
+    # What follows is done by columns, in Arrow.
+
+    def file_columns(self):
+        *files, facts_digests, marshal_digests = zip(*self.files)
+        self.files = list(zip(*files))
+        self.offsets = self.instructions.array("offset", INT)
+        self.block_starts = self.blocks.array("start_offset", INT)
+        self.block_ends = self.blocks.array("end_offset", INT)
+        return {
+            **super().file_columns(),
+            "attrs": pa.array([ROOT_ATTRS] * len(self.files), MAP),
+            "facts_digest": pa.array(facts_digests, TEXT),
+            "marshal_digest": pa.array(marshal_digests, TEXT),
+        }
+
+    def unit_columns(self):
+        return {
+            **super().unit_columns(),
+            "blocks": self.blocks.structs(BLOCK, **self.block_columns()),
+            "cfg_edges": self.edges.structs(CFG_EDGE, **self.edge_columns()),
+            "dfg_edges": self.uses.structs(DFG_EDGE, **self.use_columns()),
+            "def_use_events": self.events.structs(EVENT, **self.event_columns()),
+        }
+
+    def error_columns(self):
+        return {"attrs": empty_maps(self.errors)}
+
+    def line_columns(self):
+        return {"attrs": empty_maps(self.lines)}
+
+    def exception_columns(self):
+        return {**super().exception_columns(), "attrs": empty_maps(self.exceptions)}
+
+    def instruction_columns(self):
+        rows = self.instructions
+        depth = rows.array("depth", INT)
+        before = pc.if_else(pc.less(depth, 0), None, depth)
+        effect = rows.array("effect", INT)
+        counts = [pa.array(column, INT).take(effect) for column in zip(*effects.COUNTS)]
+        after = pc.add(before, pc.subtract(counts[1], counts[0]))
+        block_index = rows.array("block_index", INT)
+        block = pc.add(block_index, rows.array("first_block", INT))
+        return {
+            **super().instruction_columns(),
+            "attrs": depth_maps(before, after),
+            "stack_depth_before": before,
+            "stack_depth_after": after,
+            "pops": counts[0],
+            "pushes": counts[1],
+            "operands": counts[2],
+            "block_index": block_index,
+            "block_start_offset": self.block_starts.take(block),
+            "block_end_offset": self.block_ends.take(block),
+        }
+
+    def block_columns(self):
+        rows = self.blocks
+        return {
+            "start_offset": self.block_starts,
+            "end_offset": self.block_ends,
+            "kind": BLOCK_KINDS.take(rows.array("kind", INT)),
+            "attrs": empty_maps(rows),
+            "block_index": rows.indexes(),
+        }
+
+    def edge_columns(self):
+        rows = self.edges
+        first_block = rows.array("first_block", INT)
+        src, dst = (pc.add(rows.array(name, INT), first_block) for name in ("src", "dst"))
+        starts, ends = self.block_starts.take(src), self.block_starts.take(dst)
+        kind, entry = rows.array("kind", INT), rows.array("exc_index", INT)
+        entry_key = pc.fill_null(pc.binary_join_element_wise("", entry.cast(TEXT), ":"), "")
+        key = pc.binary_join_element_wise(starts.cast(TEXT), ends.cast(TEXT), ":")
+        condition = rows.array("cond_instr_index", INT)
+        instruction = pc.add(condition, rows.array("first_instruction", INT))
+        attrs = pa.array([edge_attrs(*value) for value in self.edge_attrs.values], MAP)
+        return {
+            "src_block_start": starts,
+            "src_block_end": self.block_ends.take(src),
+            "dst_block_start": ends,
+            "dst_block_end": self.block_ends.take(dst),
+            "kind": EDGE_KINDS.take(kind),
+            "edge_key": pc.binary_join_element_wise(key, EDGE_KIND_KEYS.take(kind), entry_key, ""),
+            "cond_instr_index": condition,
+            "cond_instr_offset": self.offsets.take(instruction),
+            "exc_index": entry,
+            "attrs": attrs.take(rows.array("attrs", INT)),
+            "polarity": POLARITIES.take(rows.array("polarity", pa.bool_()).cast(INT)),
+        }
+
+    def use_columns(self):
+        rows = self.uses
+        first = rows.array("first_instruction", INT)
+        src, dst, code = (rows.array(name, INT) for name in ("src_instr_index", "dst_instr_index", "code"))
+        made_here = pc.if_else(pc.less(src, 0), None, src)
+        return {
+            "src_instr_index": src,
+            "dst_instr_index": dst,
+            "kind": USES.take(code),
+            "attrs": empty_maps(rows),
+            "producer_kind": PRODUCERS.take(code),
+            "src_instr_offset": self.offsets.take(pc.add(made_here, first)),
+            "dst_instr_offset": self.offsets.take(pc.add(dst, first)),
+        }
+
+    def event_columns(self):
+        rows = self.events
+        at = rows.array("instr_index", INT)
+        return {
+            "event_index": rows.indexes(),
+            "instr_index": at,
+            "instr_offset": self.offsets.take(pc.add(at, rows.array("first_instruction", INT))),
+            "kind": EVENT_KINDS.take(rows.array("kind", INT)),
+            "namespace": NAMESPACES.take(rows.array("namespace", INT)),
+        }
+
+
+def code_text(code, path):
+    """Canonical text of a code object, as if it were compiled under `path`."""
+    line = code.co_firstlineno or -1
+    return facts.utf8_text(f'<code object {code.co_name}, file "{path}", line {line}>')
+
+
+def empty_maps(rows):
+    count = sum(rows.lengths)
+    offsets = pa.Array.from_buffers(INT, count + 1, [None, pa.py_buffer(bytes(4 * (count + 1)))])
+    return pa.MapArray.from_arrays(offsets, pa.array([], TEXT), pa.array([], TEXT))
+
+
+def depth_maps(before, after):
+    """The depths once more, as texts. Few pairs of them are different."""
+    width = 1 + (pc.max(after).as_py() or 0)
+    code = pc.fill_null(pc.add(pc.multiply(before.cast(pa.int64()), width), after), -1).dictionary_encode()
+    maps = []
+    for value in code.dictionary.to_pylist():
+        depths = divmod(value, width) if value >= 0 else ()
+        maps.append([(name, str(depth)) for name, depth in zip(("stack_depth_before", "stack_depth_after"), depths)])
+    return pa.array(maps, MAP).take(code.indices)
+
+
+def edge_attrs(*value):
+    if len(value) == 2:
+        depth, lasti = value
+        return [("depth", str(depth)), ("lasti", str(lasti))]
+    if not value:
+        return []
+    op, label, target = value
+    attrs = [("jump_kind", OPNAMES[op].as_py())]
+    attrs += [("jump_label", str(label))] if label is not None else []
+    return [*attrs, ("jump_target_label", str(target))]
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tuned", action="store_true", help="replace the slow parts of `dis` by equal ones")
+    parser.add_argument("--repo", metavar="KEY", help="the repository that ids are made with [default: none]")
+    parser.add_argument("listing")
+    parser.add_argument("out")
+    options = parser.parse_args(arguments)
+    Batch.repo = options.repo
+    files = listing.read(options.listing)
+    return extract_dis.report(
+        options.tuned, lambda: extract_dis.extract(files, options.out, Batch, "extract_all")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
