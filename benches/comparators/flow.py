@@ -118,8 +118,8 @@ def _graph(ops, offsets, code_end, targets, exceptions):
     while at >= 0:
         starts.add(at + 1)
         at = ends.find(1, at + 1)
-    if len(starts) == 1 + (count in starts) and not exceptions["depth"]:
-        return _one_block(count, ops, code_end)
+    if starts == {0, count} and ops[-1] in _EXITS and not exceptions["depth"]:
+        return _one_block(count, code_end)
 
     def position(offset):
         index = bisect_left(offsets, offset)
@@ -202,9 +202,7 @@ def _graph(ops, offsets, code_end, targets, exceptions):
     )  # fmt: skip
 
 
-def _one_block(count, ops, code_end):
-    if ops[-1] not in _EXITS:
-        raise FlowError("control falls off the end of the code")
+def _one_block(count, code_end):
     return Graph([0], [count - 1], [0], [code_end], [ENTRY], [True], [True], [0], [None], [], [0], [()], [None], [None])
 
 
