@@ -1,64 +1,16 @@
 """Digests of units and files: BLAKE2b-256 over a canonical encoding of their facts.
 
-The encoding is that of `crates/facts/src/digest.rs`: unsigned numbers in LEB128, signed ones zigzag before that, a missing
-number 0 and a present one its zigzag code plus one, texts and lists with their length in front.
+Which facts enter in which order is written down in `crates/facts/src/digest.rs`, how they are encoded in `encoding.py`.
 """
 
-import dis
 import hashlib
+from itertools import repeat
+from operator import sub
 
+from decode import LENGTHS
 from effects import COUNTS
-from extract_dis import facts
+from encoding import OPTIONAL, POSITION, SIGNED, UNSIGNED, data, text
 from flow import BLOCK_KINDS, EDGE_KINDS
-
-
-class _Unsigned(dict):
-    def __missing__(self, number):
-        out, rest = bytearray(), number
-        while rest >= 0x80:
-            out.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        out.append(rest)
-        found = self[number] = bytes(out)
-        return found
-
-
-UNSIGNED = _Unsigned()
-
-
-class _Signed(dict):
-    def __missing__(self, number):
-        found = self[number] = UNSIGNED[number << 1 if number >= 0 else (-number << 1) - 1]
-        return found
-
-
-SIGNED = _Signed()
-
-
-class _Optional(dict):
-    def __missing__(self, number):
-        found = self[number] = UNSIGNED[0 if number is None else (number << 1 if number >= 0 else (-number << 1) - 1) + 1]
-        return found
-
-
-OPTIONAL = _Optional()
-
-
-class _Position(dict):
-    def __missing__(self, number):
-        found = self[number] = UNSIGNED[0 if number is None else number + 1]
-        return found
-
-
-POSITION = _Position()
-
-
-def data(value):
-    return UNSIGNED[len(value)] + value
-
-
-def text(value):
-    return data(value.encode("utf-8", "surrogatepass"))
 
 
 def hex_digest(pieces):
@@ -76,8 +28,9 @@ def of_file(sha256, units, errors):
     return hex_digest(pieces)
 
 
-def of_unit(unit, kind, consts, lines, exceptions, columns, positions, flow):
-    """`consts` are (type, text) with no path in the text; the other arguments are columns as `facts` and `flow` give them."""
+def of_unit(unit, kind, consts, lines, exceptions, stream, encoded, flow):
+    """`consts` are (type, text) with no path in the text, `lines` and `exceptions` are columns as `facts` gives them, and
+    `encoded` are what the instructions' arguments stand for."""
     code = unit.code
     pieces = [text("bytefacts.unit.1"), UNSIGNED[len(unit.code_path)], *map(SIGNED.__getitem__, unit.code_path)]
     pieces += text(kind), text(unit.qualname), text(code.co_name), text(code.co_qualname)
@@ -93,9 +46,9 @@ def of_unit(unit, kind, consts, lines, exceptions, columns, positions, flow):
     pieces += [SIGNED[offset] + OPTIONAL[line] for offset, line in zip(lines["offset"], lines["line1"])]
     pieces.append(UNSIGNED[len(exceptions["depth"])])
     pieces += [SIGNED[int(value)] for entry in zip(*exceptions.values()) for value in entry]
-    pieces.append(UNSIGNED[len(columns["offset"])])
-    if columns["offset"]:
-        _instructions(pieces, code, columns, positions)
+    pieces.append(UNSIGNED[len(encoded)])
+    if encoded:
+        _instructions(pieces, stream, encoded)
     if flow is None:
         pieces.append(b"\0")
     else:
@@ -106,9 +59,7 @@ def of_unit(unit, kind, consts, lines, exceptions, columns, positions, flow):
 
 # --- instructions ----------------------------------------------------------------------------------------------------
 
-_LENGTHS = [SIGNED[2 + 2 * words] for words in facts.CACHE_WORDS]
-_PAIRS = frozenset(dis.opmap[name] for name in ("LOAD_FAST_LOAD_FAST", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST"))
-_TAGS = {None: b"\1", "const": b"\2", "name": b"\3", "local": b"\4", "free": b"\6", "compare": b"\7", "jump": b"\x08"}
+_LENGTHS = [SIGNED[length] for length in LENGTHS]
 
 
 class _Heads(dict):
@@ -123,28 +74,31 @@ class _Heads(dict):
 _HEADS = _Heads()
 
 
-def _instructions(pieces, code, columns, positions):
+def _instructions(pieces, stream, encoded):
     optional, signed, heads = OPTIONAL, SIGNED, _HEADS
-    arguments = _Arguments(code)
-    names = "opcode", "arg", "label", "jump_target", "offset", "start_offset", "starts_line", "line_number"
-    for op, arg, label, jump, offset, start, starts, line, (first, last, col, end_col) in zip(
-        *map(columns.get, names), positions
-    ):
-        bits = starts << 7
-        rest = b""
+    if stream.starts is stream.offsets:
+        prefixes = repeat(0)
+    else:
+        prefixes = map(sub, stream.offsets, stream.starts)
+    for op, arg, label, target, prefix, starts, line, (first, last, col, end_col), value in zip(
+        stream.ops, stream.args, stream.labels, stream.targets, prefixes, stream.starts_line, stream.lines,
+        stream.positions, encoded,
+    ):  # fmt: skip
+        if arg is None:
+            bits, rest = 0, b""
+        else:
+            bits, rest = 0x10, signed[arg]
+        if target is not None:
+            bits |= 0x20
+            rest = signed[target] + rest
         if label is not None:
             bits |= 0x40
-            rest = signed[label]
-        if jump is not None:
-            bits |= 0x20
-            rest += signed[jump]
-        if arg is not None:
-            bits |= 0x10
-            rest += signed[arg]
-        if start != offset:
+            rest = signed[label] + rest
+        if prefix:
             bits |= 4
-            rest += signed[offset - start]
+            rest += signed[prefix]
         if starts:
+            bits |= 0x80
             rest += optional[line]
         if first != line:
             bits |= 2
@@ -152,42 +106,7 @@ def _instructions(pieces, code, columns, positions):
         if last != first:
             bits |= 1
             rest += optional[last]
-        value = signed[jump] if jump is not None else b""
-        pieces += heads[op, bits], rest, optional[col], optional[end_col], arguments[op, arg], value
-
-
-class _Arguments(dict):
-    """What an argument stands for, by opcode and oparg; of a jump without its target."""
-
-    def __init__(self, code):
-        self._code = code
-
-    def __missing__(self, key):
-        found = self[key] = self._encoded(*key)
-        return found
-
-    def _encoded(self, op, arg):
-        if arg is None:
-            return b"\0"
-        kind = facts.ARGVAL_KIND[op]
-        tag = _TAGS[kind]
-        code = self._code
-        if kind is None:
-            return tag + SIGNED[arg]
-        if kind == "const":
-            return tag + UNSIGNED[arg]
-        if kind == "name":
-            return tag + text(code.co_names[arg >> _NAME_SHIFTS.get(op, 0)])
-        if op in _PAIRS:
-            return b"\5" + text(code._varname_from_oparg(arg >> 4)) + text(code._varname_from_oparg(arg & 15))
-        if kind == "compare":
-            return tag + text(dis.cmp_op[arg >> 5])
-        if kind == "jump":
-            return tag
-        return tag + text(code._varname_from_oparg(arg))
-
-
-_NAME_SHIFTS = {dis.opmap["LOAD_GLOBAL"]: 1, dis.opmap["LOAD_ATTR"]: 1, dis.opmap["LOAD_SUPER_ATTR"]: 2}
+        pieces += heads[op, bits], rest, optional[col], optional[end_col], value
 
 
 # --- flow ------------------------------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ import argparse
 import importlib.util
 import marshal
 import sys
+from array import array
 
+import decode
 import digests
 import effects
 import extract_dis
 import flow
-from extract_dis import INT, MAP, OPNAMES, TEXT, Rows, facts, list_of, listing, pa, pc, struct
+from extract_dis import CACHE, INT, KINDS, MAP, ONE, OPNAMES, TEXT, Rows, facts, list_of, listing, pa, pc, struct
 
 LOGICAL_NAME = "<bytefacts>"
 """What code is compiled under: the marshal digest knows no paths. Rows name the path in the corpus instead."""
@@ -120,6 +122,10 @@ USES = pa.array([use for use in flow.USES for _ in flow.PRODUCERS], TEXT)
 PRODUCERS = pa.array(flow.PRODUCERS * len(flow.USES), TEXT)
 EVENT_KINDS = pa.array(["use", "define", "delete", "capture"], TEXT)
 NAMESPACES = pa.array(["local", "cell", "global", "name"], TEXT)
+LENGTHS = pa.array(decode.LENGTHS, INT)
+CACHES = pa.array(
+    [[(name, words, "0000" * words) for name, words in layout] for layout in facts.CACHE_LAYOUT], list_of(CACHE)
+)
 
 
 class Table:
@@ -141,13 +147,14 @@ class Batch(extract_dis.Batch):
     """Files on their way to one row group, with what is derived."""
 
     schema, unit, error, instruction, line, exception = _schema(), UNIT, ERROR, INSTRUCTION, LINE, EXCEPTION
+    decode = staticmethod(decode.by_dis)
     repo = None
 
     def __init__(self):
         super().__init__()
         self.blocks, self.edges, self.uses, self.events = Rows(), Rows(), Rows(), Rows()
         self.edge_attrs = Table(())
-        self.instruction_count = self.block_count = 0
+        self.line_starts, self.line_ends, self.line_counts, self.maps_bytes = array("q"), array("q"), [], []
 
     def add(self, path, raw):
         source = facts.Source(raw)
@@ -157,18 +164,22 @@ class Batch(extract_dis.Batch):
         if code is not None:
             marshalled = digests.hex_digest((marshal.dumps(code, MARSHAL_VERSION),))
             for unit in facts.walk(code):
-                self.path = path
-                self.add_unit(unit, file_id, source, units, failures)
+                self.add_unit(unit, path, file_id, source, units, failures)
         of_units = {record["code_unit_id"]: at for at, record in enumerate(units)} if failures else {}
         errors = extract_dis.error_records(error, warnings) + failures
         self.add_rows(units, errors)
         placed = [(of_units.get(record.get("code_unit_id")), record) for record in errors]
         digest = digests.of_file(source.sha256, [record["facts_digest"] for record in units], placed)
-        self.files.append((path, file_id, source.sha256, len(raw), source.line_count, digest, marshalled))
+        starts, ends = source.lines
+        self.line_starts.extend(starts)
+        self.line_ends.extend(ends)
+        self.line_counts.append(len(starts))
+        self.maps_bytes.append(source.is_utf8)
+        self.files.append((path, file_id, source.sha256, len(raw), len(starts), digest, marshalled))
         return len(units), len(errors)
 
-    def add_unit(self, unit, file_id, source, units, failures):
-        code, path = unit.code, self.path
+    def add_unit(self, unit, path, file_id, source, units, failures):
+        code = unit.code
         record = extract_dis.unit_record(unit, file_id, source)
         record["co_filename"] = path
         consts, ints, strs = facts.constants(code)
@@ -185,52 +196,68 @@ class Batch(extract_dis.Batch):
         units.append(record)
         lines, exceptions = facts.line_table(code), facts.exception_table(code)
         self.add_tables(consts, lines, exceptions)
-        columns, positions, derived = extract_dis.NO_INSTRUCTIONS, (), None
+        stream, encoded, derived = None, (), None
         try:
-            rows = facts.disassembly(code)
-            columns = facts.instructions(code, source, self.caches, texts, ints, strs, rows)
-            positions = rows[10]
+            stream = self.decode(code, lines)
         except Exception as exception:  # `dis` gives up on a huge int
             failures.append(extract_dis.failure(exception, "disassembly", record))
+            self.instructions.extend(0, {})
         else:
+            arguments = decode.Arguments(code, texts, ints, strs)
+            *argument_columns, encoded, effects_of = decode.resolve(stream, arguments)
             try:
-                derived = flow.analyze(code, columns, exceptions)
+                derived = flow.analyze(code, stream, effects_of, exceptions)
             except (flow.FlowError, ValueError) as exception:
                 failures.append(extract_dis.failure(exception, "stack_effect", record))
-        self.add_flow(code, columns, derived, exceptions)
+            self.add_instructions(stream, argument_columns, effects_of, derived)
+        self.add_flow(code, stream, derived, exceptions)
         record["max_stack_depth"] = derived and derived.max_depth
         constants = list(zip(kinds, pathless))
         record["facts_digest"] = digests.of_unit(
-            unit, record["unit_kind"], constants, lines, exceptions, columns, positions, derived
+            unit, record["unit_kind"], constants, lines, exceptions, stream, encoded, derived
         )
 
-    def add_flow(self, code, columns, derived, exceptions):
-        """Takes in what is derived from a unit's instructions, and the instructions."""
-        count = len(columns["offset"])
+    def add_instructions(self, stream, argument_columns, effects_of, derived):
+        ints, strs, reprs = argument_columns
+        count = len(ints)
+        first_line, last_line, first_col, last_col = zip(*stream.positions)
+        columns = {
+            "opcode": stream.ops,
+            "arg": stream.args,
+            "offset": stream.offsets,
+            "start_offset": stream.starts,
+            "argval_int": ints,
+            "argval_str": strs,
+            "argrepr": reprs,
+            "line_number": stream.lines,
+            "starts_line": stream.starts_line,
+            "label": stream.labels,
+            "jump_target": stream.targets,
+            "first_line": first_line,
+            "last_line": last_line,
+            "start_col": first_col,
+            "end_col": last_col,
+            "effect": [effect.number for effect in effects_of],
+        }
         if derived is None:
-            columns = {**columns, **dict.fromkeys(("depth", "effect", "block_index", "first_block"), [None] * count)}
-            self.instructions.extend(count, columns)
+            columns["depth"] = columns["block_index"] = [None] * count
+        else:
+            columns["depth"] = derived.depths
+            graph = derived.graph
+            columns["block_index"] = block_of = []
+            for block, (first, last) in enumerate(zip(graph.firsts, graph.lasts)):
+                block_of += [block] * (last + 1 - first)
+        self.instructions.extend(count, columns)
+
+    def add_flow(self, code, stream, derived, exceptions):
+        """Takes in what is derived from a unit's instructions."""
+        if derived is None:
             for rows in (self.blocks, self.edges, self.uses, self.events):
                 rows.extend(0, {})
             return
-        first_instruction, first_block = self.instruction_count, self.block_count
-        self.instruction_count += count
-        graph = derived.graph
-        block_count = len(graph.firsts)
-        self.block_count += block_count
-        if block_count == 1:
-            block_of = [0] * count
-        else:
-            block_of = []
-            for block, (first, last) in enumerate(zip(graph.firsts, graph.lasts)):
-                block_of += [block] * (last + 1 - first)
-        columns["depth"] = derived.depths
-        columns["effect"] = [effect.number for effect in derived.effects]
-        columns["block_index"] = block_of
-        columns["first_block"] = [first_block] * count
-        self.instructions.extend(count, columns)
+        graph, edges, accesses = derived.graph, derived.edges, derived.accesses
         self.blocks.extend(
-            block_count,
+            len(graph.firsts),
             {
                 "start_offset": graph.starts,
                 "end_offset": graph.ends,
@@ -243,45 +270,37 @@ class Batch(extract_dis.Batch):
                 "immediate_dominator": graph.dominators,
             },
         )
-        self.add_edges(graph, columns, exceptions, first_instruction, first_block)
-
+        self.add_edges(graph, stream, exceptions)
         plus = flow.locals_plus(code)
         tables = plus, plus, code.co_names, code.co_names
-        edges = derived.edges
-        symbols = {var: tables[var % 4][var // 4] for var in set(edges.variables) if var >= 0}
-        count = len(edges.src)
+        symbols = {var: tables[var % 4][var // 4] for var in {var for _, _, var, _ in accesses}}
         self.uses.extend(
-            count,
+            len(edges.src),
             {
                 "src_instr_index": edges.src,
                 "dst_instr_index": edges.dst,
                 "code": edges.codes,
                 "operand_index": edges.operands,
                 "symbol": map(symbols.get, edges.variables),
-                "first_instruction": [first_instruction] * count,
             },
         )
-        accesses = derived.accesses
         arguments = flow.argument_count(code)
-        symbols = {var: tables[var % 4][var // 4] for _, _, var, _ in accesses}
-        count = arguments + len(accesses)
         self.events.extend(
-            count,
+            arguments + len(accesses),
             {
                 "instr_index": [None] * arguments + [at for at, _, _, _ in accesses],
                 "kind": [effects.DEFINE] * arguments + [what for _, what, _, _ in accesses],
                 "namespace": [effects.LOCAL] * arguments + [var % 4 for _, _, var, _ in accesses],
                 "symbol": [*plus[:arguments], *(symbols[var] for _, _, var, _ in accesses)],
-                "first_instruction": [first_instruction] * count,
             },
         )
 
-    def add_edges(self, graph, columns, exceptions, first_instruction, first_block):
+    def add_edges(self, graph, stream, exceptions):
         edges = graph.edges
         if not edges:
             self.edges.extend(0, {})
             return
-        ops, labels = columns["opcode"], columns["label"]
+        ops, labels = stream.ops, stream.labels
         number, attrs = self.edge_attrs.number, []
         for src, dst, kind, _, _, entry, _ in edges:
             if kind == flow.NEXT:
@@ -303,8 +322,6 @@ class Batch(extract_dis.Batch):
                 "exc_index": entries,
                 "is_back_edge": back,
                 "attrs": attrs,
-                "first_block": [first_block] * len(edges),
-                "first_instruction": [first_instruction] * len(edges),
             },
         )
 
@@ -313,6 +330,7 @@ class Batch(extract_dis.Batch):
     def file_columns(self):
         *files, facts_digests, marshal_digests = zip(*self.files)
         self.files = list(zip(*files))
+        self.first_instructions, self.first_blocks = self.instructions.starts(), self.blocks.starts()
         self.offsets = self.instructions.array("offset", INT)
         self.block_starts = self.blocks.array("start_offset", INT)
         self.block_ends = self.blocks.array("end_offset", INT)
@@ -342,26 +360,72 @@ class Batch(extract_dis.Batch):
         return {**super().exception_columns(), "attrs": empty_maps(self.exceptions)}
 
     def instruction_columns(self):
-        rows = self.instructions
+        rows, parents = self.instructions, self.instructions.parents()
+        opcode, arg, label = (rows.array(name, INT) for name in ("opcode", "arg", "label"))
+        opname = OPNAMES.take(opcode)
         depth = rows.array("depth", INT)
         before = pc.if_else(pc.less(depth, 0), None, depth)
         effect = rows.array("effect", INT)
-        counts = [pa.array(column, INT).take(effect) for column in zip(*effects.COUNTS)]
-        after = pc.add(before, pc.subtract(counts[1], counts[0]))
+        pops, pushes, operands = (pa.array(column, INT).take(effect) for column in zip(*effects.COUNTS))
+        after = pc.add(before, pc.subtract(pushes, pops))
         block_index = rows.array("block_index", INT)
-        block = pc.add(block_index, rows.array("first_block", INT))
+        block = pc.add(block_index, self.first_blocks.take(parents))
         return {
-            **super().instruction_columns(),
+            "instr_index": rows.indexes(),
+            "offset": self.offsets,
+            "end_offset": pc.add(self.offsets, LENGTHS.take(opcode)),
+            "opname": opname,
+            "baseopname": opname,
+            "opcode": opcode,
+            "baseopcode": opcode,
+            "arg": arg,
+            "oparg": arg,
+            "argval_kind": KINDS.take(opcode),
+            "label": label,
+            "is_jump_target": label.is_valid(),
+            "cache_info": CACHES.take(opcode),
+            "span": self.spans(parents),
             "attrs": depth_maps(before, after),
             "stack_depth_before": before,
             "stack_depth_after": after,
-            "pops": counts[0],
-            "pushes": counts[1],
-            "operands": counts[2],
+            "pops": pops,
+            "pushes": pushes,
+            "operands": operands,
             "block_index": block_index,
             "block_start_offset": self.block_starts.take(block),
             "block_end_offset": self.block_ends.take(block),
         }
+
+    def spans(self, parents):
+        rows = self.instructions
+        first_line, last_line, first_col, last_col = (
+            rows.array(name, INT) for name in ("first_line", "last_line", "start_col", "end_col")
+        )
+        counts = pa.array(self.line_counts, INT)
+        before = pc.subtract(pc.cumulative_sum(counts), counts)
+        file = self.units.parents().take(parents)
+        lines = pc.if_else(pa.array(self.maps_bytes), before, None).take(file), counts.take(file)
+        start, end = self.byte_offsets(first_line, first_col, *lines), self.byte_offsets(last_line, last_col, *lines)
+        size = pc.subtract(end, start)
+        mapped = pc.fill_null(pc.greater_equal(size, 0), False)
+        return extract_dis.spans(
+            {
+                "start_line0": line0(first_line),
+                "start_col": first_col,
+                "end_line0": line0(last_line),
+                "end_col": last_col,
+                "byte_start": pc.if_else(mapped, start, None),
+                "byte_len": pc.if_else(mapped, size, None),
+            }
+        )
+
+    def byte_offsets(self, line, col, before, count):
+        """Places in the raw files, null outside the file or the line; `before` are the lines of the files before."""
+        inside = pc.and_(pc.greater(line, 0), pc.less_equal(line, count))
+        at = pc.if_else(inside, pc.subtract(pc.add(before, line), ONE), None)
+        offset = pc.add(viewed(self.line_starts).take(at), col)
+        inside = pc.and_(pc.greater_equal(col, 0), pc.less_equal(offset, viewed(self.line_ends).take(at)))
+        return pc.if_else(inside, offset, None).cast(INT)
 
     def block_columns(self):
         rows = self.blocks
@@ -375,14 +439,15 @@ class Batch(extract_dis.Batch):
 
     def edge_columns(self):
         rows = self.edges
-        first_block = rows.array("first_block", INT)
+        parents = rows.parents()
+        first_block = self.first_blocks.take(parents)
         src, dst = (pc.add(rows.array(name, INT), first_block) for name in ("src", "dst"))
         starts, ends = self.block_starts.take(src), self.block_starts.take(dst)
         kind, entry = rows.array("kind", INT), rows.array("exc_index", INT)
         entry_key = pc.fill_null(pc.binary_join_element_wise("", entry.cast(TEXT), ":"), "")
         key = pc.binary_join_element_wise(starts.cast(TEXT), ends.cast(TEXT), ":")
         condition = rows.array("cond_instr_index", INT)
-        instruction = pc.add(condition, rows.array("first_instruction", INT))
+        instruction = pc.add(condition, self.first_instructions.take(parents))
         attrs = pa.array([edge_attrs(*value) for value in self.edge_attrs.values], MAP)
         return {
             "src_block_start": starts,
@@ -400,7 +465,7 @@ class Batch(extract_dis.Batch):
 
     def use_columns(self):
         rows = self.uses
-        first = rows.array("first_instruction", INT)
+        first = self.first_instructions.take(rows.parents())
         src, dst, code = (rows.array(name, INT) for name in ("src_instr_index", "dst_instr_index", "code"))
         made_here = pc.if_else(pc.less(src, 0), None, src)
         return {
@@ -419,7 +484,7 @@ class Batch(extract_dis.Batch):
         return {
             "event_index": rows.indexes(),
             "instr_index": at,
-            "instr_offset": self.offsets.take(pc.add(at, rows.array("first_instruction", INT))),
+            "instr_offset": self.offsets.take(pc.add(at, self.first_instructions.take(rows.parents()))),
             "kind": EVENT_KINDS.take(rows.array("kind", INT)),
             "namespace": NAMESPACES.take(rows.array("namespace", INT)),
         }
@@ -431,9 +496,18 @@ def code_text(code, path):
     return facts.utf8_text(f'<code object {code.co_name}, file "{path}", line {line}>')
 
 
+def line0(line):
+    return pc.if_else(pc.greater(line, 0), pc.subtract(line, ONE), None)
+
+
+def viewed(numbers):
+    kind = {"i": INT, "q": pa.int64()}[numbers.typecode]
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
 def empty_maps(rows):
     count = sum(rows.lengths)
-    offsets = pa.Array.from_buffers(INT, count + 1, [None, pa.py_buffer(bytes(4 * (count + 1)))])
+    offsets = viewed(array("i", bytes(4 * (count + 1))))
     return pa.MapArray.from_arrays(offsets, pa.array([], TEXT), pa.array([], TEXT))
 
 
@@ -462,12 +536,13 @@ def edge_attrs(*value):
 
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tuned", action="store_true", help="replace the slow parts of `dis` by equal ones")
+    parser.add_argument("--tuned", action="store_true", help="read the bytecode without `dis.get_instructions`")
     parser.add_argument("--repo", metavar="KEY", help="the repository that ids are made with [default: none]")
     parser.add_argument("listing")
     parser.add_argument("out")
     options = parser.parse_args(arguments)
     Batch.repo = options.repo
+    Batch.decode = staticmethod(decode.by_bytes if options.tuned else decode.by_dis)
     files = listing.read(options.listing)
     return extract_dis.report(
         options.tuned, lambda: extract_dis.extract(files, options.out, Batch, "extract_all")

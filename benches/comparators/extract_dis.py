@@ -95,6 +95,7 @@ ROOT_ATTRS = [
     ("adaptive", "False"),
 ]
 
+ONE = pa.scalar(1, INT)
 OPNAMES = pa.array(facts.dis._all_opname, TEXT)
 KINDS = pa.array(facts.ARGVAL_KIND, TEXT)
 
@@ -114,10 +115,17 @@ class Rows:
     def array(self, name, kind):
         return pa.array(self.columns.get(name, ()), kind)
 
+    def starts(self):
+        """Where the rows of each parent start, with an end at the end."""
+        return pa.array(accumulate(self.lengths, initial=0), INT)
+
     def lists(self, values):
         """A list array with one list for each parent."""
-        offsets = pa.array(accumulate(self.lengths, initial=0), INT)
-        return pa.ListArray.from_arrays(offsets, values, type=list_of(values.type))
+        return pa.ListArray.from_arrays(self.starts(), values, type=list_of(values.type))
+
+    def parents(self):
+        """The position of each row's parent."""
+        return pc.list_parent_indices(self.lists(pa.nulls(sum(self.lengths), INT)))
 
     def structs(self, kind, /, **computed):
         """A list<struct> array; the fields not `computed` are columns of the same name."""
@@ -127,7 +135,10 @@ class Rows:
         return self.lists(pa.StructArray.from_arrays(arrays, fields=list(kind)))
 
     def indexes(self):
-        return pa.array([index for length in self.lengths for index in range(length)], INT)
+        """The position of each row among those of its parent."""
+        before = self.starts().take(self.parents())
+        counted = pc.cumulative_sum(pa.repeat(ONE, len(before)))
+        return pc.subtract(pc.subtract(counted, ONE), before)
 
 
 class Batch:
@@ -173,8 +184,9 @@ class Batch:
             columns = facts.instructions(unit.code, source, self.caches, texts, ints, strs)
         except Exception as exception:  # `dis` gives up on a huge int
             failures.append(failure(exception, "disassembly", record))
-            columns = NO_INSTRUCTIONS
-        self.instructions.extend(len(columns["offset"]), columns)
+            self.instructions.extend(0, {})
+        else:
+            self.instructions.extend(len(columns["offset"]), columns)
 
     def add_tables(self, consts, lines, exceptions):
         """Takes in the small lists of a unit."""
@@ -241,28 +253,27 @@ class Batch:
         }
 
     def spans(self):
-        column = {
-            name: self.instructions.array(name, INT)
-            for name in ("start_line0", "start_col", "end_line0", "end_col", "byte_start", "byte_len")
-        }
-        start = pa.StructArray.from_arrays([column["start_line0"], column["start_col"]], fields=list(POINT))
-        end = pa.StructArray.from_arrays([column["end_line0"], column["end_col"]], fields=list(POINT))
-        byte_span = pa.StructArray.from_arrays(
-            [column["byte_start"], column["byte_len"]], fields=list(BYTE_SPAN), mask=column["byte_start"].is_null()
-        )
-        nowhere = pc.and_(
-            pc.and_(column["start_line0"].is_null(), column["start_col"].is_null()),
-            pc.and_(column["end_line0"].is_null(), column["end_col"].is_null()),
-        )
-        constants = [pa.repeat(pa.scalar(True), len(start)), pa.repeat(pa.scalar("byte", TEXT), len(start))]
-        return pa.StructArray.from_arrays([start, end, *constants, byte_span], fields=list(SPAN), mask=nowhere)
+        names = "start_line0", "start_col", "end_line0", "end_col", "byte_start", "byte_len"
+        return spans({name: self.instructions.array(name, INT) for name in names})
 
     @property
     def size(self):
         return len(self.instructions.columns.get("offset", ()))
 
 
-NO_INSTRUCTIONS = {"offset": ()}
+def spans(column):
+    """SPAN of its columns."""
+    start = pa.StructArray.from_arrays([column["start_line0"], column["start_col"]], fields=list(POINT))
+    end = pa.StructArray.from_arrays([column["end_line0"], column["end_col"]], fields=list(POINT))
+    byte_span = pa.StructArray.from_arrays(
+        [column["byte_start"], column["byte_len"]], fields=list(BYTE_SPAN), mask=column["byte_start"].is_null()
+    )
+    nowhere = pc.and_(
+        pc.and_(column["start_line0"].is_null(), column["start_col"].is_null()),
+        pc.and_(column["end_line0"].is_null(), column["end_col"].is_null()),
+    )
+    constants = [pa.repeat(pa.scalar(True), len(start)), pa.repeat(pa.scalar("byte", TEXT), len(start))]
+    return pa.StructArray.from_arrays([start, end, *constants, byte_span], fields=list(SPAN), mask=nowhere)
 
 
 def unit_record(unit, file_id, source):

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from operator import add
 from typing import NamedTuple
 
-from effects import COPY, DEFINE, DELETE, EFFECTS, LOCAL, SWAP, USE
+from effects import COPY, DEFINE, DELETE, LOCAL, SWAP, USE
 
 ENTRY, HANDLER, NORMAL = range(3)
 BLOCK_KINDS = ["entry", "handler", "normal"]
@@ -91,11 +91,10 @@ class DataEdges(NamedTuple):
     """-1 for the stack"""
 
 
-def analyze(code, instructions, exceptions):
-    """The flow of a code object; `instructions` and `exceptions` are columns as `facts` gives them."""
-    ops, args = instructions["opcode"], instructions["arg"]
-    effects = [EFFECTS[key] for key in zip(ops, args)]
-    graph = _graph(ops, instructions["offset"], instructions["end_offset"][-1], instructions["jump_target"], exceptions)
+def analyze(code, stream, effects, exceptions):
+    """The flow of a code object: `stream` as `decode` gives it, `exceptions` as `facts` does."""
+    ops = stream.ops
+    graph = _graph(ops, stream.offsets, len(code.co_code), stream.targets, exceptions)
     depths, operands, sets = _stack(graph, effects, exceptions)
     accesses = _accesses(code, ops, effects)
     edges = _data_edges(len(ops), operands, sets, _uses(code, graph, accesses))
@@ -112,7 +111,7 @@ def analyze(code, instructions, exceptions):
 
 def _graph(ops, offsets, code_end, targets, exceptions):
     count = len(ops)
-    ends = bytes(ops).translate(_ENDS)
+    ends = ops.translate(_ENDS)
     starts = {0}
     at = ends.find(1)
     while at >= 0:
@@ -122,10 +121,10 @@ def _graph(ops, offsets, code_end, targets, exceptions):
         return _one_block(count, code_end)
 
     def position(offset):
-        index = bisect_left(offsets, offset)
-        if index == count or offsets[index] != offset:
+        at = bisect_left(offsets, offset)
+        if at == count or offsets[at] != offset:
             raise FlowError(f"offset {offset} is not where an instruction starts")
-        return index
+        return at
 
     leads_to = {index: position(offset) for index, offset in enumerate(targets) if offset is not None}
     starts.update(leads_to.values())
