@@ -9,7 +9,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from effects import EFFECTS
-from encoding import OPTIONAL, SIGNED, UNSIGNED, text
+from encoding import NAMES, SIGNED, UNSIGNED
 from extract_dis import facts
 
 EXTENDED_ARG = dis.EXTENDED_ARG
@@ -134,19 +134,19 @@ class Arguments(dict):
             return self._ints[arg], self._strs[arg], self._texts[arg], b"\2" + UNSIGNED[arg]
         if kind == "name":
             name = code.co_names[arg >> _SHIFTS.get(op, 0)]
-            return None, name, name + _SUFFIXES[op] if arg & 1 and op in _SUFFIXES else name, b"\3" + text(name)
+            return None, name, name + _SUFFIXES[op] if arg & 1 and op in _SUFFIXES else name, b"\3" + NAMES[name]
         if kind == "local":
             if op in _PAIRS:
                 one, two = code._varname_from_oparg(arg >> 4), code._varname_from_oparg(arg & 15)
-                return None, repr((one, two)), f"{one}, {two}", b"\5" + text(one) + text(two)
+                return None, repr((one, two)), f"{one}, {two}", b"\5" + NAMES[one] + NAMES[two]
             name = code._varname_from_oparg(arg)
-            return None, name, name, b"\4" + text(name)
+            return None, name, name, b"\4" + NAMES[name]
         if kind == "free":
             name = code._varname_from_oparg(arg)
-            return None, name, name, b"\6" + text(name)
+            return None, name, name, b"\6" + NAMES[name]
         if kind == "compare":
             operator = dis.cmp_op[arg >> 5]
-            return None, operator, f"bool({operator})" if arg & 16 else operator, b"\7" + text(operator)
+            return None, operator, f"bool({operator})" if arg & 16 else operator, b"\7" + NAMES[operator]
         if kind == "jump":
             return None, None, None, b"\x08"
         return arg, None, _raw(op, arg), b"\1" + SIGNED[arg]

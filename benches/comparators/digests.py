@@ -9,7 +9,7 @@ from operator import sub
 
 from decode import LENGTHS
 from effects import COUNTS
-from encoding import OPTIONAL, POSITION, SIGNED, UNSIGNED, data, text
+from encoding import NAMES, OPTIONAL, POSITION, SIGNED, UNSIGNED, data, text
 from flow import BLOCK_KINDS, EDGE_KINDS
 
 
@@ -33,19 +33,21 @@ def of_unit(unit, kind, consts, lines, exceptions, stream, encoded, flow):
     `encoded` are what the instructions' arguments stand for."""
     code = unit.code
     pieces = [text("bytefacts.unit.1"), UNSIGNED[len(unit.code_path)], *map(SIGNED.__getitem__, unit.code_path)]
-    pieces += text(kind), text(unit.qualname), text(code.co_name), text(code.co_qualname)
+    pieces += NAMES[kind], text(unit.qualname), NAMES[code.co_name], text(code.co_qualname)
     numbers = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_nlocals
     pieces += map(SIGNED.__getitem__, (*numbers, code.co_firstlineno, code.co_flags, code.co_stacksize))
     for names in (code.co_varnames, code.co_freevars, code.co_cellvars, code.co_names):
-        pieces += [b"\1" + text(name) for name in names]
+        for name in names:
+            pieces += b"\1", NAMES[name]
         pieces.append(b"\0")
     pieces.append(data(code.co_code))
     pieces.append(UNSIGNED[len(consts)])
-    pieces += [text(part) for const in consts for part in const]
+    for kind, constant in consts:
+        pieces += NAMES[kind], text(constant)
     pieces.append(UNSIGNED[len(lines["offset"])])
     pieces += [SIGNED[offset] + OPTIONAL[line] for offset, line in zip(lines["offset"], lines["line1"])]
     pieces.append(UNSIGNED[len(exceptions["depth"])])
-    pieces += [SIGNED[int(value)] for entry in zip(*exceptions.values()) for value in entry]
+    pieces += [SIGNED[value] for entry in zip(*exceptions.values()) for value in entry]
     pieces.append(UNSIGNED[len(encoded)])
     if encoded:
         _instructions(pieces, stream, encoded)
@@ -118,13 +120,28 @@ _FLAGS = {False: b"\0", True: b"\1", None: b"\2"}
 _EDGE_TAGS = [bytes(divmod(code, 4)) for code in range(4 * 5)]
 
 
-class _Counts(dict):
-    def __missing__(self, number):
-        found = self[number] = b"".join(map(SIGNED.__getitem__, COUNTS[number]))
+class _Stack(dict):
+    """By depth before an instruction and number of its counts; -1 is no depth."""
+
+    def __missing__(self, key):
+        depth, number = key
+        pops, pushes, operands = COUNTS[number]
+        before = None if depth < 0 else depth
+        after = None if depth < 0 else depth + pushes - pops
+        found = self[key] = OPTIONAL[before] + OPTIONAL[after] + SIGNED[pops] + SIGNED[pushes] + SIGNED[operands]
         return found
 
 
-_COUNTS = _Counts()
+_STACK = _Stack()
+
+
+class _Variables(dict):
+    def __missing__(self, var):
+        found = self[var] = POSITION[var // 4 if var >= 0 else None]
+        return found
+
+
+_VARIABLES = _Variables()
 
 
 class _Accesses(dict):
@@ -138,7 +155,7 @@ _ACCESSES = _Accesses()
 
 
 def _flow(pieces, flow):
-    unsigned, signed, optional, position = UNSIGNED, SIGNED, OPTIONAL, POSITION
+    unsigned, signed, position = UNSIGNED, SIGNED, POSITION
     graph = flow.graph
     pieces += signed[flow.max_depth], unsigned[len(graph.firsts)]
     for start, end, kind, is_exit, reachable, depth, dominator in zip(
@@ -150,15 +167,11 @@ def _flow(pieces, flow):
     for src, dst, kind, polarity, condition, entry, back in graph.edges:
         pieces += unsigned[src], unsigned[dst], _EDGE_KINDS[kind], _FLAGS[polarity], position[condition]
         pieces += position[entry], _FLAGS[back]
-    for depth, effect in zip(flow.depths, flow.effects):
-        if depth >= 0:
-            pieces += optional[depth], optional[depth + effect.net], _COUNTS[effect.number]
-        else:
-            pieces += b"\0\0", _COUNTS[effect.number]
-    edges = flow.edges
+    pieces += [_STACK[key] for key in zip(flow.depths, flow.numbers)]
+    edges, variables, tags = flow.edges, _VARIABLES, _EDGE_TAGS
     pieces.append(unsigned[len(edges.src)])
     for src, dst, code, number, var in zip(*edges):
-        pieces += _EDGE_TAGS[code], signed[src], unsigned[dst], unsigned[number], position[var // 4 if var >= 0 else None]
+        pieces += tags[code], signed[src], unsigned[dst], unsigned[number], variables[var]
     pieces.append(unsigned[len(flow.accesses)])
     for at, what, var, _ in flow.accesses:
         pieces += unsigned[at], _ACCESSES[what, var]

@@ -56,3 +56,13 @@ def data(value):
 
 def text(value):
     return data(value.encode("utf-8", "surrogatepass"))
+
+
+class _Names(dict):
+    def __missing__(self, name):
+        found = self[name] = text(name)
+        return found
+
+
+NAMES = _Names()
+"""`text` of identifiers and the like, of which a corpus has few."""

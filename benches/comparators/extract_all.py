@@ -167,6 +167,9 @@ class Batch(extract_dis.Batch):
                 self.add_unit(unit, path, file_id, source, units, failures)
         of_units = {record["code_unit_id"]: at for at, record in enumerate(units)} if failures else {}
         errors = extract_dis.error_records(error, warnings) + failures
+        for record in errors:
+            if record.get("line1") and record.get("source_line") is None:
+                record["source_line"] = source_line(source, record["line1"])
         self.add_rows(units, errors)
         placed = [(of_units.get(record.get("code_unit_id")), record) for record in errors]
         digest = digests.of_file(source.sha256, [record["facts_digest"] for record in units], placed)
@@ -207,9 +210,9 @@ class Batch(extract_dis.Batch):
             *argument_columns, encoded, effects_of = decode.resolve(stream, arguments)
             try:
                 derived = flow.analyze(code, stream, effects_of, exceptions)
-            except (flow.FlowError, ValueError) as exception:
+            except flow.FlowError as exception:
                 failures.append(extract_dis.failure(exception, "stack_effect", record))
-            self.add_instructions(stream, argument_columns, effects_of, derived)
+            self.add_instructions(stream, argument_columns, derived)
         self.add_flow(code, stream, derived, exceptions)
         record["max_stack_depth"] = derived and derived.max_depth
         constants = list(zip(kinds, pathless))
@@ -217,9 +220,8 @@ class Batch(extract_dis.Batch):
             unit, record["unit_kind"], constants, lines, exceptions, stream, encoded, derived
         )
 
-    def add_instructions(self, stream, argument_columns, effects_of, derived):
+    def add_instructions(self, stream, argument_columns, derived):
         ints, strs, reprs = argument_columns
-        count = len(ints)
         first_line, last_line, first_col, last_col = zip(*stream.positions)
         columns = {
             "opcode": stream.ops,
@@ -237,17 +239,17 @@ class Batch(extract_dis.Batch):
             "last_line": last_line,
             "start_col": first_col,
             "end_col": last_col,
-            "effect": [effect.number for effect in effects_of],
         }
         if derived is None:
-            columns["depth"] = columns["block_index"] = [None] * count
+            columns["depth"] = columns["counts"] = columns["block_index"] = [None] * len(ints)
         else:
             columns["depth"] = derived.depths
+            columns["counts"] = derived.numbers
             graph = derived.graph
             columns["block_index"] = block_of = []
             for block, (first, last) in enumerate(zip(graph.firsts, graph.lasts)):
                 block_of += [block] * (last + 1 - first)
-        self.instructions.extend(count, columns)
+        self.instructions.extend(len(ints), columns)
 
     def add_flow(self, code, stream, derived, exceptions):
         """Takes in what is derived from a unit's instructions."""
@@ -365,8 +367,8 @@ class Batch(extract_dis.Batch):
         opname = OPNAMES.take(opcode)
         depth = rows.array("depth", INT)
         before = pc.if_else(pc.less(depth, 0), None, depth)
-        effect = rows.array("effect", INT)
-        pops, pushes, operands = (pa.array(column, INT).take(effect) for column in zip(*effects.COUNTS))
+        counts = rows.array("counts", INT)
+        pops, pushes, operands = (pa.array(column, INT).take(counts) for column in zip(*effects.COUNTS))
         after = pc.add(before, pc.subtract(pushes, pops))
         block_index = rows.array("block_index", INT)
         block = pc.add(block_index, self.first_blocks.take(parents))
@@ -494,6 +496,18 @@ def code_text(code, path):
     """Canonical text of a code object, as if it were compiled under `path`."""
     line = code.co_firstlineno or -1
     return facts.utf8_text(f'<code object {code.co_name}, file "{path}", line {line}>')
+
+
+def source_line(source, line1):
+    """The text of a line; CPython gives none of its own where it would have to look into the file."""
+    starts, ends = source.lines
+    if line1 > len(starts):
+        return None
+    line = source.raw[starts[line1 - 1] : ends[line1 - 1]]
+    try:
+        return line.decode("utf-8" if source.is_utf8 else "ascii")
+    except UnicodeDecodeError:
+        return None
 
 
 def line0(line):

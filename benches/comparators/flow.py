@@ -70,7 +70,8 @@ class Flow(NamedTuple):
     """What is derived from the instructions."""
 
     graph: Graph
-    effects: list
+    numbers: list
+    """Of each instruction's pops, pushes and operands among `effects.COUNTS`."""
     depths: list
     """Depth of the stack before each instruction; -1 where no path leads."""
     max_depth: int
@@ -104,7 +105,8 @@ def analyze(code, stream, effects, exceptions):
     max_depth = max(max(reached), max(map(add, reached, nets)))
     if max_depth > code.co_stacksize:
         raise FlowError(f"stack reaches depth {max_depth}, beyond co_stacksize {code.co_stacksize}")
-    return Flow(graph, effects, depths, max_depth, accesses, edges)
+    numbers = [effect.number for effect in effects]
+    return Flow(graph, numbers, depths, max_depth, accesses, edges)
 
 
 # --- control flow ----------------------------------------------------------------------------------------------------
