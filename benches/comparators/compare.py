@@ -1,10 +1,11 @@
-"""Two tables of `bytecode_files_v1`, compared by path and value: what the product landed, and what `extract_all.py` wrote.
+"""Two tables of `bytecode_files_v1` by path and value: what the product landed, and what `extract_all.py` wrote.
 
     venv/bin/python compare.py [--examples N] FACTS OUT.parquet
 
 FACTS is a facts folder, of which the current run is read, or a Parquet file. Each leaf of the schema (a map is one) is
-read for itself and by row group, so memory is bounded by a column of a row group. For each leaf it prints how many values
-were compared and how many differ, with the first examples. `python_*` and other attributes in `IGNORED` are left out.
+read for itself and by row group, so memory is bounded by a column of a row group. For each leaf it prints how many
+values were compared and how many differ, with the first examples. What stands in `IGNORED` is left out. Both sides
+need the same repository key and hash seed: see README.md.
 
 Exit codes: 0 equal, 1 failed, 2 usage, 3 differences.
 """
@@ -106,7 +107,7 @@ def count(array):
 
 
 def differences(one, other, place=()):
-    """(place, value, other value) where two nested values of one leaf differ; a place is made of positions in lists."""
+    """(place, value, other value) where two nested values of one leaf differ; a place is positions in lists."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in one.keys() | other.keys():
             yield from differences(one.get(name, ABSENT), other.get(name, ABSENT), place)

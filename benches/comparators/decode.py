@@ -21,7 +21,7 @@ _NAMES = dis.opmap
 _BACK = {_NAMES[name] for name in ("JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT")}
 _PAIRS = {_NAMES[name] for name in ("LOAD_FAST_LOAD_FAST", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST")}
 _SHIFTS = {_NAMES["LOAD_GLOBAL"]: 1, _NAMES["LOAD_ATTR"]: 1, _NAMES["LOAD_SUPER_ATTR"]: 2}
-_SUFFIXES = {_NAMES["LOAD_GLOBAL"]: " + NULL", _NAMES["LOAD_ATTR"]: " + NULL|self", _NAMES["LOAD_SUPER_ATTR"]: " + NULL|self"}
+_SUFFIXES = {op: " + NULL" if op == _NAMES["LOAD_GLOBAL"] else " + NULL|self" for op in _SHIFTS}
 
 
 class Stream(NamedTuple):

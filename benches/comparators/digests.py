@@ -1,6 +1,7 @@
 """Digests of units and files: BLAKE2b-256 over a canonical encoding of their facts.
 
-Which facts enter in which order is written down in `crates/facts/src/digest.rs`, how they are encoded in `encoding.py`.
+Which facts enter in which order is written down in `crates/facts/src/digest.rs`, how they are encoded in
+`encoding.py`.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from operator import sub
 from decode import LENGTHS
 from effects import COUNTS
 from encoding import NAMES, OPTIONAL, POSITION, SIGNED, UNSIGNED, data, text
-from flow import BLOCK_KINDS, EDGE_KINDS
+from graph import BLOCK_KINDS, EDGE_KINDS
 
 
 def hex_digest(pieces):
@@ -29,8 +30,8 @@ def of_file(sha256, units, errors):
 
 
 def of_unit(unit, kind, consts, lines, exceptions, stream, encoded, flow):
-    """`consts` are (type, text) with no path in the text, `lines` and `exceptions` are columns as `facts` gives them, and
-    `encoded` are what the instructions' arguments stand for."""
+    """`consts` are (type, text) with no path in the text, `lines` and `exceptions` are columns as `facts` gives them,
+    and `encoded` are what the instructions' arguments stand for."""
     code = unit.code
     pieces = [text("bytefacts.unit.1"), UNSIGNED[len(unit.code_path)], *map(SIGNED.__getitem__, unit.code_path)]
     pieces += NAMES[kind], text(unit.qualname), NAMES[code.co_name], text(code.co_qualname)

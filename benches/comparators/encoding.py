@@ -1,7 +1,7 @@
 """The parts of the canonical encoding that digests are made of, each kept once made.
 
-Unsigned numbers are LEB128, signed ones zigzag before that, a missing number is 0 and a present one its zigzag code plus
-one; texts have their length in front.
+Unsigned numbers are LEB128, signed ones zigzag before that, a missing number is 0 and a present one its zigzag code
+plus one; texts have their length in front.
 """
 
 

@@ -1,11 +1,12 @@
-"""Comparator: every column of `bytecode_files_v1` by Python alone: what `extract_dis.py` writes, and all that is derived.
+"""Comparator: every column of `bytecode_files_v1` by Python alone, what `extract_dis.py` writes and what is derived.
 
     venv/bin/python extract_all.py [--tuned] [--repo KEY] LISTING OUT.parquet
 
-Blocks and edges, stack depths, data flow and events of variables come from `flow.py`, digests from `digests.py`: both are
-written from the data contract, as fast as plain Python goes, so that this is what the product is fairly compared with,
-and so that `compare.py` can judge the one by the other. Columns, schema and sort are those of a landed table; `--repo` is
-the repository that its ids are made with (the partition column itself is not in the files).
+Instructions come from `decode.py` (`dis.get_instructions`; with `--tuned` the bytes themselves), blocks, edges, stack
+depths, data flow and events of variables from `flow.py`, digests from `digests.py`. They are written from the data
+contract, as fast as plain Python goes, so that this is what the product is fairly compared with, and so that
+`compare.py` can judge the one by the other. The schema is that of a landed table; `--repo` is the repository that ids
+are made with (the partition column itself is not in the files).
 
 Prints the same JSON as `extract_dis.py`. One process.
 """
@@ -21,86 +22,14 @@ import digests
 import effects
 import extract_dis
 import flow
-from extract_dis import CACHE, INT, KINDS, MAP, ONE, OPNAMES, TEXT, Rows, facts, list_of, listing, pa, pc, struct
+import variables
+from columns import BLOCK, CFG_EDGE, DFG_EDGE, ERROR, EVENT, EXCEPTION, INSTRUCTION, LINE, SCHEMA, UNIT
+from extract_dis import CACHE, INT, KINDS, MAP, ONE, OPNAMES, TEXT, Rows, facts, list_of, listing, pa, pc
+from graph import BLOCK_KINDS, EDGE_KINDS, EXC, NEXT, FlowError
 
 LOGICAL_NAME = "<bytefacts>"
 """What code is compiled under: the marshal digest knows no paths. Rows name the path in the corpus instead."""
 MARSHAL_VERSION = 2
-
-
-def grown(kind, after, **fields):
-    """A struct type with more fields behind the one named."""
-    old = list(kind)
-    at = 1 + [field.name for field in old].index(after)
-    return pa.struct([*old[:at], *struct(**fields), *old[at:]])
-
-
-def described(kind, name, **metadata):
-    """A struct type of which one field says more about itself."""
-    return pa.struct([field.with_metadata(metadata) if field.name == name else field for field in kind])
-
-
-BLOCK = struct(
-    "start_offset end_offset kind",
-    start_offset=INT, end_offset=INT, kind=TEXT, attrs=MAP, block_index=INT, first_instr_index=INT, last_instr_index=INT,
-    is_exit=pa.bool_(), is_reachable=pa.bool_(), loop_depth=INT, immediate_dominator=INT,
-)  # fmt: skip
-CFG_EDGE = struct(
-    "src_block_start src_block_end dst_block_start dst_block_end kind edge_key",
-    src_block_start=INT, src_block_end=INT, dst_block_start=INT, dst_block_end=INT, kind=TEXT, edge_key=TEXT,
-    cond_instr_index=INT, cond_instr_offset=INT, exc_index=INT, attrs=MAP, polarity=TEXT, is_back_edge=pa.bool_(),
-)  # fmt: skip
-DFG_EDGE = struct(
-    "src_instr_index dst_instr_index kind",
-    src_instr_index=INT, dst_instr_index=INT, kind=TEXT, attrs=MAP, operand_index=INT, symbol=TEXT, producer_kind=TEXT,
-    src_instr_offset=INT, dst_instr_offset=INT,
-)  # fmt: skip
-EVENT = struct(
-    "event_index kind namespace symbol",
-    event_index=INT, instr_index=INT, instr_offset=INT, kind=TEXT, namespace=TEXT, symbol=TEXT,
-)  # fmt: skip
-INSTRUCTION = grown(
-    described(extract_dis.INSTRUCTION, "span", line_base="0", col_unit="byte", end_exclusive="true"), "span",
-    attrs=MAP, stack_depth_before=INT, stack_depth_after=INT, pops=INT, pushes=INT, operands=INT, block_index=INT,
-    block_start_offset=INT, block_end_offset=INT,
-)  # fmt: skip
-LINE = grown(described(extract_dis.LINE, "line1", line_base="1"), "line0", attrs=MAP)
-EXCEPTION = grown(extract_dis.EXCEPTION, "lasti", attrs=MAP)
-ERROR = grown(extract_dis.ERROR, "message", attrs=MAP)
-
-
-def _unit():
-    kind = grown(
-        extract_dis.UNIT, "exception_table",
-        blocks=list_of(BLOCK), cfg_edges=list_of(CFG_EDGE), dfg_edges=list_of(DFG_EDGE),
-    )  # fmt: skip
-    kind = grown(kind, "unit_kind", facts_digest=TEXT, max_stack_depth=INT, def_use_events=list_of(EVENT))
-    renewed = {"line_table": LINE, "instructions": INSTRUCTION, "exception_table": EXCEPTION}
-    return pa.struct(
-        [field.with_type(list_of(renewed[field.name])) if field.name in renewed else field for field in kind]
-    )
-
-
-UNIT = _unit()
-
-
-def _schema():
-    fields = []
-    for field in extract_dis.SCHEMA:
-        renewed = {"code_objects": UNIT, "errors": ERROR}.get(field.name)
-        fields.append(field if renewed is None else field.with_type(list_of(renewed)))
-        if field.name == "attrs":
-            fields += pa.field("facts_digest", TEXT), pa.field("marshal_digest", TEXT)
-    metadata = {
-        "schema_name": "bytecode_files_v1",
-        "schema_version": "1",
-        "bytecode_abi_version": "3.13",
-        "bytecode_span_line_base": "0",
-        "bytecode_span_col_unit": "byte",
-        "bytecode_span_end_exclusive": "true",
-        "required_non_null": "file_id,path",
-    }
-    return pa.schema(fields, metadata)
 
 
 ROOT_ATTRS = [
@@ -114,9 +43,9 @@ ROOT_ATTRS = [
     ("analyzer_version", "extract_all.py"),
 ]
 
-BLOCK_KINDS = pa.array(flow.BLOCK_KINDS, TEXT)
-EDGE_KINDS = pa.array(flow.EDGE_KINDS, TEXT)
-EDGE_KIND_KEYS = pa.array([f":{kind}" for kind in flow.EDGE_KINDS], TEXT)
+KINDS_OF_BLOCKS = pa.array(BLOCK_KINDS, TEXT)
+KINDS_OF_EDGES = pa.array(EDGE_KINDS, TEXT)
+ENDS_OF_KEYS = pa.array([f":{kind}" for kind in EDGE_KINDS], TEXT)
 POLARITIES = pa.array(["false", "true"], TEXT)
 USES = pa.array([use for use in flow.USES for _ in flow.PRODUCERS], TEXT)
 PRODUCERS = pa.array(flow.PRODUCERS * len(flow.USES), TEXT)
@@ -146,7 +75,7 @@ class Table:
 class Batch(extract_dis.Batch):
     """Files on their way to one row group, with what is derived."""
 
-    schema, unit, error, instruction, line, exception = _schema(), UNIT, ERROR, INSTRUCTION, LINE, EXCEPTION
+    schema, unit, error, instruction, line, exception = SCHEMA, UNIT, ERROR, INSTRUCTION, LINE, EXCEPTION
     decode = staticmethod(decode.by_dis)
     repo = None
 
@@ -157,12 +86,16 @@ class Batch(extract_dis.Batch):
         self.line_starts, self.line_ends, self.line_counts, self.maps_bytes = array("q"), array("q"), [], []
 
     def add(self, path, raw):
-        source = facts.Source(raw)
+        path, source = facts.utf8_text(path), facts.Source(raw)
         code, error, warnings = facts.compile_source(source, LOGICAL_NAME)
         file_id = facts.file_id(path, self.repo)
         units, failures, marshalled = [], [], None
         if code is not None:
-            marshalled = digests.hex_digest((marshal.dumps(code, MARSHAL_VERSION),))
+            try:
+                marshalled = digests.hex_digest((marshal.dumps(code, MARSHAL_VERSION),))
+            except ValueError as exception:  # nested too deeply
+                code, error = None, facts.exception_fields(exception, "marshal")
+        if code is not None:
             for unit in facts.walk(code):
                 self.add_unit(unit, path, file_id, source, units, failures)
         of_units = {record["code_unit_id"]: at for at, record in enumerate(units)} if failures else {}
@@ -210,7 +143,7 @@ class Batch(extract_dis.Batch):
             *argument_columns, encoded, effects_of = decode.resolve(stream, arguments)
             try:
                 derived = flow.analyze(code, stream, effects_of, exceptions)
-            except flow.FlowError as exception:
+            except FlowError as exception:
                 failures.append(extract_dis.failure(exception, "stack_effect", record))
             self.add_instructions(stream, argument_columns, derived)
         self.add_flow(code, stream, derived, exceptions)
@@ -273,7 +206,7 @@ class Batch(extract_dis.Batch):
             },
         )
         self.add_edges(graph, stream, exceptions)
-        plus = flow.locals_plus(code)
+        plus = variables.locals_plus(code)
         tables = plus, plus, code.co_names, code.co_names
         symbols = {var: tables[var % 4][var // 4] for var in {var for _, _, var, _ in accesses}}
         self.uses.extend(
@@ -286,7 +219,7 @@ class Batch(extract_dis.Batch):
                 "symbol": map(symbols.get, edges.variables),
             },
         )
-        arguments = flow.argument_count(code)
+        arguments = variables.argument_count(code)
         self.events.extend(
             arguments + len(accesses),
             {
@@ -305,9 +238,9 @@ class Batch(extract_dis.Batch):
         ops, labels = stream.ops, stream.labels
         number, attrs = self.edge_attrs.number, []
         for src, dst, kind, _, _, entry, _ in edges:
-            if kind == flow.NEXT:
+            if kind == NEXT:
                 attrs.append(0)
-            elif kind == flow.EXC:
+            elif kind == EXC:
                 attrs.append(number((exceptions["depth"][entry], exceptions["lasti"][entry])))
             else:
                 jump = graph.lasts[src]
@@ -434,7 +367,7 @@ class Batch(extract_dis.Batch):
         return {
             "start_offset": self.block_starts,
             "end_offset": self.block_ends,
-            "kind": BLOCK_KINDS.take(rows.array("kind", INT)),
+            "kind": KINDS_OF_BLOCKS.take(rows.array("kind", INT)),
             "attrs": empty_maps(rows),
             "block_index": rows.indexes(),
         }
@@ -456,8 +389,8 @@ class Batch(extract_dis.Batch):
             "src_block_end": self.block_ends.take(src),
             "dst_block_start": ends,
             "dst_block_end": self.block_ends.take(dst),
-            "kind": EDGE_KINDS.take(kind),
-            "edge_key": pc.binary_join_element_wise(key, EDGE_KIND_KEYS.take(kind), entry_key, ""),
+            "kind": KINDS_OF_EDGES.take(kind),
+            "edge_key": pc.binary_join_element_wise(key, ENDS_OF_KEYS.take(kind), entry_key, ""),
             "cond_instr_index": condition,
             "cond_instr_offset": self.offsets.take(instruction),
             "exc_index": entry,
@@ -558,9 +491,7 @@ def main(arguments):
     Batch.repo = options.repo
     Batch.decode = staticmethod(decode.by_bytes if options.tuned else decode.by_dis)
     files = listing.read(options.listing)
-    return extract_dis.report(
-        options.tuned, lambda: extract_dis.extract(files, options.out, Batch, "extract_all")
-    )
+    return extract_dis.report(options.tuned, lambda: extract_dis.extract(files, options.out, Batch, "extract_all"))
 
 
 if __name__ == "__main__":
