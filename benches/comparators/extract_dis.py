@@ -95,6 +95,7 @@ ROOT_ATTRS = [
     ("adaptive", "False"),
 ]
 
+ONE = pa.scalar(1, INT)
 OPNAMES = pa.array(facts.dis._all_opname, TEXT)
 KINDS = pa.array(facts.ARGVAL_KIND, TEXT)
 
@@ -114,12 +115,19 @@ class Rows:
     def array(self, name, kind):
         return pa.array(self.columns.get(name, ()), kind)
 
+    def starts(self):
+        """Where the rows of each parent start, with an end at the end."""
+        return pa.array(accumulate(self.lengths, initial=0), INT)
+
     def lists(self, values):
         """A list array with one list for each parent."""
-        offsets = pa.array(accumulate(self.lengths, initial=0), INT)
-        return pa.ListArray.from_arrays(offsets, values, type=list_of(values.type))
+        return pa.ListArray.from_arrays(self.starts(), values, type=list_of(values.type))
 
-    def structs(self, kind, **computed):
+    def parents(self):
+        """The position of each row's parent."""
+        return pc.list_parent_indices(self.lists(pa.nulls(sum(self.lengths), INT)))
+
+    def structs(self, kind, /, **computed):
         """A list<struct> array; the fields not `computed` are columns of the same name."""
         arrays = [
             computed[field.name] if field.name in computed else self.array(field.name, field.type) for field in kind
@@ -127,11 +135,16 @@ class Rows:
         return self.lists(pa.StructArray.from_arrays(arrays, fields=list(kind)))
 
     def indexes(self):
-        return pa.array([index for length in self.lengths for index in range(length)], INT)
+        """The position of each row among those of its parent."""
+        before = self.starts().take(self.parents())
+        counted = pc.cumulative_sum(pa.repeat(ONE, len(before)))
+        return pc.subtract(pc.subtract(counted, ONE), before)
 
 
 class Batch:
-    """Files on their way to one row group."""
+    """Files on their way to one row group. `extract_all.py` adds columns to it."""
+
+    schema, unit, error, instruction, line, exception = SCHEMA, UNIT, ERROR, INSTRUCTION, LINE, EXCEPTION
 
     def __init__(self):
         self.files = []
@@ -148,126 +161,165 @@ class Batch:
         if code is not None:
             for unit in facts.walk(code):
                 self.add_unit(unit, file_id, source, units, failures)
-        self.units.extend(len(units), transposed(units, UNIT))
-        errors = [{"severity": "error", **error}] if error else []
-        errors += [{"severity": "warning", "stage": "compile", **warning} for warning in warnings]
-        errors += [{"severity": "error", **failure} for failure in failures]
-        self.errors.extend(len(errors), transposed(errors, ERROR))
+        errors = error_records(error, warnings) + failures
+        self.add_rows(units, errors)
         self.files.append((path, file_id, source.sha256, len(raw), source.line_count))
         return len(units), len(errors)
 
+    def add_rows(self, units, errors):
+        """Takes in the units and errors of a file."""
+        self.units.extend(len(units), transposed(units, self.unit))
+        self.errors.extend(len(errors), transposed(errors, self.error))
+
     def add_unit(self, unit, file_id, source, units, failures):
-        code = unit.code
-        record = facts.unit_scalars(unit, file_id)
-        consts, ints, strs = facts.constants(code)
+        record = unit_record(unit, file_id, source)
+        consts, ints, strs = facts.constants(unit.code)
         consts["child_code_unit_id"] = facts.child_ids(unit, file_id)
         texts = consts["const_repr"]
-        record["consts_json"] = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
-        record["unit_kind"] = facts.unit_kind(unit, source)
-        record["attrs"] = [
-            (name, str(record[name]))
-            for name in ("parent_qualpath", "parent_co_name", "parent_firstlineno")
-            if unit.parent is not None
-        ]
-        record["flags_detail"] = {name: bool(code.co_flags & bit) for name, bit in facts.FLAGS.items()}
+        record["consts_json"] = json_array(texts)
         units.append(record)
-        self.consts.extend(len(texts), consts)
-        lines, exceptions = facts.line_table(code), facts.exception_table(code)
-        self.lines.extend(len(lines["offset"]), lines)
-        self.exceptions.extend(len(exceptions["depth"]), exceptions)
+        lines, exceptions = facts.line_table(unit.code), facts.exception_table(unit.code)
+        self.add_tables(consts, lines, exceptions)
         try:
-            columns = facts.instructions(code, source, self.caches, texts, ints, strs)
+            columns = facts.instructions(unit.code, source, self.caches, texts, ints, strs)
         except Exception as exception:  # `dis` gives up on a huge int
-            failure = facts.exception_fields(exception, "disassembly")
-            failures.append({**failure, "code_unit_id": record["code_unit_id"]})
+            failures.append(failure(exception, "disassembly", record))
             self.instructions.extend(0, {})
         else:
             self.instructions.extend(len(columns["offset"]), columns)
 
+    def add_tables(self, consts, lines, exceptions):
+        """Takes in the small lists of a unit."""
+        self.consts.extend(len(consts["const_repr"]), consts)
+        self.lines.extend(len(lines["offset"]), lines)
+        self.exceptions.extend(len(exceptions["depth"]), exceptions)
+
     def table(self):
         """The batch as Arrow."""
-        consts = self.consts.structs(CONST, const_index=self.consts.indexes())
-        exceptions = self.exceptions.structs(EXCEPTION, exc_index=self.exceptions.indexes())
-        units = self.units.structs(
-            UNIT,
-            consts=consts,
-            line_table=self.lines.structs(LINE),
-            exception_table=exceptions,
-            instructions=self.instruction_lists(),
-        )
-        paths, ids, hashes, sizes, lines = zip(*self.files)
-        columns = [
-            pa.array(paths, TEXT),
-            pa.array(ids, TEXT),
-            pa.array(hashes, TEXT),
-            units,
-            self.errors.structs(ERROR),
-            pa.array([ROOT_ATTRS] * len(paths), MAP),
-            pa.array(sizes, pa.int64()),
-            pa.array(lines, INT),
-        ]
-        return pa.Table.from_arrays(columns, schema=SCHEMA)
+        columns = self.file_columns()
+        arrays = [columns[name] for name in self.schema.names]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
 
-    def instruction_lists(self):
+    def file_columns(self):
+        paths, ids, hashes, sizes, lines = zip(*self.files)
+        return {
+            "path": pa.array(paths, TEXT),
+            "file_id": pa.array(ids, TEXT),
+            "file_sha256": pa.array(hashes, TEXT),
+            "code_objects": self.units.structs(self.unit, **self.unit_columns()),
+            "errors": self.errors.structs(self.error, **self.error_columns()),
+            "attrs": pa.array([ROOT_ATTRS] * len(paths), MAP),
+            "source_bytes": pa.array(sizes, pa.int64()),
+            "source_lines": pa.array(lines, INT),
+        }
+
+    def unit_columns(self):
+        return {
+            "consts": self.consts.structs(CONST, const_index=self.consts.indexes()),
+            "line_table": self.lines.structs(self.line, **self.line_columns()),
+            "exception_table": self.exceptions.structs(self.exception, **self.exception_columns()),
+            "instructions": self.instructions.structs(self.instruction, **self.instruction_columns()),
+        }
+
+    def error_columns(self):
+        return {}
+
+    def line_columns(self):
+        return {}
+
+    def exception_columns(self):
+        return {"exc_index": self.exceptions.indexes()}
+
+    def instruction_columns(self):
         rows = self.instructions
         opcode, arg, label = (rows.array(name, INT) for name in ("opcode", "arg", "label"))
         opname = OPNAMES.take(opcode)
         # Most instructions share some thirty values of cache_info; the last entry is the empty one.
         caches = pa.array([[tuple(field) for field in row] for row in self.caches.rows] + [[]], list_of(CACHE))
         cache = pc.fill_null(rows.array("cache", INT), len(caches) - 1)
-        return rows.structs(
-            INSTRUCTION,
-            instr_index=rows.indexes(),
-            opcode=opcode,
-            baseopcode=opcode,
-            opname=opname,
-            baseopname=opname,
-            arg=arg,
-            oparg=arg,
-            argval_kind=KINDS.take(opcode),
-            label=label,
-            is_jump_target=label.is_valid(),
-            cache_info=caches.take(cache),
-            span=self.spans(),
-        )
+        return {
+            "instr_index": rows.indexes(),
+            "opcode": opcode,
+            "baseopcode": opcode,
+            "opname": opname,
+            "baseopname": opname,
+            "arg": arg,
+            "oparg": arg,
+            "argval_kind": KINDS.take(opcode),
+            "label": label,
+            "is_jump_target": label.is_valid(),
+            "cache_info": caches.take(cache),
+            "span": self.spans(),
+        }
 
     def spans(self):
-        column = {
-            name: self.instructions.array(name, INT)
-            for name in ("start_line0", "start_col", "end_line0", "end_col", "byte_start", "byte_len")
-        }
-        start = pa.StructArray.from_arrays([column["start_line0"], column["start_col"]], fields=list(POINT))
-        end = pa.StructArray.from_arrays([column["end_line0"], column["end_col"]], fields=list(POINT))
-        byte_span = pa.StructArray.from_arrays(
-            [column["byte_start"], column["byte_len"]], fields=list(BYTE_SPAN), mask=column["byte_start"].is_null()
-        )
-        nowhere = pc.and_(
-            pc.and_(column["start_line0"].is_null(), column["start_col"].is_null()),
-            pc.and_(column["end_line0"].is_null(), column["end_col"].is_null()),
-        )
-        constants = [pa.repeat(pa.scalar(True), len(start)), pa.repeat(pa.scalar("byte", TEXT), len(start))]
-        return pa.StructArray.from_arrays([start, end, *constants, byte_span], fields=list(SPAN), mask=nowhere)
+        names = "start_line0", "start_col", "end_line0", "end_col", "byte_start", "byte_len"
+        return spans({name: self.instructions.array(name, INT) for name in names})
 
     @property
     def size(self):
         return len(self.instructions.columns.get("offset", ()))
 
 
-_APART = {"consts", "line_table", "exception_table", "instructions"}
+def spans(column):
+    """SPAN of its columns."""
+    start = pa.StructArray.from_arrays([column["start_line0"], column["start_col"]], fields=list(POINT))
+    end = pa.StructArray.from_arrays([column["end_line0"], column["end_col"]], fields=list(POINT))
+    byte_span = pa.StructArray.from_arrays(
+        [column["byte_start"], column["byte_len"]], fields=list(BYTE_SPAN), mask=column["byte_start"].is_null()
+    )
+    nowhere = pc.and_(
+        pc.and_(column["start_line0"].is_null(), column["start_col"].is_null()),
+        pc.and_(column["end_line0"].is_null(), column["end_col"].is_null()),
+    )
+    constants = [pa.repeat(pa.scalar(True), len(start)), pa.repeat(pa.scalar("byte", TEXT), len(start))]
+    return pa.StructArray.from_arrays([start, end, *constants, byte_span], fields=list(SPAN), mask=nowhere)
+
+
+def unit_record(unit, file_id, source):
+    """The fields of a unit that are not lists of structs."""
+    record = facts.unit_scalars(unit, file_id)
+    record["unit_kind"] = facts.unit_kind(unit, source)
+    record["attrs"] = [
+        (name, str(record[name]))
+        for name in ("parent_qualpath", "parent_co_name", "parent_firstlineno")
+        if unit.parent is not None
+    ]
+    record["flags_detail"] = {name: bool(unit.code.co_flags & bit) for name, bit in facts.FLAGS.items()}
+    return record
+
+
+def json_array(texts):
+    return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+
+
+def error_records(error, warnings):
+    records = [{"severity": "error", **error}] if error else []
+    return records + [{"severity": "warning", "stage": "compile", **warning} for warning in warnings]
+
+
+def failure(exception, stage, unit):
+    """The error of a unit of which less is known than should be."""
+    fields = facts.exception_fields(exception, stage)
+    return {"severity": "error", **fields, "code_unit_id": unit["code_unit_id"]}
 
 
 def transposed(records, kind):
-    """Columns of `records`, a missing field being null; the lists that are built apart are left out."""
-    return {field.name: [record.get(field.name) for record in records] for field in kind if field.name not in _APART}
+    """Columns of `records`, a missing field being null; the lists of structs, which are built apart, are left out."""
+    return {field.name: [record.get(field.name) for record in records] for field in kind if not _is_apart(field.type)}
 
 
-def extract(files, out):
+def _is_apart(kind):
+    return pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+
+
+def extract(files, out, new_batch=Batch, name="extract_dis"):
     size = units = instructions = errors = unread = 0
     wall, cpu = time.perf_counter(), time.process_time()
     gc.disable()
-    with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
-        batch = Batch()
-        for path, name in files:
+    with pq.ParquetWriter(out, new_batch.schema, compression="zstd") as writer:
+        batch = new_batch()
+        for path, corpus_path in files:
             try:
                 with open(path, "rb") as file:
                     raw = file.read()
@@ -275,18 +327,18 @@ def extract(files, out):
                 unread += 1
                 continue
             size += len(raw)
-            more_units, more_errors = batch.add(name, raw)
+            more_units, more_errors = batch.add(corpus_path, raw)
             units, errors = units + more_units, errors + more_errors
             if batch.size >= ROW_GROUP_INSTRUCTIONS:
                 instructions += batch.size
                 writer.write_table(batch.table())
-                batch = Batch()
+                batch = new_batch()
                 gc.collect()
         instructions += batch.size
         if batch.files:
             writer.write_table(batch.table())
     return {
-        "comparator": "extract_dis",
+        "comparator": name,
         "interpreter": listing.interpreter(),
         "files": len(files),
         "unread": unread,
@@ -307,12 +359,17 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     files = listing.read(arguments[0])
+    return report(tuned, lambda: extract(files, arguments[1]))
+
+
+def report(tuned, run):
+    """Prints the figures that `run` gives, and is the exit code."""
     if tuned:
         facts.tune_dis()
     # Deep but valid source needs more C stack than some platforms give a main thread.
     threading.stack_size(256 << 20)
     figures = []
-    thread = threading.Thread(target=lambda: figures.append(extract(files, arguments[1])))
+    thread = threading.Thread(target=lambda: figures.append(run()))
     thread.start()
     thread.join()
     if not figures:

@@ -186,6 +186,11 @@ class Source:
         except (SyntaxError, LookupError):
             return None
 
+    @property
+    def is_utf8(self):
+        """Whether CPython's columns, which are bytes of UTF-8, are bytes of the file."""
+        return self.encoding in ("utf-8", "utf-8-sig")
+
     def decodes(self):
         """Whether the bytes are text in their declared encoding."""
         if self.encoding is None:
@@ -218,7 +223,7 @@ class Source:
         return found
 
     @functools.cached_property
-    def _lines(self):
+    def lines(self):
         """Start and end (without the line end) of each line: LF, CRLF and CR end a line, nothing else does."""
         starts, ends = array("q", [self._bom_length]), array("q")
         for match in _LINE_END.finditer(self.raw):
@@ -243,7 +248,7 @@ class Source:
     def _offset(self, line, column):
         if line is None or column is None:
             return None
-        starts, ends = self._lines
+        starts, ends = self.lines
         if column < 0 or not 1 <= line <= len(starts):
             return None
         offset = starts[line - 1] + column
@@ -257,7 +262,7 @@ class Source:
         return span
 
     def _byte_span(self, line, end_line, column, end_column):
-        if self.encoding not in ("utf-8", "utf-8-sig"):
+        if not self.is_utf8:
             return None, None
         start, end = self._offset(line, column), self._offset(end_line, end_column)
         if start is None or end is None or end < start:
