@@ -16,7 +16,7 @@ fn line(source: &[u8], line1: i32) -> Option<String> {
     let source = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
     let index = usize::try_from(line1).ok()?.checked_sub(1)?;
     let line = lines(source).nth(index)?;
-    let readable = line.is_ascii() || !lines(source).take(2).any(|first| contains(first, b"coding"));
+    let readable = line.is_ascii() || lines(source).take(2).all(may_be_utf8);
     let text = str::from_utf8(line).ok().filter(|_| readable)?;
     match text.char_indices().nth(MAX_TEXT) {
         None => Some(text.to_owned()),
@@ -39,8 +39,16 @@ fn lines(source: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+/// Whether a line that may have a coding cookie (PEP 263) names no other encoding than UTF-8.
+fn may_be_utf8(line: &[u8]) -> bool {
+    let mut words = line.windows(6).enumerate().filter(|(_, word)| word == b"coding").map(|(at, _)| line.get(at + 6..).unwrap_or_default());
+    words.all(|rest| {
+        let Some(name) = rest.strip_prefix(b":").or_else(|| rest.strip_prefix(b"=")) else { return true };
+        let name = name.trim_ascii_start();
+        let end = name.iter().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))).unwrap_or(name.len());
+        let name = name.get(..end).unwrap_or_default().to_ascii_lowercase();
+        matches!(name.as_slice(), b"" | b"utf8" | b"utf-8" | b"utf_8") || name.starts_with(b"utf-8-") || name.starts_with(b"utf_8_")
+    })
 }
 
 #[cfg(test)]
@@ -67,6 +75,14 @@ mod tests {
         assert_eq!(line(b"# coding: latin-1\nx = 1", 2).as_deref(), Some("x = 1"));
         assert_eq!(line(b"x = '\xff'", 1), None);
         assert_eq!(line("x = 'é'".as_bytes(), 1).as_deref(), Some("x = 'é'"));
+        for cookie in
+            ["# coding: utf-8", "# -*- coding: UTF-8 -*-", "# vim: set fileencoding=utf8 :", "# of encoding", "#coding=utf-8-unix"]
+        {
+            assert_eq!(line(format!("{cookie}\nx = 'é'").as_bytes(), 2).as_deref(), Some("x = 'é'"), "{cookie}");
+        }
+        for cookie in ["# coding: latin-1", "# -*- coding: cp1252 -*-", "# encoding and coding: utf-16"] {
+            assert_eq!(line(format!("{cookie}\nx = 'é'").as_bytes(), 2), None, "{cookie}");
+        }
     }
 
     #[test]

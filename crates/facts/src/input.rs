@@ -10,7 +10,7 @@ pub struct RunAttrs {
     pub python_version: String,
     /// Its magic number in lower hex, e.g. `f30d0d0a`.
     pub python_magic: String,
-    /// Its implementation, e.g. `CPython`.
+    /// Its implementation, e.g. `cpython`.
     pub python_implementation: String,
     /// The optimisation level that `compile` was given: 0, 1 or 2.
     pub optimize: u8,

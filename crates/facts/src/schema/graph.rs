@@ -57,7 +57,7 @@ pub const DFG_EDGE: Record = Record {
         nullable(
             "operand_index",
             Int32,
-            "stack: the operand, those left in place first, then the popped ones from the deepest; variable: which of the instruction's uses",
+            "stack: the operand, the popped ones first from the deepest, then those left in place; variable: which of the instruction's uses",
         ),
         nullable("symbol", Text, "the variable; null for the stack"),
         nullable("producer_kind", Text, "`instr`, `exception`, `lasti` or `argument`"),
