@@ -42,18 +42,21 @@ async fn rows(session: &SessionContext, sql: &str) -> RecordBatch {
 /// Every view and every flat table has the rows that unnesting gives, in the same order; the number of rows compared.
 pub async fn assert_equal_to_unnesting(facts: &Path) -> usize {
     let session = ordered_session(facts).await;
-    let of_views = views::all().iter().map(|view| (view.name.to_owned(), view.unnested.clone()));
+    let of_views = views::all().iter().map(|view| (format!("SELECT * FROM {}", view.name), view.unnested.clone()));
     let of_tables = flat::all().iter().map(|table| {
-        let columns: Vec<_> = table.columns.iter().collect();
-        (format!("{}.{}", flat::SCHEMA, table.name), table.unnested(&columns))
+        // The unit's constants as one text, again for each of them, would be gigabytes of a corpus of monsters.
+        let columns = table.columns.iter().filter(|column| column.level == table.path.len() || column.name != "consts_json");
+        let columns: Vec<_> = columns.collect();
+        let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+        (format!("SELECT {} FROM {}.{}", names.join(", "), flat::SCHEMA, table.name), table.unnested(&columns))
     });
     let mut compared = 0;
-    for (name, unnested) in of_views.chain(of_tables) {
-        let (found, expected) = (rows(&session, &format!("SELECT * FROM {name}")).await, rows(&session, &unnested).await);
-        assert_eq!(found.num_rows(), expected.num_rows(), "{name}");
+    for (sql, unnested) in of_views.chain(of_tables) {
+        let (found, expected) = (rows(&session, &sql).await, rows(&session, &unnested).await);
+        assert_eq!(found.num_rows(), expected.num_rows(), "{sql}");
         for (column, field) in found.columns().iter().zip(found.schema().fields()) {
-            let expected = expected.column_by_name(field.name()).unwrap_or_else(|| panic!("{name}: {}", field.name()));
-            assert!(column == expected, "{name}.{}", field.name());
+            let expected = expected.column_by_name(field.name()).unwrap_or_else(|| panic!("{sql}: {}", field.name()));
+            assert!(column == expected, "{sql}: {}", field.name());
         }
         compared += found.num_rows();
     }

@@ -97,23 +97,28 @@ impl ExecutionPlan for FlattenExec {
         let input = self.input.execute(partition, context)?;
         let rows = input.map(move |batch| -> Result<_> {
             let timer = metrics.elapsed_compute().timer();
-            let flattened = Flattened::new(table, &columns, Arc::clone(&schema), &batch?)?;
+            let flattened = Flattened::new(table, &columns, Arc::clone(&schema), &batch?, most)?;
             timer.done();
             let metrics = metrics.clone();
-            let starts = futures::stream::iter((0..flattened.rows).step_by(most));
-            Ok(starts.map(move |start| {
+            Ok(futures::stream::iter(flattened.starts()).map(move |start| {
                 let _timer = metrics.elapsed_compute().timer();
-                flattened.piece(start, most).record_output(&metrics)
+                flattened.piece(start).record_output(&metrics)
             }))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.try_flatten())))
     }
 }
 
+/// How many bytes of repeated text a batch may have: a text that is long where it stands once must not fill the memory where it stands in
+/// thousands of rows.
+const REPEATED_BYTES: usize = 16 << 20;
+
 /// The elements of a batch of files.
 struct Flattened {
     schema: SchemaRef,
     rows: usize,
+    /// How many rows go into a batch.
+    step: usize,
     columns: Vec<Values>,
 }
 
@@ -124,7 +129,8 @@ struct Values {
 }
 
 impl Flattened {
-    fn new(table: &FlatTable, columns: &[usize], schema: SchemaRef, batch: &RecordBatch) -> Result<Self> {
+    /// The rows of a flat table in a batch of files, of which at most so many go into a batch again.
+    fn new(table: &FlatTable, columns: &[usize], schema: SchemaRef, batch: &RecordBatch, most: usize) -> Result<Self> {
         let mut records = vec![StructArray::from(batch.clone())];
         let mut parents = Vec::new();
         for list in &table.path {
@@ -148,12 +154,19 @@ impl Flattened {
                 records.get(column.level).ok_or_else(|| internal_datafusion_err!("{} has no level {}", table.name, column.level))?;
             Ok(Values { values: value(record, column)?, of_row: of_row.get(column.level).cloned() })
         });
-        Ok(Self { schema, rows, columns: values.collect::<Result<_>>()? })
+        let columns = values.collect::<Result<Vec<_>>>()?;
+        let repeated = columns.iter().filter(|column| column.of_row.is_some()).map(|column| longest(column.values.as_ref())).sum::<usize>();
+        Ok(Self { schema, rows, step: most.min(REPEATED_BYTES / repeated.max(1)).max(1), columns })
     }
 
-    /// At most so many rows from a row on.
-    fn piece(&self, start: usize, most: usize) -> Result<RecordBatch> {
-        let rows = most.min(self.rows - start);
+    /// Where batches begin.
+    fn starts(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.rows).step_by(self.step)
+    }
+
+    /// The batch that begins at a row.
+    fn piece(&self, start: usize) -> Result<RecordBatch> {
+        let rows = self.step.min(self.rows - start);
         let columns = self.columns.iter().map(|Values { values, of_row }| match of_row {
             Some(of_row) => take(values, &of_row.slice(start, rows), None),
             None => Ok(values.slice(start, rows)),
@@ -161,6 +174,11 @@ impl Flattened {
         let columns = columns.collect::<Result<_, _>>()?;
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &RecordBatchOptions::new().with_row_count(Some(rows)))?)
     }
+}
+
+/// Bytes of the longest text; other values are short.
+fn longest(values: &dyn Array) -> usize {
+    values.as_string_opt::<i32>().and_then(|texts| texts.offsets().lengths().max()).unwrap_or(0)
 }
 
 /// The elements of the lists, or the entries of the maps, one after the other, and in which list each of them lies.
@@ -255,12 +273,12 @@ mod tests {
         let table = flat::by_name(table).unwrap();
         let columns: Vec<_> = columns.iter().map(|name| table.columns.iter().position(|column| column.name == *name).unwrap()).collect();
         let schema = Arc::new(table.schema().project(&columns).unwrap());
-        let flattened = Flattened::new(table, &columns, schema, batch).unwrap();
+        let flattened = Flattened::new(table, &columns, schema, batch, most).unwrap();
         let text = |column: &ArrayRef, row| match column.is_null(row) {
             true => "null".to_owned(),
             false => arrow::util::display::array_value_to_string(column, row).unwrap(),
         };
-        let pieces = (0..flattened.rows).step_by(most).map(|start| flattened.piece(start, most).unwrap());
+        let pieces = flattened.starts().map(|start| flattened.piece(start).unwrap());
         let rows = |piece: RecordBatch| {
             (0..piece.num_rows()).map(|row| piece.columns().iter().map(|column| text(column, row)).collect::<Vec<_>>().join(" ")).collect()
         };
@@ -284,6 +302,16 @@ mod tests {
     fn rows_come_in_pieces_and_may_have_no_column() {
         assert_eq!(flattened("errors", &["path"], &errors(), 3), [vec!["a", "a", "d"], vec!["d"]]);
         assert_eq!(flattened("errors", &[], &errors(), 3), [vec!["", "", ""], vec![""]]);
+    }
+
+    #[test]
+    fn long_texts_are_repeated_in_small_batches() {
+        let long = "x".repeat(REPEATED_BYTES / 2);
+        let errors = list(record("error_type", texts(&["1", "2", "3"])), &[3], None);
+        let files = batch(vec![("path", texts(&[&long])), ("errors", errors)]);
+        let rows = |columns| flattened("errors", columns, &files, 8).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(rows(&["path", "error_type"]), [2, 1]);
+        assert_eq!(rows(&["error_type"]), [3]);
     }
 
     #[test]
