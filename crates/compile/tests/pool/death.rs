@@ -32,6 +32,18 @@ fn signal(name: &str, id: u32) {
     assert!(Command::new("kill").args([format!("-{name}"), id.to_string()]).status().unwrap().success());
 }
 
+/// Stops a process, and waits until each of its threads stands: one that is busy takes the signal some time later than `kill` returns.
+async fn stop(id: u32) {
+    signal("STOP", id);
+    let stands = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("stat")).unwrap();
+        status.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    while !fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten().all(stands) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Waits until exactly `count` workers live.
 async fn settled(limits: &Limits, count: usize) -> Vec<u32> {
     let look = async {
@@ -106,7 +118,7 @@ async fn a_unit_that_loses_two_workers_is_quarantined() {
 async fn a_worker_that_stands_still_is_replaced() {
     let limits = Limits { unit_wall: Duration::from_secs(2), ..marked(4) };
     let pool = pool(1, limits.clone()).await;
-    signal("STOP", settled(&limits, 1).await[0]);
+    stop(settled(&limits, 1).await[0]).await;
     code_of(&compile(&pool, "x = 1").await);
     let stats = pool.stats();
     assert_eq!((stats.units, stats.starts, stats.timeouts), (1, 2, 1));
@@ -116,7 +128,7 @@ async fn a_worker_that_stands_still_is_replaced() {
 async fn one_bad_worker_of_many_delays_only_its_own_unit() {
     let limits = Limits { unit_wall: Duration::from_secs(5), ..marked(5) };
     let pool = Arc::new(pool(3, limits.clone()).await);
-    signal("STOP", settled(&limits, 1).await[0]);
+    stop(settled(&limits, 1).await[0]).await;
     let started = Instant::now();
     let mut units: Vec<_> = Vec::new();
     for n in 0..60 {
