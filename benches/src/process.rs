@@ -123,9 +123,12 @@ pub fn number(answer: &serde_json::Value, name: &str) -> anyhow::Result<u64> {
     answer.get(name).and_then(serde_json::Value::as_u64).with_context(|| format!("the summary has no number called {name}"))
 }
 
+/// The middle of the values, or the mean of the two that are there.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let upper = values.get(values.len() / 2).copied().unwrap_or_default();
+    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    f64::midpoint(lower, upper)
 }
 
 pub fn say(line: String) -> anyhow::Result<()> {
