@@ -8,22 +8,15 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytefacts_bytecode::flow::{self, Terminators};
 use bytefacts_bytecode::{disassemble, exception_table, marshal, units};
-use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs};
+use bytefacts_facts::{FileInput, Options, RowBuilder};
 use serde_json::json;
 
 use crate::Format;
+use crate::frames::{Unit, attrs, read_frames};
 use crate::process::{interpreter, own, say, sibling, stdlib};
 
 /// Rows are taken from the builder when they have gathered to this, as a job does.
 const BATCH_BYTES: usize = 16 << 20;
-
-/// A file of the standard library.
-struct File {
-    path: String,
-    source: Vec<u8>,
-    /// What CPython compiled; files that do not compile are left out.
-    code: Vec<u8>,
-}
 
 /// What is measured: each pass does what the one before it does, and one part more.
 #[derive(Clone, Copy)]
@@ -79,31 +72,19 @@ pub fn analysis(rounds: usize, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The standard library, compiled by a process of CPython.
-fn compiled() -> anyhow::Result<Vec<File>> {
+/// The files of the standard library that compile, compiled by a process of CPython.
+fn compiled() -> anyhow::Result<Vec<Unit>> {
     let bytefacts = sibling("bytefacts")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/facts/tests/common/compile.py");
     let output = Command::new(interpreter(&bytefacts)?).arg(script).arg(stdlib(&bytefacts)?).output().context("cannot compile")?;
     ensure!(output.status.success(), "cannot compile: {}", String::from_utf8_lossy(&output.stderr));
-    let mut rest = output.stdout.as_slice();
-    let mut part = || -> Option<Vec<u8>> {
-        let (length, after) = rest.split_first_chunk::<8>()?;
-        let (part, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        rest = after;
-        Some(part.to_vec())
-    };
-    let mut files = Vec::new();
-    while let (Some(path), Some(source), Some(code)) = (part(), part(), part()) {
-        if !code.is_empty() {
-            files.push(File { path: String::from_utf8_lossy(&path).into_owned(), source, code });
-        }
-    }
+    let files: Vec<_> = read_frames(&output.stdout).into_iter().filter(|file| !file.code.is_empty()).collect();
     ensure!(!files.is_empty(), "no file of the standard library was compiled");
     Ok(files)
 }
 
 /// Runs one pass; the number of instructions that it saw.
-fn run(pass: Pass, files: &[File]) -> anyhow::Result<u64> {
+fn run(pass: Pass, files: &[Unit]) -> anyhow::Result<u64> {
     if let Pass::Rows = pass {
         return rows(files);
     }
@@ -124,18 +105,8 @@ fn run(pass: Pass, files: &[File]) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-fn rows(files: &[File]) -> anyhow::Result<u64> {
-    let attrs = RunAttrs {
-        python_version: "3.13.0".to_owned(),
-        python_magic: "f30d0d0a".to_owned(),
-        python_implementation: "CPython".to_owned(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg: true,
-        analyzer_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let mut builder = RowBuilder::new(&attrs, Options::default());
+fn rows(files: &[Unit]) -> anyhow::Result<u64> {
+    let mut builder = RowBuilder::new(&attrs(true), Options::default());
     let mut count = 0;
     for file in files {
         let input = FileInput { path: &file.path, source: Some(&file.source), code: Some(&file.code), ..FileInput::default() };

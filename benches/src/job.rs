@@ -75,9 +75,10 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, others: bool) -> anyhow::Resul
             let mut ratios: Vec<_> =
                 contestant.runs.iter().zip(&base.runs).map(|(a, b)| a.cpu.as_secs_f64() / b.cpu.as_secs_f64()).collect();
             ratios.sort_by(f64::total_cmp);
-            let median = median(contestant.runs.iter().map(|c| c.cpu.as_secs_f64()).collect());
-            let (least, middle, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-            say(format!("  {name:<34} {median:>7.2} s = {least:.2}, {middle:.2}, {most:.2} {what}"))?;
+            let (Some(least), Some(most)) = (ratios.first(), ratios.last()) else { continue };
+            let middle = median(ratios.clone());
+            let seconds = median(contestant.runs.iter().map(|c| c.cpu.as_secs_f64()).collect());
+            say(format!("  {name:<34} {seconds:>7.2} s = {least:.2}, {middle:.2}, {most:.2} {what}"))?;
         }
     }
     Ok(())

@@ -5,6 +5,8 @@
 
 mod analysis;
 mod cluster;
+#[path = "../../crates/facts/tests/common/frames.rs"]
+mod frames;
 mod job;
 mod memory;
 mod plot;

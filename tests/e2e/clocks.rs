@@ -64,6 +64,16 @@ fn live_by(processes: &mut Processes, library: &Path, clock: &Clock) {
     .to_vec();
 }
 
+/// A scheduler with a clock of its own, and two executors that live by the true time, as all do that are started from now on.
+async fn scheduler_of_another_time(processes: &mut Processes, library: &Path) -> (Clock, Daemon, [Daemon; 2]) {
+    let [clock, true_time] = ["scheduler", "others"].map(|name| Clock::new(processes.home.path(), name));
+    live_by(processes, library, &clock);
+    let scheduler = processes.scheduler(0).await;
+    live_by(processes, library, &true_time);
+    let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    (clock, scheduler, executors)
+}
+
 /// Days on which a daemon wrote into its log, by its own clock.
 fn days(daemon: &Daemon) -> BTreeSet<String> {
     let lines = daemon.log();
@@ -116,11 +126,7 @@ async fn executors_that_seem_dead_again_and_again_finish_the_run() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
-    let [clock, true_time] = ["scheduler", "others"].map(|name| Clock::new(processes.home.path(), name));
-    live_by(&mut processes, &library, &clock);
-    let scheduler = processes.scheduler(0).await;
-    live_by(&mut processes, &library, &true_time);
-    let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let (clock, scheduler, _executors) = scheduler_of_another_time(&mut processes, &library).await;
     processes.environment.push(("BYTEFACTS_BINS__COUNT".to_owned(), "60".to_owned()));
     let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
     let mut job = processes.extract(scheduler.address, &args).await;
@@ -146,11 +152,7 @@ async fn an_executor_that_dies_as_the_clock_goes_back_is_not_waited_for() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
-    let [clock, true_time] = ["scheduler", "others"].map(|name| Clock::new(processes.home.path(), name));
-    live_by(&mut processes, &library, &clock);
-    let scheduler = processes.scheduler(0).await;
-    live_by(&mut processes, &library, &true_time);
-    let [dying, _living] = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let (clock, scheduler, [dying, _living]) = scheduler_of_another_time(&mut processes, &library).await;
     let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
     let job = processes.extract(scheduler.address, &args).await;
     landed(facts.path(), "r", 3).await;

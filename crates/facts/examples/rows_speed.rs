@@ -1,12 +1,12 @@
 //! How fast rows are built: `python3.13 crates/facts/tests/common/compile.py FOLDER > frames`, then
 //! `cargo run --release -p bytefacts-facts --example rows_speed -- frames [--no-cfg] [BATCH_MB]`.
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/common/frames.rs"]
+mod frames;
 
 use std::{error::Error, io::Write, time::Instant};
 
-use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs};
+use bytefacts_facts::{FileInput, Options, RowBuilder};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -15,19 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let include_cfg = args.next_if(|arg| arg == "--no-cfg").is_none();
     // When a caller would flush a batch.
     let batch_bytes = args.next().map_or(Ok(16), |megabytes| megabytes.parse::<usize>())? << 20;
-    let files = common::read_frames(&std::fs::read(frames)?);
-    let attrs = RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg,
-        analyzer_version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let files = frames::read_frames(&std::fs::read(frames)?);
     let start = Instant::now();
-    let mut builder = RowBuilder::new(&attrs, Options::default());
+    let mut builder = RowBuilder::new(&frames::attrs(include_cfg), Options::default());
     let (mut units, mut instructions, mut bytes, mut errors, mut finishing) = (0, 0, 0, 0, 0.0);
     for (position, file) in files.iter().enumerate() {
         let code = (!file.code.is_empty()).then_some(file.code.as_slice());

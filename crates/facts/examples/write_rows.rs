@@ -2,29 +2,19 @@
 //! `python3.13 crates/facts/tests/common/compile.py FOLDER > frames`, then
 //! `cargo run -p bytefacts-facts --example write_rows -- frames rows.parquet views.sql`.
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/common/frames.rs"]
+mod frames;
 
 use std::{error::Error, fs};
 
-use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, RunAttrs, schema, views};
+use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, schema, views};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [frames, rows, sql] = args.as_slice() else { return Err("usage: write_rows FRAMES PARQUET SQL".into()) };
-    let files = common::read_frames(&fs::read(frames)?);
-    let attrs = RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg: true,
-        analyzer_version: env!("CARGO_PKG_VERSION").into(),
-    };
-    let mut builder = RowBuilder::new(&attrs, Options::default());
+    let files = frames::read_frames(&fs::read(frames)?);
+    let mut builder = RowBuilder::new(&frames::attrs(true), Options::default());
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(Default::default())).build();
     let mut writer = ArrowWriter::try_new(fs::File::create(rows)?, schema(), Some(properties))?;
     for file in &files {

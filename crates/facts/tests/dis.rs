@@ -9,25 +9,12 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use bytefacts_bytecode::Positions;
-use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs, source::SourceMap};
-use common::{run_python, standard_library, standard_library_folder};
+use bytefacts_facts::{FileInput, Options, RowBuilder, source::SourceMap};
+use common::{attrs, run_python, standard_library, standard_library_folder};
 use serde_json::{Value, json};
 
 /// Of how many files one is compared; the whole library is another crate's test.
 const EVERY_NTH: usize = 45;
-
-fn attrs() -> RunAttrs {
-    RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg: false,
-        analyzer_version: "test".into(),
-    }
-}
 
 /// A value of a column as JSON.
 fn value(array: &ArrayRef, row: usize) -> Value {
@@ -101,7 +88,7 @@ fn instruction_row(instructions: &StructArray, row: usize) -> Value {
 fn every_column_that_dis_has_is_equal() {
     let expected = run_python("expected.py", &[&standard_library_folder(), &EVERY_NTH.to_string()]);
     let expected = String::from_utf8(expected).unwrap();
-    let mut builder = RowBuilder::new(&attrs(), Options::default());
+    let mut builder = RowBuilder::new(&attrs(false), Options::default());
     let library = standard_library(EVERY_NTH);
     let compiled: Vec<_> = library.iter().filter(|unit| !unit.code.is_empty()).collect();
     let mut compared = 0;

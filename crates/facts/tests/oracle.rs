@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
 use bytefacts_facts::{
-    FactError, FileInput, Options, RowBuilder, RunAttrs,
+    FactError, FileInput, Options, RowBuilder,
     oracle::{Comparison, Findings, MORE, STAGE},
 };
-use common::{run_python, standard_library_folder};
+use common::{attrs, run_python, standard_library_folder};
 use serde_json::{Value, json};
 
 /// Of how many files one is judged here; an end-to-end test judges the whole library.
@@ -25,17 +25,7 @@ struct Judged {
 }
 
 fn row(path: &str, source: &[u8], code: &[u8], include_cfg: bool) -> RecordBatch {
-    let attrs = RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg,
-        analyzer_version: "test".into(),
-    };
-    let mut builder = RowBuilder::new(&attrs, Options::default());
+    let mut builder = RowBuilder::new(&attrs(include_cfg), Options::default());
     builder.append(FileInput { path, source: Some(source), code: Some(code), ..FileInput::default() }).unwrap();
     builder.finish().unwrap()
 }

@@ -11,27 +11,14 @@ use arrow::{
     compute::concat_batches,
     datatypes::{DataType, Int32Type},
 };
-use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, RunAttrs, digest, schema};
-use common::{Unit, standard_library};
+use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, digest, schema};
+use common::{Unit, attrs, standard_library};
 use parquet::arrow::{
     ArrowSchemaConverter, ArrowWriter,
     arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     parquet_to_arrow_schema,
 };
 use sha2::{Digest, Sha256};
-
-fn attrs(include_cfg: bool) -> RunAttrs {
-    RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg,
-        analyzer_version: "test".into(),
-    }
-}
 
 fn input(unit: &Unit) -> FileInput<'_> {
     let errors = if unit.code.is_empty() {

@@ -3,12 +3,12 @@
 //!
 //! One bin holds all files. Without a folder the store is in memory.
 
-#[path = "../../facts/tests/common/mod.rs"]
-mod common;
+#[path = "../../facts/tests/common/frames.rs"]
+mod frames;
 
 use std::{error::Error, fs, io::Write as _, sync::Arc, time::Instant};
 
-use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs, coded_schema, digest};
+use bytefacts_facts::{FileInput, Options, RowBuilder, coded_schema, digest};
 use bytefacts_landing::{AttemptId, BinStats, BinWriter, FactsStore, RunId, WriterOptions};
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 
@@ -20,21 +20,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(folder) => Arc::new(LocalFileSystem::new_with_prefix(folder)?),
         None => Arc::new(InMemory::new()),
     };
-    let files = common::read_frames(&fs::read(frames)?);
-    let attrs = RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "CPython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg: true,
-        analyzer_version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let files = frames::read_frames(&fs::read(frames)?);
     let facts = FactsStore::new(store, Path::default());
     let (run, attempt) = (RunId::new("land-speed")?, AttemptId::new("a1")?);
     let mut writer = BinWriter::new(&facts, &run, 0, &attempt, &coded_schema(), WriterOptions::default())?;
-    let mut builder = RowBuilder::new(&attrs, Options::default());
+    let mut builder = RowBuilder::new(&frames::attrs(true), Options::default());
     let (mut rows_clock, mut land_clock) = (Clock::default(), Clock::default());
     let (mut digests, mut instructions) = (Vec::new(), 0);
     for (position, file) in files.iter().enumerate() {

@@ -154,13 +154,6 @@ impl Tally {
         }
     }
 
-    /// Counts findings of which nothing more is known.
-    pub fn find_more(&mut self, check: Check, findings: u64) {
-        if let Some(count) = self.counts.get_mut(check as usize) {
-            count.found += findings;
-        }
-    }
-
     /// Adds what another tally has.
     pub fn merge(&mut self, other: Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {

@@ -1,30 +1,12 @@
-//! Real input for tests and the benchmark: files compiled by CPython 3.13.
+//! Real input for tests: files compiled by CPython 3.13.
 
+mod frames;
 #[cfg(test)]
 #[path = "../../../bytecode/tests/oracle/python.rs"]
 mod python;
 
-/// A compiled file.
-#[allow(dead_code, reason = "not every test needs it")]
-pub struct Unit {
-    /// Path below the folder.
-    pub path: String,
-    /// Source bytes.
-    pub source: Vec<u8>,
-    /// Marshalled code; empty if it does not compile.
-    pub code: Vec<u8>,
-}
-
-/// Reads the frames that `compile.py` writes, up to the first that is cut short.
-pub fn read_frames(mut frames: &[u8]) -> Vec<Unit> {
-    let mut part = || {
-        let (len, rest) = frames.split_first_chunk::<8>()?;
-        let (part, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-        frames = rest;
-        Some(part.to_vec())
-    };
-    std::iter::from_fn(|| Some(Unit { path: String::from_utf8(part()?).ok()?, source: part()?, code: part()? })).collect()
-}
+#[allow(unused_imports, reason = "not every test needs all of it")]
+pub use frames::{Unit, attrs, read_frames};
 
 /// Runs a script of this folder and returns what it wrote.
 #[cfg(test)]

@@ -13,26 +13,13 @@ use std::{
 
 use arrow::array::{RecordBatch, StructArray};
 use bytefacts_facts::validate::{Check, IdOwner, IdSink, Tally, ValidateOptions, Validator};
-use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, RunAttrs, Severity};
-use common::Unit;
+use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, Severity};
+use common::{Unit, attrs};
 use edit::{Edit, edit};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 const TERMINATORS: [&str; 4] = ["RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"];
-
-fn attrs(include_cfg: bool) -> RunAttrs {
-    RunAttrs {
-        python_version: "3.13.0".into(),
-        python_magic: "f30d0d0a".into(),
-        python_implementation: "cpython".into(),
-        optimize: 0,
-        dont_inherit: true,
-        adaptive: false,
-        include_cfg,
-        analyzer_version: "test".into(),
-    }
-}
 
 /// A bad file, an empty one, one of whose lines only the codec knows, and a good one, compiled.
 static CORPUS: LazyLock<Vec<Unit>> = LazyLock::new(|| {
