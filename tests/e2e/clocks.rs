@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::chaos::{LIMIT, check, corpus, landed, undisturbed};
 use crate::processes::{Daemon, Processes};
-use crate::support::{folder, not_tested, store};
+use crate::support::{folder, not_tested, run, store};
 
 const HOURS: i64 = 3_600;
 const DAYS: i64 = 24 * HOURS;
@@ -163,8 +163,8 @@ async fn an_executor_that_dies_as_the_clock_goes_back_is_not_waited_for() {
     check(facts.path(), "r", &expected).await;
 }
 
-/// A client whose clock is a week ahead tidies up behind its run, and leaves alone a run of somebody else that is not at its end: files are dated
-/// by the store.
+/// A client whose clock is a week ahead tidies up behind its run and again when asked to, and leaves alone a run of somebody else that is not at
+/// its end: files are dated by the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_another_time_sweeps_nobody_elses_run() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
@@ -183,6 +183,11 @@ async fn a_client_of_another_time_sweeps_nobody_elses_run() {
     let (code, _, stderr) = processes.extract(scheduler.address, &arguments("fast")).await.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");
     check(facts.path(), "fast", &expected).await;
+    for more in [&[][..], &["--dry-run"]] {
+        let gc = processes.command(&[&["gc", "--facts", facts.path().to_str().unwrap()], more].concat()).await;
+        let (code, said, stderr) = run(gc);
+        assert!(code == 0 && said.contains("delete") && said.contains(" 0 data files") && !said.contains("slow"), "{code} {said} {stderr}");
+    }
     clock.set(0);
     let resumed = processes.extract(scheduler.address, &["--resume", "slow", "--out", facts.path().to_str().unwrap()]).await;
     let (code, _, stderr) = resumed.end(LIMIT).await;

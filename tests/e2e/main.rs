@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod azure;
 mod bad_inputs;
 mod chaos;
 mod cli;
@@ -20,6 +21,7 @@ mod oracle;
 mod processes;
 mod records;
 mod s3;
+mod servers;
 mod shared_cache;
 mod sql;
 mod support;

@@ -111,7 +111,7 @@ impl Processes {
         Self { home, environment: Vec::new() }
     }
 
-    async fn command(&self, args: &[&str]) -> Command {
+    pub async fn command(&self, args: &[&str]) -> Command {
         let mut command = bytefacts(&self.home.path().join("cache"), args).await;
         command.env("BYTEFACTS_CONFIG", self.home.path().join("settings.yaml"));
         command.env("BYTEFACTS_EXECUTOR__WORK_DIR", self.home.path().join("work"));

@@ -1,12 +1,11 @@
 //! Facts and corpora in a bucket: a real S3-compatible server, started by the tests, and a proxy before it that makes requests fail.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytefacts_engine::facts_session;
 use bytefacts_engine::stores::{StoreOptions, Stores};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::processes::Processes;
+use crate::servers::{self, environment, free_port};
 use crate::support::{Shape, bytefacts, extract, folder, run, small_corpus};
 
 /// The server that the tests use: it honours conditional puts. Version and licence (Apache-2.0) were looked at.
@@ -32,27 +32,13 @@ pub struct S3 {
 impl S3 {
     /// Starts a server on a free port.
     pub async fn start() -> Self {
-        let program = program().await;
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let program = environment("s3-server", SERVER, |_| {}).await.join("bin/moto_server");
+        let port = free_port();
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut s3 = Self { server: command.spawn().unwrap(), address: SocketAddr::from(([127, 0, 0, 1], port)) };
-        let begun = Instant::now();
-        while s3.put_bucket().is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the S3 server does not come up");
-            assert!(s3.server.try_wait().unwrap().is_none(), "the S3 server ended");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        servers::up(&mut s3.server, || servers::put(port, &format!("/{BUCKET}"))).await;
         s3
-    }
-
-    fn put_bucket(&self) -> std::io::Result<()> {
-        use std::io::Read as _;
-        let mut stream = std::net::TcpStream::connect(self.address)?;
-        write!(stream, "PUT /{BUCKET} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.address)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(std::io::Error::other(answer)) }
     }
 
     /// What a process needs to reach the server, through `endpoint` if there is something before it.
@@ -74,27 +60,6 @@ impl Drop for S3 {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// The server's program, installed once into the tests' own folder.
-async fn program() -> PathBuf {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3-server");
-    let program = environment.join("bin/moto_server");
-    if !program.exists() {
-        // Whoever is second waits: a half-made environment is no use.
-        std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let lock = std::fs::File::create(environment.with_extension("lock")).unwrap();
-        lock.lock().unwrap();
-        if !program.exists() {
-            let python = crate::support::python().await.executable;
-            let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status().unwrap();
-            assert!(made.success(), "cannot make a virtual environment for the S3 server");
-            let installed =
-                Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", SERVER]).status().unwrap();
-            assert!(installed.success(), "cannot install {SERVER} for the S3 tests: is there a way to the package index?");
-        }
-    }
-    program
 }
 
 /// What the proxy does to a request.
@@ -284,6 +249,11 @@ async fn corpus_and_facts_may_both_be_in_a_bucket() {
     sql.envs(S3::environment(s3.address));
     let (code, rows, stderr) = run(sql);
     assert_eq!((code, rows), (0, format!("n\n{}\n", expected.run.stats.units)), "{stderr}");
+
+    let mut validate = bytefacts(processes.home.path(), &["validate", "--facts", "s3://bucket/facts"]).await;
+    validate.envs(S3::environment(s3.address));
+    let (code, findings, stderr) = run(validate);
+    assert!(code == 0 && findings.contains("clean: "), "{code} {findings} {stderr}");
 
     // Neither what was said nor what was written tells the secret.
     let mut said = stdout + &stderr + &scheduler.log();

@@ -140,6 +140,11 @@ pub(crate) fn schema(digest: &str) -> String {
 
 pub(crate) const CURRENT: &str = "current.json";
 
+/// The object by which an attempt at something learns the store's time.
+pub(crate) fn clock(attempt: &AttemptId) -> String {
+    format!("clock-{attempt}")
+}
+
 /// `root` and the relative `key` as one path. The key is made of safe characters only, so it is taken as it stands:
 /// the usual conversion would escape its percent signs again.
 pub(crate) fn under(root: &Path, key: &str) -> Result<Path, object_store::path::Error> {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::Result;
 use crate::disk::Disk;
 use crate::error::LandingError;
-use crate::id::RunId;
+use crate::id::{AttemptId, RunId};
 use crate::keys;
 use crate::record::{BinRecord, Current, Manifest, RunHeader, Verdict};
 
@@ -123,6 +123,20 @@ impl FactsStore {
     pub async fn committed_at(&self, run: &RunId) -> Result<SystemTime> {
         let key = keys::manifest(run);
         let meta = self.store.head(&self.path_of(&key)?).await.map_err(|e| store_error("read", &key, e))?;
+        Ok(meta.last_modified.into())
+    }
+
+    /// The time now by the clock that dates all objects of the store. To learn it, an empty object is written, looked at and deleted; its name
+    /// is made of `attempt`, which nobody else may have.
+    ///
+    /// # Errors
+    /// If the store fails, or does not let itself be written.
+    pub async fn now(&self, attempt: &AttemptId) -> Result<SystemTime> {
+        let key = keys::clock(attempt);
+        let path = self.path_of(&key)?;
+        self.put(&key, Bytes::new(), PutMode::Overwrite).await.map_err(|e| store_error("create", &key, e))?;
+        let meta = self.store.head(&path).await.map_err(|e| store_error("read", &key, e))?;
+        self.store.delete(&path).await.map_err(|e| store_error("delete", &key, e))?;
         Ok(meta.last_modified.into())
     }
 

@@ -1,12 +1,13 @@
 //! `bytefacts gc`: deletes what no committed run names.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bytefacts_landing::{Swept, SystemClock};
+use bytefacts_landing::{AttemptId, FixedClock, Swept};
 use serde::Serialize;
 
 use crate::args::{Format, Gc};
+use crate::daemon::fresh_number;
 use crate::exit::Exit;
 use crate::facts::Facts;
 use crate::output::Output;
@@ -18,7 +19,16 @@ use crate::output::Output;
 pub async fn run(args: Gc, output: &mut Output) -> anyhow::Result<Exit> {
     let facts = Facts::open(&args.facts)?;
     let grace = Duration::from_secs_f64(args.grace_hours * 3600.0);
-    let swept = if args.dry_run { facts.store.survey(&SystemClock, grace).await } else { facts.store.sweep(&SystemClock, grace).await }?;
+    let now = match facts.store.now(&AttemptId::from_random(fresh_number().into())).await {
+        // Who may only read may still ask.
+        Err(error) if args.dry_run => {
+            tracing::warn!(%error, "cannot learn the store's time; what rests is judged by this machine's clock");
+            SystemTime::now()
+        }
+        now => now?,
+    };
+    let clock = FixedClock(now);
+    let swept = if args.dry_run { facts.store.survey(&clock, grace).await } else { facts.store.sweep(&clock, grace).await }?;
     let report = Report::new(&swept, args.dry_run);
     match args.format {
         Format::Text => output.data(report.text())?,

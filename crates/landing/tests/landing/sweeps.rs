@@ -53,6 +53,15 @@ async fn a_survey_tells_what_a_sweep_would_delete_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_store_tells_its_time_and_keeps_no_trace_of_the_question() {
+    let facts = memory();
+    let before = std::time::SystemTime::now();
+    let now = facts.now(&bytefacts_landing::AttemptId::from_random(7)).await.unwrap();
+    assert!(now >= before - Duration::from_secs(1) && now <= std::time::SystemTime::now());
+    assert!(keys(&facts, "").await.is_empty());
+}
+
+#[tokio::test]
 async fn live_work_is_not_touched() {
     let facts = memory();
     let live = run_id("live");
