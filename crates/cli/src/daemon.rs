@@ -48,7 +48,7 @@ impl ProbeServer {
         metrics: Registry,
         is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let (listener, address) = listen(address).await.context("health and metrics")?;
+        let (listener, address) = listen(address).context("health and metrics")?;
         let leaving = Arc::new(AtomicBool::new(false));
         let left = Arc::clone(&leaving);
         let is_ready = Arc::new(move || !left.load(Ordering::Relaxed) && is_ready());

@@ -8,8 +8,9 @@ use bytefacts_engine::node::Node;
 use bytefacts_engine::stores::Stores;
 use tempfile::TempDir;
 
-use crate::error::{ClusterError, listen};
+use crate::error::ClusterError;
 use crate::executor::{Executor, ExecutorOptions};
+use crate::listen::listen;
 use crate::scheduler::{Scheduler, SchedulerOptions};
 
 /// The shape of the embedded cluster.
@@ -36,10 +37,10 @@ impl Embedded {
         let work_dir = tempfile::Builder::new().prefix("bytefacts-embedded-").tempdir().map_err(ClusterError::io("make a work folder"))?;
         // An executor that waits for a slow disk is no dead one: all are one process.
         let settings = SchedulerOptions { executor_timeout: Duration::from_mins(10), ..SchedulerOptions::default() };
-        let scheduler = Scheduler::start(listen(ANY_PORT).await?.0, &settings, stores).await?;
+        let scheduler = Scheduler::start(listen(ANY_PORT)?.0, &settings, stores).await?;
         let mut executors = Vec::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
-            let (listener, address) = listen(ANY_PORT).await?;
+            let (listener, address) = listen(ANY_PORT)?;
             let id = format!("embedded-{index}");
             let executor = ExecutorOptions {
                 work_dir: work_dir.path().join(&id),

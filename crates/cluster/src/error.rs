@@ -1,7 +1,5 @@
 //! Why a part of a cluster did not start.
 
-use std::net::SocketAddr;
-
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 
@@ -45,15 +43,4 @@ impl ClusterError {
         let operation = operation.into();
         |source| Self::Io { operation, source }
     }
-}
-
-/// Listens at an address; port 0 is any free one.
-///
-/// # Errors
-/// When the address is taken or none of this machine's.
-pub async fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), ClusterError> {
-    let operation = || ClusterError::io(format!("listen on {address}"));
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(operation())?;
-    let bound = listener.local_addr().map_err(operation())?;
-    Ok((listener, bound))
 }

@@ -9,15 +9,17 @@ mod error;
 mod executor;
 mod http;
 mod jobs;
+mod listen;
 pub mod metrics;
 mod scheduler;
 mod session;
 
 pub use client::Client;
 pub use embedded::{Embedded, EmbeddedOptions};
-pub use error::{ClusterError, listen};
+pub use error::ClusterError;
 pub use executor::{Executor, ExecutorOptions, ExecutorView};
 pub use http::{Probes, serve_probes};
 pub use jobs::JobCounters;
+pub use listen::listen;
 pub use scheduler::{Scheduler, SchedulerOptions, SchedulerView};
 pub use session::{JobSettings, job_session};

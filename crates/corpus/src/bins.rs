@@ -31,7 +31,7 @@ pub enum Target {
     CostUs(u64),
     /// Twelve bins for each of these cores, but none shorter than 0.2 s or longer than 30 s of predicted CPU time: enough
     /// to even out what is mispredicted (two executors on the standard library: 1.9 times as fast as one with twelve, 1.8
-    /// with four), not so many that scheduling shows (some 25 ms a bin), and little to repeat after a loss.
+    /// with four), not so many that scheduling shows (some 5 ms a bin), and little to repeat after a loss.
     Cores(u32),
 }
 

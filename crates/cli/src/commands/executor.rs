@@ -30,7 +30,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let own = settings.executor.clone();
     let told_to_end = termination()?;
     let interpreter = discover(args.python.as_deref().or(settings.python.as_deref())).await?;
-    let (listener, address) = listen(args.daemon.listen.unwrap_or(own.listen)).await?;
+    let (listener, address) = listen(args.daemon.listen.unwrap_or(own.listen))?;
 
     let node_name = node_name(args.node.or(own.node))?;
     // The scheduler refuses an id that it still knows, and a restarted executor must not wait until it is forgotten: the name stays, the id does not.

@@ -23,7 +23,7 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     let stores = Arc::new(Stores::new(settings.stores));
     let settings = settings.scheduler;
     let told_to_end = termination()?;
-    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.listen)).await?;
+    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.listen))?;
     let external_host = args.daemon.external_host.or(settings.external_host).unwrap_or_else(|| address.ip().to_string());
     let options = SchedulerOptions {
         external_host,
