@@ -5,11 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod azure;
 mod bad_inputs;
 mod chaos;
 mod cli;
 mod clocks;
+mod clouds;
 mod cluster;
 mod digests;
 mod full_disk;
