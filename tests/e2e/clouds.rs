@@ -104,8 +104,9 @@ async fn check(cloud: &Cloud, facts: &str) {
     assert_eq!(code, 0, "{stderr}");
     let runs: serde_json::Value = serde_json::from_str(&runs).unwrap();
     let runs = runs.as_array().unwrap();
-    let current: Vec<_> = runs.iter().filter(|run| run["current"] == true).map(|run| run["run"]["run_id"].as_str().unwrap()).collect();
-    assert_eq!(current, ["third"]);
+    let current: Vec<_> = runs.iter().filter(|run| run["current"] == true).map(|run| &run["run"]).collect();
+    assert_eq!(current.iter().map(|run| run["run_id"].as_str().unwrap()).collect::<Vec<_>>(), ["third"]);
+    assert_eq!(current[0]["stats"]["analyse_cpu_us"], 0, "its bins were not copied within the store");
     let digests: Vec<_> = runs.iter().map(|run| run["run"]["digest"].as_str().unwrap()).collect();
     assert_eq!(digests, [expected.run.digest.as_str(); 3]);
 

@@ -1,4 +1,5 @@
-"""A stand-in for Google Cloud Storage: of its XML API what object stores need, as its reference describes it, objects in memory.
+"""A stand-in for Google Cloud Storage: of its XML API what facts of small corpora need, as its reference describes it, objects
+in memory. Uploads in parts are not among it and fail.
 
     python3.13 gcs.py
 
@@ -17,7 +18,6 @@ from xml.sax.saxutils import escape
 PAGE = 10  # keys in a page of a listing, few, so that there is more than one
 LOCK = threading.Lock()
 OBJECTS = {}  # (bytes, generation, time) by bucket and key
-UPLOADS = {}  # parts by number, by upload
 GENERATIONS = iter(range(1, 1 << 62))
 
 
@@ -56,6 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return wanted is None or int(wanted) == OBJECTS.get(place, (None, 0))[1]
 
     def store(self, place, content):
+        """The generation of an object that is written now; where it may not be written that is answered, and there is none."""
         with LOCK:
             if not self.may_write(place):
                 return self.answer(412)
@@ -64,11 +65,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return generation
 
     def do_PUT(self):
-        bucket, key, query = self.parts()
+        bucket, key, _ = self.parts()
         content = self.body()
-        if "uploadId" in query:
-            UPLOADS[query["uploadId"]][int(query["partNumber"])] = content
-            return self.answer(200, ETag=etag(content))
         if source := self.headers.get("x-goog-copy-source"):
             from_bucket, _, from_key = urllib.parse.unquote(source).partition("/")
             if (from_bucket, from_key) not in OBJECTS:
@@ -77,26 +75,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if generation := self.store((bucket, key), content):
             self.answer(200, ETag=etag(content), x_goog_generation=generation)
 
-    def do_POST(self):
-        bucket, key, query = self.parts()
-        content = self.body().decode()
-        if "uploads" in query:
-            upload = f"upload-{next(GENERATIONS)}"
-            UPLOADS[upload] = {}
-            body = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
-            return self.answer(200, body.encode())
-        parts = UPLOADS.pop(query["uploadId"])
-        numbers = [int(number) for number in re.findall("<PartNumber>([0-9]+)</PartNumber>", content)]
-        whole = b"".join(parts[number] for number in numbers)
-        if generation := self.store((bucket, key), whole):
-            body = f"<CompleteMultipartUploadResult><ETag>{escape(etag(whole))}</ETag></CompleteMultipartUploadResult>"
-            self.answer(200, body.encode(), x_goog_generation=generation)
-
     def do_DELETE(self):
-        bucket, key, query = self.parts()
-        if "uploadId" in query:
-            UPLOADS.pop(query["uploadId"], None)
-            return self.answer(204)
+        bucket, key, _ = self.parts()
         with LOCK:
             known = OBJECTS.pop((bucket, key), None)
         self.answer(204 if known else 404)

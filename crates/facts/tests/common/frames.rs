@@ -21,7 +21,7 @@ pub fn read_frames(mut frames: &[u8]) -> Vec<Unit> {
         frames = rest;
         Some(part.to_vec())
     };
-    std::iter::from_fn(|| Some(Unit { path: String::from_utf8(part()?).ok()?, source: part()?, code: part()? })).collect()
+    std::iter::from_fn(|| Some(Unit { path: String::from_utf8_lossy(&part()?).into_owned(), source: part()?, code: part()? })).collect()
 }
 
 /// The attributes of rows that were compiled by `compile.py`.
