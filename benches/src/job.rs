@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use crate::process::{Cost, interpreter, median, run, say, sibling};
+use crate::process::{Cost, interpreter, median, run, say, sibling, stdlib};
 
 struct Contestant {
     name: &'static str,
@@ -22,7 +22,7 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, others: bool) -> anyhow::Resul
         extractors.push((ROWS, vec!["extract_rows.py"]));
     }
     let bytefacts = sibling("bytefacts")?;
-    let python = interpreter(&bytefacts)?;
+    let (python, library) = (interpreter(&bytefacts)?, stdlib(&bytefacts)?);
     let comparators = Path::new(env!("CARGO_MANIFEST_DIR")).join("comparators");
     let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/judge");
     let root = tempfile::tempdir()?;
@@ -44,14 +44,15 @@ pub fn job(rounds: usize, pyarrow: Option<&Path>, others: bool) -> anyhow::Resul
     for round in 0..rounds {
         enter(LOOP, run(Command::new(&python).arg("-S").arg(comparators.join("compile_loop.py")).arg(&listing))?)?;
         let cache = root.path().join(format!("cache-{round}"));
-        let demo = |facts: String| {
+        let facts = root.path().join(format!("facts-{round}"));
+        let extract = || {
             let mut command = Command::new(&bytefacts);
-            command.arg("demo").arg("--out").arg(root.path().join(facts)).args(["--format", "json", "--progress", "never"]);
-            command.arg("--python").arg(&python).env("BYTEFACTS_CACHE_DIR", &cache);
+            command.arg("extract").arg(&library).args(["--repo", "stdlib", "--exclude", "site-packages"]).arg("--out").arg(&facts);
+            command.args(["--format", "json", "--progress", "never", "--python"]).arg(&python).env("BYTEFACTS_CACHE_DIR", &cache);
             command
         };
-        enter(COLD, run(&mut demo(format!("facts-{round}")))?)?;
-        enter(WARM, run(&mut demo(format!("facts-{round}")))?)?;
+        enter(COLD, run(&mut extract())?)?;
+        enter(WARM, run(&mut extract())?)?;
         for (name, arguments) in &extractors {
             let Some(pyarrow) = pyarrow else { continue };
             let (script, options) = arguments.split_first().context("a comparator without a script")?;

@@ -142,7 +142,14 @@ pub(crate) const CURRENT: &str = "current.json";
 
 /// The object by which an attempt at something learns the store's time.
 pub(crate) fn clock(attempt: &AttemptId) -> String {
-    format!("clock-{attempt}")
+    format!("{CLOCK}{attempt}")
+}
+
+const CLOCK: &str = "clock-";
+
+/// Whether an object in the root is one of [`clock`].
+pub(crate) fn is_clock(name: &str) -> bool {
+    name.strip_prefix(CLOCK).is_some_and(|attempt| AttemptId::new(attempt).is_ok())
 }
 
 /// `root` and the relative `key` as one path. The key is made of safe characters only, so it is taken as it stands:

@@ -40,8 +40,8 @@ pub struct Swept {
     pub data_bytes: u64,
     /// Documents of runs that were given up.
     pub documents: u64,
-    /// Temporary files of killed writers (local disks only; in object stores a lifecycle rule removes incomplete
-    /// uploads).
+    /// Temporary files of killed processes: what they had not written to its end (on local disks; in object stores a
+    /// lifecycle rule removes incomplete uploads), and what they wrote to learn the store's time.
     pub staged_files: u64,
     /// Runs given up by this sweep.
     pub abandoned_runs: Vec<RunId>,
@@ -150,6 +150,7 @@ impl FactsStore {
             let removed = blocking("sweep", "", move || disk.remove_staged(now, grace, mode));
             swept.staged_files = removed.await?;
         }
+        swept.staged_files += self.delete_clocks(mode, now_ms.saturating_sub(grace_ms)).await?;
         Ok(swept)
     }
 
@@ -192,6 +193,20 @@ impl FactsStore {
         let count = paths.len() as u64;
         if mode == Mode::Delete {
             self.delete_all(&keys::run_folder(run), paths).await?;
+        }
+        Ok(count)
+    }
+
+    /// Deletes what [`FactsStore::now`] left before a time, in milliseconds since 1970, UTC: its process was killed.
+    async fn delete_clocks(&self, mode: Mode, before_ms: u64) -> Result<u64> {
+        let listing = self.store().list_with_delimiter(Some(self.root())).await;
+        let objects = listing.map_err(|e| store_error("list", "", e))?.objects.into_iter();
+        let is_old = |meta: &ObjectMeta| u64::try_from(meta.last_modified.timestamp_millis()).is_ok_and(|at| at < before_ms);
+        let is_clock = |meta: &ObjectMeta| meta.location.filename().is_some_and(keys::is_clock);
+        let paths: Vec<_> = objects.filter(|meta| is_clock(meta) && is_old(meta)).map(|meta| meta.location).collect();
+        let count = paths.len() as u64;
+        if mode == Mode::Delete {
+            self.delete_all("", paths).await?;
         }
         Ok(count)
     }

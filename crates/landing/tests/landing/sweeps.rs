@@ -53,6 +53,22 @@ async fn a_survey_tells_what_a_sweep_would_delete_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_asked_the_store_for_its_time_with_goes_after_a_day() {
+    let facts = memory();
+    whole_run(&facts, &run_id("r"), &clock()).await.unwrap();
+    for key in ["clock-t9", "clock.txt"] {
+        facts.store().put(&facts.path_of(key).unwrap(), "".into()).await.unwrap();
+    }
+    let before = keys(&facts, "").await;
+    // Its process may be at work still.
+    assert_eq!(facts.sweep(&later(23), DEFAULT_GRACE).await.unwrap().staged_files, 0);
+    assert_eq!(keys(&facts, "").await, before);
+    assert_eq!(facts.sweep(&later(25), DEFAULT_GRACE).await.unwrap().staged_files, 1);
+    let left: Vec<_> = before.into_iter().filter(|key| !key.ends_with("clock-t9")).collect();
+    assert_eq!(keys(&facts, "").await, left);
+}
+
+#[tokio::test]
 async fn the_store_tells_its_time_and_keeps_no_trace_of_the_question() {
     let facts = memory();
     let before = std::time::SystemTime::now();
