@@ -40,7 +40,7 @@ async fn rows(session: &SessionContext, sql: &str) -> RecordBatch {
 }
 
 /// Every view and every flat table has the rows that unnesting gives, in the same order; the number of rows compared.
-async fn assert_equal_to_unnesting(facts: &Path) -> usize {
+pub async fn assert_equal_to_unnesting(facts: &Path) -> usize {
     let session = ordered_session(facts).await;
     let of_views = views::all().iter().map(|view| (format!("SELECT * FROM {}", view.name), view.unnested.clone()));
     let of_tables = flat::all().iter().map(|table| {
