@@ -445,6 +445,9 @@ fn handlers(instructions: &[Instruction<'_>], exceptions: &[ExceptionEntry], vio
             violations.push(Violation::ExceptionOverlap { exc });
             continue;
         }
+        if target == 0 {
+            violations.push(Violation::ExceptionAtEntry { exc });
+        }
         covered = end;
         handlers.push(Handler { exc, first, end, target });
     }

@@ -417,3 +417,11 @@ fn definitions_times_uses_end_at_a_limit() {
     assert!(matches!(flow.violations[..], [Violation::EdgeLimit { limit: 833_600, uses: 1.. }]), "{:?}", flow.violations);
     assert!(flow.data_edges.len() <= 833_600);
 }
+
+#[test]
+fn a_handler_at_the_entry_is_a_violation() {
+    let code = code(&[(op::NOP, 0), (op::NOP, 0), (op::RETURN_CONST, 0)], 1, "");
+    let flow = flow_of(&code, &[ExceptionEntry { start: 2, end: 4, target: 0, depth: 0, lasti: false }]);
+    assert!(flow.violations.contains(&Violation::ExceptionAtEntry { exc: 0 }), "{:?}", flow.violations);
+    assert_eq!(flow.blocks[0].kind, BlockKind::Entry);
+}

@@ -40,6 +40,12 @@ pub enum Violation {
         /// The entry.
         exc: u32,
     },
+    /// An entry of the exception table leads to where the code is entered, whose block is no handler.
+    #[error("exception table entry {exc} leads to the start of the code")]
+    ExceptionAtEntry {
+        /// The entry.
+        exc: u32,
+    },
     /// The stack is lower than an instruction needs; what is missing has no producer.
     #[error("instruction {instr} needs {needed} values on a stack of depth {depth}")]
     Underflow {
@@ -109,7 +115,7 @@ impl Violation {
     #[must_use]
     pub fn stage(&self) -> &'static str {
         match self {
-            Self::ExceptionBounds { .. } | Self::ExceptionOverlap { .. } => "exception_table",
+            Self::ExceptionBounds { .. } | Self::ExceptionOverlap { .. } | Self::ExceptionAtEntry { .. } => "exception_table",
             Self::Empty | Self::JumpTarget { .. } | Self::FallsOffEnd { .. } => "disassembly",
             Self::UnknownOpcode { .. } | Self::UnknownVariable { .. } => "disassembly",
             Self::Underflow { .. } | Self::HandlerDepth { .. } | Self::MergeDepth { .. } => "stack_effect",
@@ -127,6 +133,7 @@ impl Violation {
             Self::FallsOffEnd { .. } => "FallsOffEnd",
             Self::ExceptionBounds { .. } => "ExceptionBounds",
             Self::ExceptionOverlap { .. } => "ExceptionOverlap",
+            Self::ExceptionAtEntry { .. } => "ExceptionAtEntry",
             Self::Underflow { .. } => "Underflow",
             Self::HandlerDepth { .. } => "HandlerDepth",
             Self::MergeDepth { .. } => "MergeDepth",
