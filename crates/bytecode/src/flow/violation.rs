@@ -40,7 +40,7 @@ pub enum Violation {
         /// The entry.
         exc: u32,
     },
-    /// An entry of the exception table leads to where the code is entered, whose block is no handler.
+    /// An entry of the exception table leads to where the code is entered: it is followed, but its block is the entry and so no handler.
     #[error("exception table entry {exc} leads to the start of the code")]
     ExceptionAtEntry {
         /// The entry.
