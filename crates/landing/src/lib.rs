@@ -25,7 +25,6 @@ mod clock;
 mod commit;
 mod copy;
 mod disk;
-mod encode;
 mod error;
 mod id;
 mod journal;

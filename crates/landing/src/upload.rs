@@ -8,6 +8,7 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytefacts_encode::{FileEncoder, FileProperties};
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, WriteMultipart};
 use parquet::errors::ParquetError;
@@ -15,7 +16,6 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::Result;
-use crate::encode::{FileEncoder, FileProperties};
 use crate::error::LandingError;
 use crate::record::LandedFile;
 use crate::store::{FactsStore, store_error};

@@ -4,9 +4,9 @@ use std::mem;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
+use bytefacts_encode::{EncodeOptions, FileProperties};
 
 use crate::Result;
-use crate::encode::FileProperties;
 use crate::error::LandingError;
 use crate::id::{AttemptId, RunId};
 use crate::keys;
@@ -89,7 +89,8 @@ impl BinWriter {
             schema.index_of("path").ok().filter(|&index| is_text(index, "path")).ok_or_else(|| shape("there is no column path: Utf8"))?;
         let without_repo: Vec<usize> = (1..schema.fields().len()).collect();
         let file_schema = schema.project(&without_repo).map_err(|error| shape(error.to_string()))?;
-        let properties = FileProperties::new(&file_schema, &options).map_err(|error| shape(error.to_string()))?;
+        let properties = FileProperties::new(&file_schema, &EncodeOptions { zstd_level: options.zstd_level })
+            .map_err(|error| shape(error.to_string()))?;
         Ok(Self {
             facts: facts.clone(),
             run: run.clone(),

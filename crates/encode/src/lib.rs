@@ -27,15 +27,28 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 
-use self::chunk::{Chunk, Workshop};
-use self::levels::Place;
-pub(crate) use self::properties::FileProperties;
+use self::chunk::{ColumnChunk, PageCompressor};
+use self::levels::Levels;
+pub use self::properties::FileProperties;
+
+/// How files are encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Level of zstd; 1 is the cheapest.
+    pub zstd_level: i32,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self { zstd_level: 1 }
+    }
+}
 
 /// Writes a Parquet file.
-pub(crate) struct FileEncoder<W: Write + Send> {
+pub struct FileEncoder<W: Write + Send> {
     file: SerializedFileWriter<W>,
     columns: Vec<Node>,
-    workshop: Workshop,
+    compressor: PageCompressor,
     compression: Compression,
     /// Of the open row group.
     rows: usize,
@@ -43,52 +56,67 @@ pub(crate) struct FileEncoder<W: Write + Send> {
 
 /// A column.
 enum Node {
-    Leaf(Box<Chunk>),
+    Leaf(Box<ColumnChunk>),
     Struct { nullable: bool, fields: Vec<Node> },
     List { nullable: bool, element: Box<Node> },
 }
 
 impl<W: Write + Send> FileEncoder<W> {
     /// Begins a file of that schema, which the properties are of.
-    pub(crate) fn try_new(sink: W, schema: &Schema, properties: &FileProperties) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the schema has other columns than the properties, or the sink fails.
+    pub fn try_new(sink: W, schema: &Schema, properties: &FileProperties) -> Result<Self> {
         let mut leaves = properties.columns.columns().iter().cloned();
         let columns = schema.fields().iter().map(|field| Node::new(field, &mut leaves, properties)).collect::<Result<_>>()?;
         let file = SerializedFileWriter::new(sink, properties.columns.root_schema_ptr(), Arc::clone(&properties.properties))?;
-        Ok(Self { file, columns, workshop: Workshop::new(properties.level)?, compression: Compression::ZSTD(properties.level), rows: 0 })
+        Ok(Self {
+            file,
+            columns,
+            compressor: PageCompressor::new(properties.level)?,
+            compression: Compression::ZSTD(properties.level),
+            rows: 0,
+        })
     }
 
     /// Adds rows of the schema to the open row group.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the batch has another schema or its values cannot be encoded. What the file holds is undefined then.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let root = Place::root(batch.num_rows());
+        let root = Levels::root(batch.num_rows());
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
-            column.write(array, &root, &mut self.workshop)?;
+            column.write(array, &root, &mut self.compressor)?;
         }
         self.rows += batch.num_rows();
         Ok(())
     }
 
     /// Rows of the open row group.
-    pub(crate) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// What the open row group takes in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.columns.iter().map(Node::bytes).sum()
     }
 
     /// Closes the row group, if it has rows.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the sink fails.
+    pub fn flush(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
         let mut group = self.file.next_row_group()?;
         for column in &mut self.columns {
             column.finish(&mut |chunk| {
-                let (bytes, result) = chunk.finish(self.rows, self.compression, &mut self.workshop)?;
+                let (bytes, result) = chunk.finish(self.rows, self.compression, &mut self.compressor)?;
                 group.append_column(&bytes, result)
             })?;
         }
@@ -98,16 +126,21 @@ impl<W: Write + Send> FileEncoder<W> {
     }
 
     /// Closes the file.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the sink fails.
+    pub fn finish(&mut self) -> Result<()> {
         self.flush()?;
         self.file.finish().map(drop)
     }
 
-    pub(crate) fn inner(&self) -> &W {
+    /// The sink.
+    pub fn inner(&self) -> &W {
         self.file.inner()
     }
 
-    pub(crate) fn inner_mut(&mut self) -> &mut W {
+    /// The sink, out of which may be taken what was written.
+    pub fn inner_mut(&mut self) -> &mut W {
         self.file.inner_mut()
     }
 }
@@ -126,29 +159,29 @@ impl Node {
             _ => {
                 let column = leaves.next().ok_or_else(|| shape("fewer leaves than fields"))?;
                 let has_bounds = properties.has_bounds(column.path());
-                Ok(Self::Leaf(Box::new(Chunk::new(column, nullable, has_bounds))))
+                Ok(Self::Leaf(Box::new(ColumnChunk::new(column, nullable, has_bounds))))
             }
         }
     }
 
-    fn write(&mut self, array: &ArrayRef, place: &Place, workshop: &mut Workshop) -> Result<()> {
+    fn write(&mut self, array: &ArrayRef, levels: &Levels, compressor: &mut PageCompressor) -> Result<()> {
         match (self, array.data_type()) {
-            (Self::Leaf(chunk), _) => chunk.write(array, place, workshop),
+            (Self::Leaf(chunk), _) => chunk.write(array, levels, compressor),
             (Self::Struct { nullable, fields }, DataType::Struct(_)) => {
-                let place = place.of_struct(*nullable, array.nulls());
+                let levels = levels.of_struct(*nullable, array.nulls());
                 let mut columns = array.as_struct().columns().iter();
-                fields.iter_mut().zip(&mut columns).try_for_each(|(field, column)| field.write(column, &place, workshop))
+                fields.iter_mut().zip(&mut columns).try_for_each(|(field, column)| field.write(column, &levels, compressor))
             }
             (Self::List { nullable, element }, DataType::List(_)) => {
                 let list = array.as_list::<i32>();
-                let (place, elements) = place.of_list(*nullable, list.nulls(), list.value_offsets(), list.values())?;
-                element.write(&elements, &place, workshop)
+                let (levels, elements) = levels.of_list(*nullable, list.nulls(), list.value_offsets(), list.values())?;
+                element.write(&elements, &levels, compressor)
             }
             (Self::List { nullable, element }, DataType::Map(..)) => {
                 let map = array.as_map();
                 let entries: ArrayRef = Arc::new(map.entries().clone());
-                let (place, entries) = place.of_list(*nullable, map.nulls(), map.value_offsets(), &entries)?;
-                element.write(&entries, &place, workshop)
+                let (levels, entries) = levels.of_list(*nullable, map.nulls(), map.value_offsets(), &entries)?;
+                element.write(&entries, &levels, compressor)
             }
             (_, found) => Err(shape(&format!("a column of type {found} where the schema has another"))),
         }
@@ -163,7 +196,7 @@ impl Node {
     }
 
     /// Hands the leaves over in order.
-    fn finish(&mut self, take: &mut impl FnMut(&mut Chunk) -> Result<()>) -> Result<()> {
+    fn finish(&mut self, take: &mut impl FnMut(&mut ColumnChunk) -> Result<()>) -> Result<()> {
         match self {
             Self::Leaf(chunk) => take(chunk),
             Self::Struct { fields, .. } => fields.iter_mut().try_for_each(|field| field.finish(take)),

@@ -14,24 +14,24 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
-use super::levels::Place;
-use super::values::{self, Coding};
+use super::levels::Levels;
+use super::values::{self, DictionaryEncoder};
 
 /// What all columns share: buffers and the compressor.
-pub(super) struct Workshop {
-    compressor: Compressor<'static>,
+pub(super) struct PageCompressor {
+    zstd: Compressor<'static>,
     page: Vec<u8>,
 }
 
-impl Workshop {
+impl PageCompressor {
     pub(super) fn new(level: ZstdLevel) -> Result<Self> {
-        Ok(Self { compressor: Compressor::new(level.compression_level()).map_err(|e| ParquetError::External(e.into()))?, page: Vec::new() })
+        Ok(Self { zstd: Compressor::new(level.compression_level()).map_err(|e| ParquetError::External(e.into()))?, page: Vec::new() })
     }
 
     /// The page, compressed; it is empty afterwards.
     fn compress(&mut self) -> Result<(Bytes, usize)> {
         let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(self.page.len()));
-        self.compressor.compress_to_buffer(&self.page, &mut compressed).map_err(|e| ParquetError::External(e.into()))?;
+        self.zstd.compress_to_buffer(&self.page, &mut compressed).map_err(|e| ParquetError::External(e.into()))?;
         let size = self.page.len();
         self.page.clear();
         Ok((compressed.into(), size))
@@ -39,11 +39,11 @@ impl Workshop {
 }
 
 /// The pages of a leaf.
-pub(super) struct Chunk {
+pub(super) struct ColumnChunk {
     column: ColumnDescPtr,
     nullable: bool,
     pages: Pages,
-    coding: Coding,
+    encoder: DictionaryEncoder,
     /// The least and the greatest value, where readers filter.
     bounds: Option<Option<(Vec<u8>, Vec<u8>)>>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Chunk {
 struct Pages {
     bytes: Vec<u8>,
     uncompressed: usize,
-    slots: usize,
+    num_values: usize,
     encodings: Vec<Encoding>,
 }
 
@@ -66,31 +66,31 @@ impl Pages {
     }
 }
 
-impl Chunk {
+impl ColumnChunk {
     pub(super) fn new(column: ColumnDescPtr, nullable: bool, with_bounds: bool) -> Self {
-        Self { column, nullable, pages: Pages::default(), coding: Coding::default(), bounds: with_bounds.then_some(None) }
+        Self { column, nullable, pages: Pages::default(), encoder: DictionaryEncoder::default(), bounds: with_bounds.then_some(None) }
     }
 
     /// What is held, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.pages.bytes.len() + self.coding.dictionary.bytes()
+        self.pages.bytes.len() + self.encoder.dictionary.bytes()
     }
 
     /// Adds a page.
-    pub(super) fn write(&mut self, array: &ArrayRef, place: &Place, workshop: &mut Workshop) -> Result<()> {
+    pub(super) fn write(&mut self, array: &ArrayRef, levels: &Levels, compressor: &mut PageCompressor) -> Result<()> {
         let own = array.logical_nulls();
-        let nulls = place.nulls(own.as_ref());
-        place.encode(self.nullable, own.as_ref(), &mut workshop.page);
-        let encoding = values::encode(array, nulls.as_ref(), &mut self.coding, &mut workshop.page)?;
+        let nulls = levels.nulls(own.as_ref());
+        levels.encode(self.nullable, own.as_ref(), &mut compressor.page);
+        let encoding = values::encode(array, nulls.as_ref(), &mut self.encoder, &mut compressor.page)?;
         self.note_bounds(array);
-        self.pages.slots += place.len();
+        self.pages.num_values += levels.len();
         if !self.pages.encodings.contains(&encoding) {
             self.pages.encodings.push(encoding);
         }
-        let (buf, uncompressed) = workshop.compress()?;
+        let (buf, uncompressed) = compressor.compress()?;
         let page = Page::DataPage {
             buf,
-            num_values: u32::try_from(place.len()).map_err(|e| ParquetError::External(e.into()))?,
+            num_values: u32::try_from(levels.len()).map_err(|e| ParquetError::External(e.into()))?,
             encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
@@ -116,18 +116,23 @@ impl Chunk {
     }
 
     /// The bytes of the chunk and what its row group needs to know of it. Afterwards another one begins.
-    pub(super) fn finish(&mut self, rows: usize, compression: Compression, workshop: &mut Workshop) -> Result<(Bytes, ColumnCloseResult)> {
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        compression: Compression,
+        compressor: &mut PageCompressor,
+    ) -> Result<(Bytes, ColumnCloseResult)> {
         let data = std::mem::take(&mut self.pages);
-        let coding = std::mem::take(&mut self.coding);
+        let encoder = std::mem::take(&mut self.encoder);
         let mut pages = Pages { uncompressed: data.uncompressed, ..Pages::default() };
         let mut encodings = data.encodings;
         encodings.push(Encoding::RLE);
         let has_dictionary = encodings.contains(&Encoding::RLE_DICTIONARY);
         if has_dictionary {
             encodings.push(Encoding::PLAIN);
-            coding.dictionary.encode(&mut workshop.page);
-            let (buf, uncompressed) = workshop.compress()?;
-            let num_values = u32::try_from(coding.dictionary.len()).map_err(|e| ParquetError::External(e.into()))?;
+            encoder.dictionary.encode(&mut compressor.page);
+            let (buf, uncompressed) = compressor.compress()?;
+            let num_values = u32::try_from(encoder.dictionary.len()).map_err(|e| ParquetError::External(e.into()))?;
             pages.write(Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false }, uncompressed)?;
         }
         let data_page_offset = pages.bytes.len();
@@ -136,7 +141,7 @@ impl Chunk {
         let mut metadata = ColumnChunkMetaData::builder(self.column.clone())
             .set_encodings(encodings)
             .set_compression(compression)
-            .set_num_values(size(data.slots)?)
+            .set_num_values(size(data.num_values)?)
             .set_total_compressed_size(size(pages.bytes.len())?)
             .set_total_uncompressed_size(size(pages.uncompressed)?)
             .set_data_page_offset(size(data_page_offset)?)

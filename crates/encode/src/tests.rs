@@ -11,7 +11,6 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use proptest::prelude::*;
 
 use super::*;
-use crate::WriterOptions;
 
 /// Numbers that follow from a seed.
 struct Noise(u64);
@@ -116,7 +115,7 @@ fn read(file: Vec<u8>) -> RecordBatch {
 
 /// Writes the batches, closing the row group after those named.
 fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<u8> {
-    let properties = FileProperties::new(schema, &WriterOptions::default()).unwrap();
+    let properties = FileProperties::new(schema, &EncodeOptions::default()).unwrap();
     let mut encoder = FileEncoder::try_new(Vec::new(), schema, &properties).unwrap();
     for (batch, flush) in batches.iter().zip(flushed) {
         encoder.write(batch).unwrap();

@@ -10,7 +10,7 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
-use crate::writer::WriterOptions;
+use crate::EncodeOptions;
 
 /// Written into each file as its author. Fixed, so that the same rows give the same bytes whatever library wrote them.
 const CREATED_BY: &str = "bytefacts";
@@ -20,7 +20,7 @@ const FILTERED: [&str; 3] = ["path", "file_id", "file_sha256"];
 
 /// How the files of one schema are written.
 #[derive(Debug, Clone)]
-pub(crate) struct FileProperties {
+pub struct FileProperties {
     pub(super) columns: SchemaDescriptor,
     pub(super) properties: WriterPropertiesPtr,
     pub(super) level: ZstdLevel,
@@ -28,7 +28,10 @@ pub(crate) struct FileProperties {
 
 impl FileProperties {
     /// Properties of files for rows of this schema, which are sorted by path.
-    pub(crate) fn new(schema: &Schema, options: &WriterOptions) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If Parquet has no such columns, or zstd no such level.
+    pub fn new(schema: &Schema, options: &EncodeOptions) -> Result<Self> {
         let schema = &plain_schema(schema);
         let columns = ArrowSchemaConverter::new().convert(schema)?;
         let level = ZstdLevel::try_new(options.zstd_level)?;

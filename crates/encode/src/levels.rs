@@ -16,7 +16,7 @@ const OPEN: u8 = u8::MAX;
 
 /// The slots of the columns below a list: one for each element, and one for each place that has none since a list is empty
 /// or something around it is null.
-pub(super) struct Slots {
+pub(super) struct LevelBuffer {
     /// Where it ends for each slot, or that it goes on.
     definitions: Vec<u8>,
     /// Which list each slot goes on; empty outside of lists.
@@ -45,25 +45,25 @@ impl Repetitions {
 
 /// Where in the tree of columns a value stands.
 #[derive(Clone)]
-pub(super) struct Place {
-    slots: Rc<Slots>,
+pub(super) struct Levels {
+    buffer: Rc<LevelBuffer>,
     /// The definition level of what is there.
     definition: u8,
     /// The elements whose struct is null.
     nulls: Option<NullBuffer>,
 }
 
-impl Place {
+impl Levels {
     /// The columns of the root.
     pub(super) fn root(rows: usize) -> Self {
         let repetitions = Repetitions::new(vec![0; rows], 0);
-        let slots = Slots { definitions: vec![OPEN; rows], repetitions, element: 0, encoded: RefCell::default() };
-        Self { slots: Rc::new(slots), definition: 0, nulls: None }
+        let buffer = LevelBuffer { definitions: vec![OPEN; rows], repetitions, element: 0, encoded: RefCell::default() };
+        Self { buffer: Rc::new(buffer), definition: 0, nulls: None }
     }
 
     /// The number of slots.
     pub(super) fn len(&self) -> usize {
-        self.slots.definitions.len()
+        self.buffer.definitions.len()
     }
 
     /// The fields of a struct that may be null.
@@ -73,13 +73,13 @@ impl Place {
             return Self { definition, ..self.clone() };
         };
         let definitions = self.close_nulls(nulls, OPEN);
-        let slots = Slots {
+        let buffer = LevelBuffer {
             definitions,
-            repetitions: Rc::clone(&self.slots.repetitions),
-            element: self.slots.element,
+            repetitions: Rc::clone(&self.buffer.repetitions),
+            element: self.buffer.element,
             encoded: RefCell::default(),
         };
-        Self { slots: Rc::new(slots), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
+        Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
     }
 
     /// The elements of lists that may be null, and those elements that stand in one that is there.
@@ -91,7 +91,7 @@ impl Place {
         elements: &ArrayRef,
     ) -> Result<(Self, ArrayRef)> {
         let (empty, definition) = (self.definition + u8::from(nullable), self.definition + u8::from(nullable) + 1);
-        let depth = self.slots.repetitions.depth + 1;
+        let depth = self.buffer.repetitions.depth + 1;
         // Filled with what most slots have, and cut once their number is known.
         let room = self.len() + elements.len();
         let (mut definitions, mut repetitions) = (vec![OPEN; room], vec![depth; room]);
@@ -99,9 +99,9 @@ impl Place {
         // The elements in lists that are there: one range, unless a null hides some.
         let mut live: Vec<Range<usize>> = Vec::new();
         let mut lists = offsets.array_windows().map(|[start, end]| *start as usize..*end as usize).enumerate();
-        for (&level, &repetition) in self.slots.definitions.iter().zip(&self.slots.repetitions.levels) {
+        for (&level, &repetition) in self.buffer.definitions.iter().zip(&self.buffer.repetitions.levels) {
             // A slot without an element has no list either.
-            let list = if level >= self.slots.element { lists.next() } else { None };
+            let list = if level >= self.buffer.element { lists.next() } else { None };
             let (level, length) = match list.filter(|_| level == OPEN) {
                 None => (level, 1),
                 Some((position, _)) if nulls.is_some_and(|nulls| nulls.is_null(position)) => (self.definition, 1),
@@ -127,9 +127,13 @@ impl Place {
             [all] => elements.slice(all.start, all.len()),
             _ => take(elements, &UInt64Array::from_iter_values(live.into_iter().flatten().map(|element| element as u64)), None)?,
         };
-        let slots =
-            Slots { definitions, repetitions: Repetitions::new(repetitions, depth), element: definition, encoded: RefCell::default() };
-        Ok((Self { slots: Rc::new(slots), definition, nulls: None }, elements))
+        let buffer = LevelBuffer {
+            definitions,
+            repetitions: Repetitions::new(repetitions, depth),
+            element: definition,
+            encoded: RefCell::default(),
+        };
+        Ok((Self { buffer: Rc::new(buffer), definition, nulls: None }, elements))
     }
 
     /// The elements of a leaf that are null, in it or around it.
@@ -139,7 +143,7 @@ impl Place {
 
     /// Appends the levels of a leaf as they stand in a page: repetition, then definition.
     pub(super) fn encode(&self, nullable: bool, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.slots.repetitions.encoded);
+        out.extend_from_slice(&self.buffer.repetitions.encoded);
         let definition = self.definition + u8::from(nullable);
         if definition == 0 {
             return;
@@ -147,12 +151,12 @@ impl Place {
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
             return encode(&self.close_nulls(nulls, definition), definition, out);
         }
-        let mut encoded = self.slots.encoded.borrow_mut();
+        let mut encoded = self.buffer.encoded.borrow_mut();
         if let Some((_, bytes)) = encoded.iter().find(|(of, _)| *of == definition) {
             return out.extend_from_slice(bytes);
         }
         let start = out.len();
-        let definitions: Vec<u8> = self.slots.definitions.iter().map(|level| if *level == OPEN { definition } else { *level }).collect();
+        let definitions: Vec<u8> = self.buffer.definitions.iter().map(|level| if *level == OPEN { definition } else { *level }).collect();
         encode(&definitions, definition, out);
         encoded.push((definition, out.get(start..).unwrap_or_default().into()));
     }
@@ -162,10 +166,10 @@ impl Place {
         let levels = [self.definition, open];
         let mut elements = nulls.inner().iter();
         let close = |&level: &u8| {
-            let valid = level < self.slots.element || elements.next().unwrap_or(true);
+            let valid = level < self.buffer.element || elements.next().unwrap_or(true);
             if level == OPEN { levels[usize::from(valid)] } else { level }
         };
-        self.slots.definitions.iter().map(close).collect()
+        self.buffer.definitions.iter().map(close).collect()
     }
 }
 

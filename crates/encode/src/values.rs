@@ -17,7 +17,12 @@ use super::rle;
 /// Appends the values of a leaf that are not null, and tells the encoding.
 ///
 /// Texts get codes of the dictionary, if there is one; it is dropped once it does not pay.
-pub(super) fn encode(array: &dyn Array, nulls: Option<&NullBuffer>, dictionary: &mut Coding, out: &mut Vec<u8>) -> Result<Encoding> {
+pub(super) fn encode(
+    array: &dyn Array,
+    nulls: Option<&NullBuffer>,
+    dictionary: &mut DictionaryEncoder,
+    out: &mut Vec<u8>,
+) -> Result<Encoding> {
     match array.data_type() {
         DataType::Boolean => Ok(booleans(array.as_boolean().values(), nulls, out)),
         DataType::Int32 => Ok(integers(array.as_primitive::<Int32Type>().values(), nulls, out)),
@@ -100,7 +105,7 @@ impl Texts<'_> {
 
 /// The dictionary of a column chunk.
 #[derive(Debug, Default)]
-pub(super) struct Coding {
+pub(super) struct DictionaryEncoder {
     pub(super) dictionary: Dictionary,
     /// Whether further pages are encoded without it.
     closed: bool,
@@ -109,7 +114,7 @@ pub(super) struct Coding {
 /// A dictionary is for values that come this often on average.
 const REPEATS: usize = 2;
 
-impl Coding {
+impl DictionaryEncoder {
     /// Appends the codes of texts, unless that does not pay.
     fn encode_texts(&mut self, texts: &Texts<'_>, ranges: &[(usize, usize)], out: &mut Vec<u8>) -> bool {
         let values = ranges.iter().flat_map(|(start, end)| texts.offsets.get(*start..=*end).unwrap_or_default().array_windows());
@@ -166,9 +171,9 @@ impl Coding {
     }
 }
 
-fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, coding: &mut Coding, out: &mut Vec<u8>) -> Result<Encoding> {
+fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, encoder: &mut DictionaryEncoder, out: &mut Vec<u8>) -> Result<Encoding> {
     let ranges = texts.ranges(nulls);
-    if coding.encode_texts(texts, &ranges, out) {
+    if encoder.encode_texts(texts, &ranges, out) {
         return Ok(Encoding::RLE_DICTIONARY);
     }
     let mut lengths: Vec<i32> = Vec::with_capacity(texts.len());
