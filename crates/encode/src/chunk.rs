@@ -1,6 +1,7 @@
 //! A column chunk: pages of one leaf, encoded and compressed, until their row group is closed.
 
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -9,11 +10,12 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::statistics::Statistics;
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
+use super::bound::{self, Bound};
 use super::levels::Levels;
 use super::values::{self, DictionaryEncoder};
 
@@ -44,8 +46,18 @@ pub(super) struct ColumnChunk {
     nullable: bool,
     pages: Pages,
     encoder: DictionaryEncoder,
-    /// The least and the greatest value, where readers filter.
-    bounds: Option<Option<(Vec<u8>, Vec<u8>)>>,
+    /// Where readers filter.
+    statistics: Option<ChunkStatistics>,
+}
+
+/// What readers skip row groups by.
+#[derive(Default)]
+struct ChunkStatistics {
+    /// Of values that are not there, for whatever reason. Readers take a count that is not written for zero, and skip the row
+    /// group when they look for nulls.
+    nulls: u64,
+    /// The least and the greatest value.
+    bounds: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 #[derive(Default)]
@@ -59,6 +71,10 @@ struct Pages {
 impl Pages {
     fn write(&mut self, page: Page, uncompressed: usize) -> Result<()> {
         let mut sink = TrackedWrite::new(std::mem::take(&mut self.bytes));
+        // Page headers have 32 bits with a sign for both sizes.
+        if i32::try_from(uncompressed).is_err() || i32::try_from(page.buffer().len()).is_err() {
+            return Err(ParquetError::General(format!("a page of {uncompressed} bytes, which is more than Parquet knows")));
+        }
         let written = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
         self.uncompressed += written.uncompressed_size;
         self.bytes = sink.into_inner()?;
@@ -67,8 +83,14 @@ impl Pages {
 }
 
 impl ColumnChunk {
-    pub(super) fn new(column: ColumnDescPtr, nullable: bool, with_bounds: bool) -> Self {
-        Self { column, nullable, pages: Pages::default(), encoder: DictionaryEncoder::default(), bounds: with_bounds.then_some(None) }
+    pub(super) fn new(column: ColumnDescPtr, nullable: bool, with_statistics: bool) -> Self {
+        Self {
+            column,
+            nullable,
+            pages: Pages::default(),
+            encoder: DictionaryEncoder::default(),
+            statistics: with_statistics.then(ChunkStatistics::default),
+        }
     }
 
     /// What is held, in bytes.
@@ -80,9 +102,9 @@ impl ColumnChunk {
     pub(super) fn write(&mut self, array: &ArrayRef, levels: &Levels, compressor: &mut PageCompressor) -> Result<()> {
         let own = array.logical_nulls();
         let nulls = levels.nulls(own.as_ref());
-        levels.encode(self.nullable, own.as_ref(), &mut compressor.page);
+        levels.encode(self.nullable, own.as_ref(), &mut compressor.page)?;
         let encoding = values::encode(array, nulls.as_ref(), &mut self.encoder, &mut compressor.page)?;
-        self.note_bounds(array);
+        self.note_statistics(array, nulls.as_ref(), levels.len());
         self.pages.num_values += levels.len();
         if !self.pages.encodings.contains(&encoding) {
             self.pages.encodings.push(encoding);
@@ -99,13 +121,17 @@ impl ColumnChunk {
         self.pages.write(page, uncompressed)
     }
 
-    fn note_bounds(&mut self, array: &ArrayRef) {
+    /// Counts the nulls among so many levels, and widens the bounds of texts.
+    fn note_statistics(&mut self, array: &ArrayRef, nulls: Option<&NullBuffer>, levels: usize) {
+        let Some(ChunkStatistics { nulls: count, bounds }) = &mut self.statistics else { return };
+        *count += (levels + nulls.map_or(0, NullBuffer::null_count) - array.len()) as u64;
         if *array.data_type() != DataType::Utf8 {
             return;
         }
-        let Some(bounds) = &mut self.bounds else { return };
-        for value in array.as_string::<i32>().iter().flatten() {
-            let value = value.as_bytes();
+        let is_there = |index: &usize| nulls.is_none_or(|nulls| nulls.is_valid(*index));
+        let array = array.as_string::<i32>();
+        for index in (0..array.len()).filter(is_there) {
+            let value = array.value(index).as_bytes();
             match bounds {
                 None => *bounds = Some((value.into(), value.into())),
                 Some((least, _)) if value < least.as_slice() => *least = value.into(),
@@ -146,9 +172,14 @@ impl ColumnChunk {
             .set_total_uncompressed_size(size(pages.uncompressed)?)
             .set_data_page_offset(size(data_page_offset)?)
             .set_dictionary_page_offset(has_dictionary.then_some(0));
-        if let Some((least, greatest)) = self.bounds.as_mut().and_then(Option::take) {
-            let bound = |value: Vec<u8>| Some(ByteArray::from(value));
-            metadata = metadata.set_statistics(Statistics::byte_array(bound(least), bound(greatest), None, None, false));
+        if let Some(ChunkStatistics { nulls, bounds }) = self.statistics.as_mut().map(std::mem::take) {
+            let (least, greatest) = bounds.map(|(least, greatest)| (bound::least(least), bound::greatest(greatest))).unzip();
+            let is_exact = |bound: &Option<Bound>| bound.as_ref().is_some_and(|bound| bound.is_exact);
+            let (least_is_exact, greatest_is_exact) = (is_exact(&least), is_exact(&greatest));
+            let value = |bound: Option<Bound>| bound.map(|bound| ByteArray::from(bound.value));
+            let statistics = ValueStatistics::new(value(least), value(greatest), None, Some(nulls), false);
+            let statistics = statistics.with_min_is_exact(least_is_exact).with_max_is_exact(greatest_is_exact);
+            metadata = metadata.set_statistics(Statistics::ByteArray(statistics));
         }
         let result = ColumnCloseResult {
             bytes_written: pages.bytes.len() as u64,

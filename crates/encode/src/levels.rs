@@ -7,7 +7,7 @@ use std::rc::Rc;
 use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 
 use super::rle;
 
@@ -23,6 +23,8 @@ pub(super) struct LevelBuffer {
     repetitions: Rc<Repetitions>,
     /// A slot whose level is this or more has an element.
     element: u8,
+    /// The number of slots that have one.
+    elements: usize,
     /// Encoded definition levels of columns without a null of their own, by the level of what is there.
     encoded: RefCell<Vec<(u8, Rc<[u8]>)>>,
 }
@@ -34,12 +36,12 @@ struct Repetitions {
 }
 
 impl Repetitions {
-    fn new(levels: Vec<u8>, depth: u8) -> Rc<Self> {
+    fn new(levels: Vec<u8>, depth: u8) -> Result<Rc<Self>> {
         let mut encoded = Vec::new();
         if depth > 0 {
-            encode(&levels, depth, &mut encoded);
+            encode(&levels, depth, &mut encoded)?;
         }
-        Rc::new(Self { levels, depth, encoded })
+        Ok(Rc::new(Self { levels, depth, encoded }))
     }
 }
 
@@ -55,15 +57,20 @@ pub(super) struct Levels {
 
 impl Levels {
     /// The columns of the root.
-    pub(super) fn root(rows: usize) -> Self {
-        let repetitions = Repetitions::new(vec![0; rows], 0);
-        let buffer = LevelBuffer { definitions: vec![OPEN; rows], repetitions, element: 0, encoded: RefCell::default() };
-        Self { buffer: Rc::new(buffer), definition: 0, nulls: None }
+    pub(super) fn root(rows: usize) -> Result<Self> {
+        let repetitions = Repetitions::new(vec![0; rows], 0)?;
+        let buffer = LevelBuffer { definitions: vec![OPEN; rows], repetitions, element: 0, elements: rows, encoded: RefCell::default() };
+        Ok(Self { buffer: Rc::new(buffer), definition: 0, nulls: None })
     }
 
     /// The number of slots.
     pub(super) fn len(&self) -> usize {
         self.buffer.definitions.len()
+    }
+
+    /// The number of values that a column has here.
+    pub(super) fn elements(&self) -> usize {
+        self.buffer.elements
     }
 
     /// The fields of a struct that may be null.
@@ -77,6 +84,7 @@ impl Levels {
             definitions,
             repetitions: Rc::clone(&self.buffer.repetitions),
             element: self.buffer.element,
+            elements: self.buffer.elements,
             encoded: RefCell::default(),
         };
         Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
@@ -129,8 +137,9 @@ impl Levels {
         };
         let buffer = LevelBuffer {
             definitions,
-            repetitions: Repetitions::new(repetitions, depth),
+            repetitions: Repetitions::new(repetitions, depth)?,
             element: definition,
+            elements: elements.len(),
             encoded: RefCell::default(),
         };
         Ok((Self { buffer: Rc::new(buffer), definition, nulls: None }, elements))
@@ -142,23 +151,25 @@ impl Levels {
     }
 
     /// Appends the levels of a leaf as they stand in a page: repetition, then definition.
-    pub(super) fn encode(&self, nullable: bool, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, nullable: bool, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(&self.buffer.repetitions.encoded);
         let definition = self.definition + u8::from(nullable);
         if definition == 0 {
-            return;
+            return Ok(());
         }
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
             return encode(&self.close_nulls(nulls, definition), definition, out);
         }
         let mut encoded = self.buffer.encoded.borrow_mut();
         if let Some((_, bytes)) = encoded.iter().find(|(of, _)| *of == definition) {
-            return out.extend_from_slice(bytes);
+            out.extend_from_slice(bytes);
+            return Ok(());
         }
         let start = out.len();
         let definitions: Vec<u8> = self.buffer.definitions.iter().map(|level| if *level == OPEN { definition } else { *level }).collect();
-        encode(&definitions, definition, out);
+        encode(&definitions, definition, out)?;
         encoded.push((definition, out.get(start..).unwrap_or_default().into()));
+        Ok(())
     }
 
     /// The definition levels with the null elements closed, and the others put to `open`.
@@ -174,17 +185,13 @@ impl Levels {
 }
 
 /// Appends levels up to `largest`, with their length in front.
-fn encode(levels: &[u8], largest: u8, out: &mut Vec<u8>) {
+fn encode(levels: &[u8], largest: u8, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
     out.extend([0; 4]);
     rle::hybrid(levels, rle::width(largest.into()), out);
-    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    let length = u32::try_from(out.len() - start - 4).map_err(|error| ParquetError::External(error.into()))?;
     if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
         *place = length.to_le_bytes();
     }
-}
-
-/// An offset of a list or a text.
-pub(super) fn offset(offset: Option<&i32>) -> usize {
-    offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0)
+    Ok(())
 }

@@ -7,6 +7,7 @@
 //!
 //! Each batch written becomes one page of every column, so that batches should have some megabytes.
 
+mod bound;
 mod chunk;
 mod delta;
 mod dictionary;
@@ -36,11 +37,14 @@ pub use self::properties::FileProperties;
 pub struct EncodeOptions {
     /// Level of zstd; 1 is the cheapest.
     pub zstd_level: i32,
+    /// A row group is closed before one of its leaves takes more than this many bytes, decoded and without a dictionary. Readers
+    /// number the bytes of a column with 31 bits, and many read a leaf of a row group as a whole. One row may take more.
+    pub leaf_bytes: usize,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { zstd_level: 1 }
+        Self { zstd_level: 1, leaf_bytes: 512 << 20 }
     }
 }
 
@@ -52,6 +56,9 @@ pub struct FileEncoder<W: Write + Send> {
     compression: Compression,
     /// Of the open row group.
     rows: usize,
+    /// What no leaf of the open row group takes more of, decoded.
+    leaf_bytes: usize,
+    max_leaf_bytes: usize,
 }
 
 /// A column.
@@ -76,10 +83,12 @@ impl<W: Write + Send> FileEncoder<W> {
             compressor: PageCompressor::new(properties.level)?,
             compression: Compression::ZSTD(properties.level),
             rows: 0,
+            leaf_bytes: 0,
+            max_leaf_bytes: properties.leaf_bytes,
         })
     }
 
-    /// Adds rows of the schema to the open row group.
+    /// Adds rows of the schema to the open row group, and closes it where a leaf grows too large.
     ///
     /// # Errors
     /// If the batch has another schema or its values cannot be encoded. What the file holds is undefined then.
@@ -87,7 +96,20 @@ impl<W: Write + Send> FileEncoder<W> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let root = Levels::root(batch.num_rows());
+        let mut leaf_bytes = 0;
+        for column in batch.columns() {
+            leaf_bytes = values::largest_leaf(column)?.max(leaf_bytes);
+        }
+        if leaf_bytes > self.max_leaf_bytes && batch.num_rows() > 1 {
+            let half = batch.num_rows() / 2;
+            self.write(&batch.slice(0, half))?;
+            return self.write(&batch.slice(half, batch.num_rows() - half));
+        }
+        if self.leaf_bytes + leaf_bytes > self.max_leaf_bytes {
+            self.flush()?;
+        }
+        self.leaf_bytes += leaf_bytes;
+        let root = Levels::root(batch.num_rows())?;
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
             column.write(array, &root, &mut self.compressor)?;
         }
@@ -121,7 +143,7 @@ impl<W: Write + Send> FileEncoder<W> {
             })?;
         }
         group.close()?;
-        self.rows = 0;
+        (self.rows, self.leaf_bytes) = (0, 0);
         Ok(())
     }
 
@@ -158,13 +180,16 @@ impl Node {
             }
             _ => {
                 let column = leaves.next().ok_or_else(|| shape("fewer leaves than fields"))?;
-                let has_bounds = properties.has_bounds(column.path());
-                Ok(Self::Leaf(Box::new(ColumnChunk::new(column, nullable, has_bounds))))
+                let has_statistics = properties.has_statistics(column.path());
+                Ok(Self::Leaf(Box::new(ColumnChunk::new(column, nullable, has_statistics))))
             }
         }
     }
 
     fn write(&mut self, array: &ArrayRef, levels: &Levels, compressor: &mut PageCompressor) -> Result<()> {
+        if array.len() != levels.elements() {
+            return Err(shape(&format!("{} values where the columns around them have {}", array.len(), levels.elements())));
+        }
         match (self, array.data_type()) {
             (Self::Leaf(chunk), _) => chunk.write(array, levels, compressor),
             (Self::Struct { nullable, fields }, DataType::Struct(_)) => {
@@ -205,6 +230,6 @@ impl Node {
     }
 }
 
-fn shape(reason: &str) -> ParquetError {
+pub(crate) fn shape(reason: &str) -> ParquetError {
     ParquetError::General(reason.to_owned())
 }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use crate::EncodeOptions;
 
-/// Written into each file as its author. Fixed, so that the same rows give the same bytes whatever library wrote them.
-const CREATED_BY: &str = "bytefacts";
+/// Written into each file as its author, in the form that parquet-java parses: it warns of others and may ignore their
+/// statistics. It names the crate's version and, in the place of a commit, the revision of the encoding, which goes up when
+/// the same rows give other bytes: so builds of one version write the same bytes, whatever they were made from.
+const CREATED_BY: &str = concat!("bytefacts version ", env!("CARGO_PKG_VERSION"), " (build 1)");
 
-/// Columns of the root that readers filter by, which have their least and greatest value in each row group.
-const FILTERED: [&str; 3] = ["path", "file_id", "file_sha256"];
+/// Columns of the root that readers filter by: each row group has their null count, and the least and the greatest value.
+const FILTERED: [&str; 4] = ["repo", "path", "file_id", "file_sha256"];
+
+/// What rows are sorted by, as far as the schema has it. A row without a repository comes first.
+const SORTED: [&str; 2] = ["repo", "path"];
 
 /// How the files of one schema are written.
 #[derive(Debug, Clone)]
@@ -24,10 +29,11 @@ pub struct FileProperties {
     pub(super) columns: SchemaDescriptor,
     pub(super) properties: WriterPropertiesPtr,
     pub(super) level: ZstdLevel,
+    pub(super) leaf_bytes: usize,
 }
 
 impl FileProperties {
-    /// Properties of files for rows of this schema, which are sorted by path.
+    /// Properties of files for rows of this schema, which are sorted by repository, if they have one, and path.
     ///
     /// # Errors
     /// If Parquet has no such columns, or zstd no such level.
@@ -35,28 +41,29 @@ impl FileProperties {
         let schema = &plain_schema(schema);
         let columns = ArrowSchemaConverter::new().convert(schema)?;
         let level = ZstdLevel::try_new(options.zstd_level)?;
-        let by_path = columns.columns().iter().position(|column| column.path().string() == "path");
-        let sorting = by_path.and_then(|index| i32::try_from(index).ok()).map(|column_idx| SortingColumn {
-            column_idx,
-            descending: false,
-            nulls_first: false,
-        });
+        let mut sorting = Vec::new();
+        for name in SORTED {
+            if let Some(index) = columns.columns().iter().position(|column| column.path().parts() == [name]) {
+                let column_idx = i32::try_from(index).map_err(|error| ParquetError::External(error.into()))?;
+                sorting.push(SortingColumn { column_idx, descending: false, nulls_first: name == "repo" });
+            }
+        }
         let mut properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(Compression::ZSTD(level))
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true)
-            .set_sorting_columns(sorting.map(|column| vec![column]));
+            .set_sorting_columns(Some(sorting).filter(|sorting| !sorting.is_empty()));
         for name in FILTERED {
             properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk);
         }
         let mut properties = properties.build();
         add_encoded_arrow_schema_to_metadata(schema, &mut properties);
-        Ok(Self { columns, properties: properties.into(), level })
+        Ok(Self { columns, properties: properties.into(), level, leaf_bytes: options.leaf_bytes })
     }
 
     /// Whether a column has statistics.
-    pub(super) fn has_bounds(&self, column: &ColumnPath) -> bool {
+    pub(super) fn has_statistics(&self, column: &ColumnPath) -> bool {
         self.properties.statistics_enabled(column) != EnabledStatistics::None
     }
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
 use super::*;
@@ -130,10 +132,113 @@ fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<
 
 fn encode_with_arrow_writer(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
     // Told the Arrow schema, readers would make dictionaries of texts again.
-    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+    let properties = WriterProperties::builder().set_statistics_truncate_length(Some(bound::MAX_BYTES)).build();
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true).with_properties(properties);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.into_inner().unwrap()
+}
+
+fn metadata(file: &[u8]) -> ParquetMetaData {
+    ParquetMetaDataReader::new().parse_and_finish(&Bytes::copy_from_slice(file)).unwrap()
+}
+
+type Bound<'a> = Option<(&'a [u8], bool)>;
+
+/// Null count, least and greatest value of a leaf in a row group; of these whether they are exact.
+fn statistics(metadata: &ParquetMetaData, group: usize, leaf: usize) -> Option<(Option<u64>, Bound<'_>, Bound<'_>)> {
+    let found = metadata.row_group(group).column(leaf).statistics()?;
+    let least = found.min_bytes_opt().map(|least| (least, found.min_is_exact()));
+    let greatest = found.max_bytes_opt().map(|greatest| (greatest, found.max_is_exact()));
+    Some((found.null_count_opt(), least, greatest))
+}
+
+/// Texts around the length of a bound, of characters that can and that cannot be put up by one.
+fn long_text() -> impl Strategy<Value = String> {
+    let character = prop_oneof![Just('a'), Just('é'), Just('\u{7f}'), Just('\u{d7ff}'), Just('\u{10ffff}'), any::<char>()];
+    let tail = proptest::collection::vec(any::<char>(), 0..4).prop_map(String::from_iter);
+    (character, 0..=bound::MAX_BYTES + 2, tail)
+        .prop_map(|(character, count, tail)| format!("{}{tail}", character.to_string().repeat(count)))
+}
+
+fn filtered_row() -> impl Strategy<Value = Filtered> {
+    (proptest::option::of(long_text()), long_text(), any::<String>(), proptest::option::of(any::<String>()))
+}
+
+/// A row of the columns that readers filter by.
+type Filtered = (Option<String>, String, String, Option<String>);
+
+fn filtered(rows: &[Filtered]) -> RecordBatch {
+    let optional = |of: fn(&Filtered) -> Option<String>| Arc::new(rows.iter().map(of).collect::<StringArray>()) as ArrayRef;
+    let columns = [
+        ("repo", optional(|row| row.0.clone()), true),
+        ("path", optional(|row| Some(row.1.clone())), false),
+        ("file_id", optional(|row| Some(row.2.clone())), false),
+        ("file_sha256", optional(|row| row.3.clone()), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+#[test]
+fn a_column_of_nulls_alone_has_their_count() {
+    let batch = filtered(&[(None, "a".into(), "1".into(), None), (None, "b".into(), "2".into(), None)]);
+    let file = encode(&batch.schema(), &[batch], &[true]);
+    assert_eq!(statistics(&metadata(&file), 0, 3), Some((Some(2), None, None)));
+}
+
+#[test]
+fn files_say_what_they_are_sorted_by_and_who_wrote_them() {
+    let batch = filtered(&[(None, "a".into(), "1".into(), None)]);
+    let metadata = metadata(&encode(&batch.schema(), std::slice::from_ref(&batch), &[true]));
+    let sorting = metadata.row_group(0).sorting_columns().unwrap();
+    let sorting: Vec<_> = sorting.iter().map(|column| (column.column_idx, column.descending, column.nulls_first)).collect();
+    assert_eq!(sorting, [(0, false, true), (1, false, false)]);
+    // What parquet-java's pattern needs: `(.*?) version (.*?) \(build (.*?)\)`.
+    let (application, version) = metadata.file_metadata().created_by().unwrap().split_once(" version ").unwrap();
+    let (version, build) = version.split_once(" (build ").unwrap();
+    assert_eq!((application, version), ("bytefacts", env!("CARGO_PKG_VERSION")));
+    assert!(build.strip_suffix(')').is_some_and(|build| !build.is_empty()), "{build}");
+}
+
+/// Texts that a dictionary makes small are large again for who reads them.
+#[test]
+fn a_row_group_is_closed_before_a_leaf_is_too_large_decoded() {
+    let values: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1000)]));
+    let texts: ArrayRef = Arc::new(DictionaryArray::new(Int32Array::from(vec![0; 10]), values));
+    let element = Arc::new(Field::new("element", texts.data_type().clone(), false));
+    // Rows of 3, 1, 0 and 6 texts.
+    let lists = ListArray::new(element, OffsetBuffer::from_lengths([3, 1, 0, 6]), texts, None);
+    let batch = RecordBatch::try_from_iter([("texts", Arc::new(lists) as ArrayRef)]).unwrap();
+    let options = EncodeOptions { leaf_bytes: 4100, ..EncodeOptions::default() };
+    let properties = FileProperties::new(&batch.schema(), &options).unwrap();
+    let mut encoder = FileEncoder::try_new(Vec::new(), &batch.schema(), &properties).unwrap();
+    encoder.write(&batch).unwrap();
+    encoder.finish().unwrap();
+    let metadata = metadata(encoder.inner());
+    // The last row takes more than a row group should, alone.
+    assert_eq!(metadata.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [3, 1]);
+    let expected = cast(batch.column(0), read(encoder.inner().clone()).column(0).data_type()).unwrap();
+    assert_eq!(read(encoder.inner().clone()).column(0), &expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn statistics_are_those_of_the_crates_own_writer(rows in proptest::collection::vec(filtered_row(), 1..8)) {
+        let batch = filtered(&rows);
+        let ours = metadata(&encode(&batch.schema(), std::slice::from_ref(&batch), &[true]));
+        let theirs = metadata(&encode_with_arrow_writer(&batch.schema(), std::slice::from_ref(&batch)));
+        for leaf in 0..batch.num_columns() {
+            prop_assert!(statistics(&ours, 0, leaf).is_some());
+            prop_assert_eq!(statistics(&ours, 0, leaf), statistics(&theirs, 0, leaf));
+            let (_, least, greatest) = statistics(&ours, 0, leaf).unwrap();
+            for value in batch.column(leaf).as_string::<i32>().iter().flatten() {
+                prop_assert!(least.is_some_and(|(least, _)| least <= value.as_bytes()));
+                prop_assert!(greatest.is_some_and(|(greatest, _)| greatest >= value.as_bytes()));
+            }
+        }
+    }
 }
 
 proptest! {

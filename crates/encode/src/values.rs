@@ -1,6 +1,7 @@
 //! The values of a leaf, and how they are encoded.
 
 use std::ops::Range;
+use std::slice::SliceIndex;
 
 use arrow::array::{Array, AsArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -11,8 +12,7 @@ use parquet::errors::{ParquetError, Result};
 
 use super::delta::{self, Integer};
 use super::dictionary::Dictionary;
-use super::levels::offset;
-use super::rle;
+use super::{rle, shape};
 
 /// Appends the values of a leaf that are not null, and tells the encoding.
 ///
@@ -25,8 +25,8 @@ pub(super) fn encode(
 ) -> Result<Encoding> {
     match array.data_type() {
         DataType::Boolean => Ok(booleans(array.as_boolean().values(), nulls, out)),
-        DataType::Int32 => Ok(integers(array.as_primitive::<Int32Type>().values(), nulls, out)),
-        DataType::Int64 => Ok(integers(array.as_primitive::<Int64Type>().values(), nulls, out)),
+        DataType::Int32 => integers(array.as_primitive::<Int32Type>().values(), nulls, out),
+        DataType::Int64 => integers(array.as_primitive::<Int64Type>().values(), nulls, out),
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
             texts(&Texts { offsets: array.value_offsets(), bytes: array.value_data() }, nulls, dictionary, out)
@@ -49,6 +49,56 @@ pub(super) fn encode(
     }
 }
 
+/// The bytes of the largest leaf of a column, decoded and without a dictionary.
+///
+/// # Errors
+/// If the column's parts do not fit each other, or it has a type that is not encoded.
+pub(super) fn largest_leaf(column: &dyn Array) -> Result<usize> {
+    let texts = |count: usize, bytes: usize| count * size_of::<u32>() + bytes;
+    match column.data_type() {
+        DataType::Boolean => Ok(column.len().div_ceil(8)),
+        DataType::Int32 => Ok(column.len() * size_of::<i32>()),
+        DataType::Int64 => Ok(column.len() * size_of::<i64>()),
+        DataType::Utf8 => Ok(texts(column.len(), span(column.as_string::<i32>().value_offsets())?.len())),
+        DataType::Binary => Ok(texts(column.len(), span(column.as_binary::<i32>().value_offsets())?.len())),
+        DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+            let array = column.as_dictionary::<Int32Type>();
+            let offsets = array.values().as_string::<i32>().value_offsets();
+            let lengths: Vec<usize> = offsets.array_windows().map(|[start, end]| (end - start) as usize).collect();
+            // What stands under a null need not be a key.
+            let bytes = array.keys().values().iter().map(|key| lengths.get(*key as usize).copied().unwrap_or(0)).sum();
+            Ok(texts(column.len(), bytes))
+        }
+        DataType::Struct(_) => column.as_struct().columns().iter().try_fold(0, |most, column| Ok(largest_leaf(column)?.max(most))),
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            let elements = span(list.value_offsets())?;
+            largest_leaf(&list.values().slice(elements.start, elements.len()))
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            let entries = span(map.value_offsets())?;
+            largest_leaf(&map.entries().slice(entries.start, entries.len()))
+        }
+        other => Err(ParquetError::NYI(format!("columns of type {other}"))),
+    }
+}
+
+/// From the first offset to the last.
+fn span(offsets: &[i32]) -> Result<Range<usize>> {
+    let ends = offsets.first().zip(offsets.last()).ok_or_else(|| shape("a column without offsets"))?;
+    Ok(offset(*ends.0)?..offset(*ends.1)?)
+}
+
+fn offset(offset: i32) -> Result<usize> {
+    usize::try_from(offset).map_err(|_| shape("an offset below zero"))
+}
+
+/// A part of a column, which ends before it should where the column is not what it says.
+fn part<T>(values: &[T], range: impl SliceIndex<[T], Output = [T]>) -> Result<&[T]> {
+    values.get(range).ok_or_else(|| shape("a column that is shorter than it says"))
+}
+
 fn booleans(values: &BooleanBuffer, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Encoding {
     let values = match nulls {
         None => values.sliced(),
@@ -58,18 +108,18 @@ fn booleans(values: &BooleanBuffer, nulls: Option<&NullBuffer>, out: &mut Vec<u8
     Encoding::PLAIN
 }
 
-fn integers<T: Integer>(values: &[T], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Encoding {
+fn integers<T: Integer>(values: &[T], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Result<Encoding> {
     match nulls {
         None => delta::encode(values, out),
         Some(nulls) => {
             let mut valid = Vec::with_capacity(nulls.len() - nulls.null_count());
             for (start, end) in nulls.valid_slices() {
-                valid.extend_from_slice(values.get(start..end).unwrap_or_default());
+                valid.extend_from_slice(part(values, start..end)?);
             }
             delta::encode(&valid, out);
         }
     }
-    Encoding::DELTA_BINARY_PACKED
+    Ok(Encoding::DELTA_BINARY_PACKED)
 }
 
 /// Texts or bytes, one behind the other.
@@ -80,9 +130,8 @@ struct Texts<'a> {
 
 impl Texts<'_> {
     /// The bytes of the values from `start` to `end`.
-    fn slice(&self, start: usize, end: usize) -> &[u8] {
-        let ends = self.offsets.get(start).zip(self.offsets.get(end));
-        ends.and_then(|(start, end)| self.bytes.get(offset(Some(start))..offset(Some(end)))).unwrap_or_default()
+    fn slice(&self, start: usize, end: usize) -> Result<&[u8]> {
+        part(self.bytes, span(part(self.offsets, start..=end)?)?)
     }
 
     /// Where a value stands in the bytes.
@@ -117,11 +166,12 @@ const REPEATS: usize = 2;
 impl DictionaryEncoder {
     /// Appends the codes of texts, unless that does not pay.
     fn encode_texts(&mut self, texts: &Texts<'_>, ranges: &[(usize, usize)], out: &mut Vec<u8>) -> bool {
-        let values = ranges.iter().flat_map(|(start, end)| texts.offsets.get(*start..=*end).unwrap_or_default().array_windows());
         let count = ranges.iter().map(|(start, end)| end - start).sum();
         self.encode(count, out, |dictionary, codes| {
-            for [start, end] in values {
-                codes.push(dictionary.code(texts.bytes, *start as usize..*end as usize)?);
+            for &(start, end) in ranges {
+                for [start, end] in texts.offsets.get(start..=end)?.array_windows() {
+                    codes.push(dictionary.code(texts.bytes, *start as usize..*end as usize)?);
+                }
             }
             Some(())
         })
@@ -178,12 +228,12 @@ fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, encoder: &mut Dictionary
     }
     let mut lengths: Vec<i32> = Vec::with_capacity(texts.len());
     for &(start, end) in &ranges {
-        let offsets = texts.offsets.get(start..=end).unwrap_or_default();
+        let offsets = part(texts.offsets, start..=end)?;
         lengths.extend(offsets.iter().zip(offsets.iter().skip(1)).map(|(start, end)| end - start));
     }
     delta::encode(&lengths, out);
     for &(start, end) in &ranges {
-        out.extend_from_slice(texts.slice(start, end));
+        out.extend_from_slice(texts.slice(start, end)?);
     }
     Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
 }

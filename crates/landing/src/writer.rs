@@ -89,7 +89,7 @@ impl BinWriter {
             schema.index_of("path").ok().filter(|&index| is_text(index, "path")).ok_or_else(|| shape("there is no column path: Utf8"))?;
         let without_repo: Vec<usize> = (1..schema.fields().len()).collect();
         let file_schema = schema.project(&without_repo).map_err(|error| shape(error.to_string()))?;
-        let properties = FileProperties::new(&file_schema, &EncodeOptions { zstd_level: options.zstd_level })
+        let properties = FileProperties::new(&file_schema, &EncodeOptions { zstd_level: options.zstd_level, ..EncodeOptions::default() })
             .map_err(|error| shape(error.to_string()))?;
         Ok(Self {
             facts: facts.clone(),
