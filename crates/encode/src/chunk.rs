@@ -30,6 +30,11 @@ impl PageCompressor {
         Ok(Self { zstd: Compressor::new(level.compression_level()).map_err(|e| ParquetError::External(e.into()))?, page: Vec::new() })
     }
 
+    /// The room of the page buffer, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.page.capacity()
+    }
+
     /// The page, compressed; it is empty afterwards.
     fn compress(&mut self) -> Result<(Bytes, usize)> {
         let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(self.page.len()));
@@ -91,6 +96,11 @@ impl ColumnChunk {
             encoder: DictionaryEncoder::default(),
             statistics: with_statistics.then(ChunkStatistics::default),
         }
+    }
+
+    /// What is allocated, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.pages.bytes.capacity() + self.encoder.dictionary.memory()
     }
 
     /// What is held, in bytes.

@@ -100,6 +100,11 @@ impl Dictionary {
         self.bytes.len()
     }
 
+    /// What is allocated, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.ends.capacity() * size_of::<u32>() + self.bytes.capacity()
+    }
+
     /// Appends the values in `PLAIN` encoding.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let mut start = 0;

@@ -122,7 +122,13 @@ impl<W: Write + Send> FileEncoder<W> {
         self.rows
     }
 
-    /// What the open row group takes in memory.
+    /// What is allocated for the open row group and the page in work, in bytes: for whoever keeps a budget of memory. The sink
+    /// counts what waits in it.
+    pub fn memory(&self) -> usize {
+        self.columns.iter().map(Node::memory).sum::<usize>() + self.compressor.memory()
+    }
+
+    /// The pages and dictionaries of the open row group, in bytes: about what it will take in the file.
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(Node::bytes).sum()
     }
@@ -217,6 +223,14 @@ impl Node {
             Self::Leaf(chunk) => chunk.bytes(),
             Self::Struct { fields, .. } => fields.iter().map(Self::bytes).sum(),
             Self::List { element, .. } => element.bytes(),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::Leaf(chunk) => chunk.memory(),
+            Self::Struct { fields, .. } => fields.iter().map(Self::memory).sum(),
+            Self::List { element, .. } => element.memory(),
         }
     }
 

@@ -121,6 +121,7 @@ fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<
     let mut encoder = FileEncoder::try_new(Vec::new(), schema, &properties).unwrap();
     for (batch, flush) in batches.iter().zip(flushed) {
         encoder.write(batch).unwrap();
+        assert!(encoder.memory() >= encoder.bytes());
         if *flush {
             encoder.flush().unwrap();
             assert_eq!((encoder.rows(), encoder.bytes()), (0, 0));
