@@ -90,6 +90,54 @@ async fn columns_count_characters() {
     assert_eq!(line(&failure), "compile SyntaxError invalid syntax @1:4-1:5");
 }
 
+/// Counted by hand: the source, its lines from 1, its columns from 0 in characters, the end exclusive.
+const PLACES: &[(&str, &str)] = &[
+    // The parser and the tokenizer.
+    ("'ééé' 1 2\n", "1:6-1:7"),
+    ("# coding: utf-8\n'ééé' 1 2\n", "2:6-2:7"),
+    ("\u{feff}'ééé' 1 2\n", "1:6-1:7"),
+    ("'é'; 0777\n", "1:6-1:7"),
+    ("'𝄞', f(a for b in c, 1)\n", "1:7-1:19"),
+    ("if 1:\n 'é'; x = 'é' 'é' 3\n", "2:18-2:19"),
+    // The end on another line than the start.
+    ("f(**e, *\n'éé')\n", "1:6-2:4"),
+    ("'éé', f(**é, *\n'éé')\n", "1:11-2:4"),
+    // The symbol table.
+    ("'é'; x: int; global x\n", "1:13-1:21"),
+    ("def f(a,\n é, a): pass\n", "2:4-2:5"),
+    // The code generator, with a cookie, a carriage return and a codec of its own too.
+    ("'ééé'; return 1\n", "1:7-1:15"),
+    ("'é'\r\n'𝄞𝄞'; return (\r\n'éé')\r\n", "2:6-3:5"),
+    ("# coding: utf-8\n'éé'; break\n", "2:6-2:11"),
+    ("\u{feff}'éé'; break\n", "1:6-1:11"),
+    // Statements about the future, whose end CPython does not give.
+    ("'éé'; from __future__ import foo\n", "1:6-1:?"),
+];
+
+#[tokio::test]
+async fn columns_count_characters_whoever_finds_the_error() {
+    for (source, place) in PLACES {
+        let found = line(&failure((*source).to_owned()).await);
+        assert_eq!(found.rsplit_once('@').map(|(_, place)| place), Some(*place), "{source}: {found}");
+    }
+    let latin1 = failure(b"# coding: latin-1\n'\xe9\xe9'; return 1\n".to_vec()).await;
+    assert!(line(&latin1).ends_with("@2:6-2:14"), "{latin1:?}");
+}
+
+#[tokio::test]
+async fn no_message_holds_an_address() {
+    let source = "class Shelf:\n    boxes = {k: __classdict__ for k in order}\n";
+    let (one, two) = (failure(source).await, failure(source).await);
+    assert!(one.message.contains("in unit <module> (0x…); symbols: {'Shelf': "), "{one:?}");
+    assert_eq!(one, two, "of two workers");
+}
+
+#[tokio::test]
+async fn what_only_looks_like_an_address_stays() {
+    let failure = failure("def f(x0x7f0000000000):\n global x0x7f0000000000\n").await;
+    assert!(failure.message.contains("'x0x7f0000000000'"), "{failure:?}");
+}
+
 #[tokio::test]
 async fn errors_of_the_compiler_proper_have_their_line_too() {
     let failure = failure("def f():\n    pass\nreturn 1\r\n").await;
