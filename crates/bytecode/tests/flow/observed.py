@@ -38,6 +38,8 @@ WATCHED = [
 NOT_EVERY_WAY = {"deleted before", "unbound, then bound", "it raises"}
 # A store that reaches only round an unbound restore or past an arm that two tests exclude together.
 NOT_EVERY_WAY |= {"bound in one arm"}
+# CPython 3.13.0 wraps the free cell into another one, which only a comprehension over nothing leaves as it is.
+NOT_EVERY_WAY |= {"free outside"}
 
 
 class Cell:
