@@ -81,12 +81,12 @@ pub fn analyze(code: &Code, instructions: &[Instruction<'_>], exceptions: &[Exce
     let uses = reaching::run(code, &accesses, &graph);
 
     let mut writer = EdgeWriter::new(instructions.len());
-    let mut accesses_left = accesses.list.iter().zip(&uses.values).peekable();
+    // The stack first, so that a limit on edges drops uses of variables, which may be quadratic, before any operand.
     for instr in 0..instructions.len() as u32 {
         writer.stack_operands(instr, &stack, &graph);
-        while let Some((access, &value)) = accesses_left.next_if(|(access, _)| access.instr == instr) {
-            writer.variable_use(access, value, &uses);
-        }
+    }
+    for (access, &value) in accesses.list.iter().zip(&uses.values) {
+        writer.variable_use(access, value, &uses);
     }
     let data_edges = writer.finish(&mut violations);
     // A block may be run more than once and then reports its faults again.

@@ -430,8 +430,11 @@ fn definitions_times_uses_end_at_a_limit() {
     }
     instructions.push((op::RETURN_CONST, 0));
     let flow = flow_of(&code(&instructions, 1, "a b"), &[]);
-    assert!(matches!(flow.violations[..], [Violation::EdgeLimit { limit: 833_600, uses: 1.. }]), "{:?}", flow.violations);
+    assert!(matches!(flow.violations[..], [Violation::EdgeLimit { limit: 833_600, operands: 0, uses: 1.. }]), "{:?}", flow.violations);
     assert!(flow.data_edges.len() <= 833_600);
+    // Each test and each POP_TOP and STORE_FAST has its operand, beyond where the uses of variables end too.
+    assert_eq!(flow.data_edges.iter().filter(|edge| edge.kind == DataKind::Stack).count(), 3 * 2000);
+    assert!(flow.data_edges.is_sorted_by_key(|edge| edge.dst));
 }
 
 #[test]
