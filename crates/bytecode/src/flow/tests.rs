@@ -230,7 +230,8 @@ impl Ways<'_> {
                     uses.insert((pair[slot], instr, namespace, ordinal, producer));
                 }
             };
-            let (local, cell): (fn(Held) -> _, fn(Held) -> _) = (|held| held.0, |held| held.1);
+            let local: fn(Held) -> Option<Producer> = |held| held.0;
+            let cell: fn(Held) -> Option<Producer> = |held| held.1;
             match self.instructions[instr].opcode {
                 op::LOAD_FAST => note(only, Namespace::Local, 0, local, &slots),
                 op::LOAD_FAST_AND_CLEAR => {
