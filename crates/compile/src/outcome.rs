@@ -71,15 +71,15 @@ pub struct Diagnostic {
     /// Class name of CPython's exception or warning, or one of [`TIME_LIMIT`], [`MEMORY_LIMIT`], [`SIZE_LIMIT`],
     /// [`WORKER_CRASH`].
     pub error_type: String,
-    /// CPython's message, without position.
+    /// CPython's message, without position; an address in it is written `0x…`.
     pub message: String,
     /// 1-based line.
     pub line1: Option<i32>,
-    /// 0-based column in characters.
+    /// 0-based column in characters, also where CPython counts bytes.
     pub col: Option<i32>,
     /// 1-based line of the end.
     pub end_line1: Option<i32>,
-    /// 0-based column of the end, exclusive, in characters.
+    /// 0-based column of the end, exclusive, in characters; `None` too where CPython cuts it off at the end of another line.
     pub end_col: Option<i32>,
     /// Text of the line, without its line terminator, at most [`MAX_TEXT`] characters.
     pub source_line: Option<String>,

@@ -29,6 +29,7 @@ MEASURE_EVERY = 20_000_000  # nanoseconds of CPU after which the resident memory
 EXIT_MEMORY = 77  # memory ran out where no answer can be given
 
 COMPILE, JUDGE = b"\0", b"\1"  # requests
+PARSE_ONLY = 0x400  # PyCF_ONLY_AST
 ABSENT_INT = -(2**31)
 ABSENT_TEXT = 0xFFFF_FFFF
 
@@ -166,7 +167,7 @@ def compile_unit(source):
         stage = "marshal"
         code = marshal.dumps(code, MARSHAL_VERSION)
     except BaseException as error:
-        code, failure = b"", described_error(error, stage)
+        code, failure = b"", described_error(error, stage, source)
     cpu = time.thread_time_ns() - started
     if len(code) > LARGEST_CODE:
         failure = packed("marshal", 0, "SizeLimit", f"the code takes {len(code)} bytes, more than the limit of {LARGEST_CODE}")
@@ -201,7 +202,7 @@ def oracle():
     return module
 
 
-def described_error(error, stage):
+def described_error(error, stage, source):
     name = type(error).__name__
     if not isinstance(error, SyntaxError):
         return packed("decode" if isinstance(error, UnicodeError) else stage, 0, name, str(error))
@@ -209,8 +210,62 @@ def described_error(error, stage):
     # CPython gives an encoding problem of the file line 0, and one within a literal the name of the codec.
     if error.lineno == 0 or message.startswith(("(unicode error) 'utf-8'", "Non-UTF-8 code")):
         stage = "decode"
-    position = error.lineno, error.offset, error.end_lineno, error.end_offset
-    return packed(stage, 0, name, message, *position, error.text)
+    offset, end_offset = error.offset, error.end_offset
+    if stage == "compile" and not source.isascii():
+        offset, end_offset = offsets_in_characters(error, source)
+    return packed(stage, 0, name, message, error.lineno, offset, error.end_lineno, end_offset, error.text)
+
+
+def offsets_in_characters(error, source):
+    """The 1-based offsets of an error's start and end in characters of their lines.
+
+    CPython's parser counts characters, whatever comes after it (symbol table, code generator, future statements) counts bytes
+    of UTF-8. Parsing alone tells which of them it was. The parser counts the end on the line of the start, though, where the two
+    lines differ: its bytes are found there and counted again on the line of the end.
+    """
+    try:
+        lines = decoded_lines(source)
+    except (UnicodeError, SyntaxError, LookupError):
+        return error.offset, error.end_offset  # the parser met the error before what cannot be decoded
+    start, end = line_of(lines, error.lineno), line_of(lines, error.end_lineno)
+    if not is_error_of_the_parser(source):
+        return characters(start, error.offset), characters(end, error.end_offset)
+    if error.end_lineno in (None, error.lineno) or error.end_offset is None or error.end_offset < 1:
+        return error.offset, error.end_offset
+    if start is None or end is None or (start.isascii() and end.isascii()):
+        return error.offset, error.end_offset
+    if error.end_offset > len(start):
+        return error.offset, None  # cut off at the end of the shorter line: where it was is lost
+    return error.offset, characters(end, len(start[: error.end_offset - 1].encode("utf-8", "surrogatepass")) + 1)
+
+
+def is_error_of_the_parser(source):
+    with warnings.catch_warnings(record=True):
+        try:
+            compile(source, FILENAME, "exec", flags=PARSE_ONLY, dont_inherit=DONT_INHERIT, optimize=OPTIMIZE)
+        except SyntaxError:
+            return True
+        except Exception:
+            pass  # it was parsed, and only too deep to be made into objects
+    return False
+
+
+def decoded_lines(source):
+    """The lines of a source that could be decoded, as CPython counts them."""
+    from importlib.util import decode_source  # it loads more modules than most workers ever need
+
+    return decode_source(source).split("\n")
+
+
+def line_of(lines, number):
+    return lines[number - 1] if number is not None and 1 <= number <= len(lines) else None
+
+
+def characters(line, offset):
+    """A 1-based offset in bytes of UTF-8, counted in characters."""
+    if line is None or offset is None or offset < 1:
+        return offset
+    return len(line.encode("utf-8", "surrogatepass")[: offset - 1].decode("utf-8", "replace")) + 1
 
 
 def described_warnings(recorded):
@@ -229,11 +284,34 @@ def packed(stage, severity, name, message, line=None, offset=None, end_line=None
             packed_text(stage),
             severity.to_bytes(1),
             packed_text(name),
-            packed_text(shortened(message)),
+            packed_text(shortened(without_addresses(message))),
             *((ABSENT_INT if n is None else n).to_bytes(4, "little", signed=True) for n in (line, offset, end_line, end_offset)),
             ABSENT_TEXT.to_bytes(4, "little") if text is None else packed_text(shortened(text.rstrip("\r\n"))),
         )
     )
+
+
+def without_addresses(message):
+    """The message with `0x…` for each address of an object: those differ from run to run.
+
+    CPython prints them as `<… at 0x…>` where it prints an object, and, in what it believes to be its own faults (SystemError),
+    as the decimal key of a block of the symbol table: `in unit NAME (94772648048936)`. No other message of its compiler has any,
+    and names and numbers of the source stay as they are.
+    """
+    if " at 0x" in message:
+        before, *rest = message.split(" at 0x")
+        message = before
+        for part in rest:
+            tail = part.lstrip("0123456789abcdefABCDEF")
+            is_address = tail != part and tail[:1] in (">", ",")
+            message += " at 0x" + ("…" + tail if is_address else part)
+    if "failed: unknown scope in unit " in message:
+        before, _, rest = message.partition("failed: unknown scope in unit ")
+        name, opening, tail = rest.partition(" (")
+        key, closing, tail = tail.partition("); symbols: ")
+        if key.isdecimal() and closing:
+            message = f"{before}failed: unknown scope in unit {name}{opening}0x…{closing}{tail}"
+    return message
 
 
 def packed_text(text):

@@ -141,4 +141,4 @@ impl Job {
 }
 
 /// The version of the analysis. It changes whenever the same source could give other facts.
-pub const ANALYZER_VERSION: &str = "1";
+pub const ANALYZER_VERSION: &str = "2";

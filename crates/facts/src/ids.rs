@@ -1,6 +1,8 @@
 //! Identifiers: a prefix and a BLAKE2b hash of the parts that name a thing.
 //!
-//! `file_id` and the legacy `code_id` join their parts with U+001F; every other id joins them with `:`, a missing part
+//! `file_id` and the legacy `code_id` join their parts with U+001F, and where a part holds that character itself (file systems
+//! and foreign code allow it), the lengths of the parts come first, behind two of them: no text of the plain form looks like
+//! that, and no two lists of parts give one text. Every other id joins them with `:`, a missing part
 //! being an empty field. That text is injective: only the last part of `code_unit_id` may itself hold a `:`, and what
 //! stands before it has a fixed form. Integers are decimal. The views compute the same ids from columns with the
 //! functions `bytefacts_hash64` and `bytefacts_hash128`, which are [`hash64`] and [`hash128`] of the joined parts.
@@ -30,19 +32,42 @@ pub fn hash64(text: &str) -> i64 {
 
 /// `file:` + hash128 of `file`, the repository if there is one, and the path.
 pub fn file_id(repo: Option<&str>, path: &str) -> String {
-    let mut text = String::from("file");
-    for part in repo.into_iter().chain([path]) {
-        text.push(UNIT_SEPARATOR);
-        text.push_str(part);
-    }
-    format!("file:{}", hash128(&text))
+    format!("file:{}", hash128(&file_text(repo, path)))
 }
 
 /// The legacy id of a unit, which does not tell files apart: `qualname` is the qualpath, `firstlineno1` is
 /// `co_firstlineno`.
 pub fn code_id(qualname: &str, name: &str, firstlineno1: i32) -> String {
-    let s = UNIT_SEPARATOR;
-    format!("code:{}", hash128(&format!("code{s}{qualname}{s}{name}{s}{firstlineno1}")))
+    format!("code:{}", hash128(&code_text(qualname, name, firstlineno1)))
+}
+
+fn file_text(repo: Option<&str>, path: &str) -> String {
+    match repo {
+        Some(repo) => unit_separated("file", &[repo, path]),
+        None => unit_separated("file", &[path]),
+    }
+}
+
+fn code_text(qualname: &str, name: &str, firstlineno1: i32) -> String {
+    unit_separated("code", &[qualname, name, &firstlineno1.to_string()])
+}
+
+/// A kind and its parts behind U+001F each; if a part holds one, behind two of them the parts' lengths in bytes and then the parts.
+fn unit_separated(kind: &str, parts: &[&str]) -> String {
+    let mut text = String::from(kind);
+    if parts.iter().any(|part| part.contains(UNIT_SEPARATOR)) {
+        text.push(UNIT_SEPARATOR);
+        for part in parts {
+            text.push(UNIT_SEPARATOR);
+            text.push_str(&part.len().to_string());
+        }
+        text.push(UNIT_SEPARATOR);
+    }
+    for part in parts {
+        text.push(UNIT_SEPARATOR);
+        text.push_str(part);
+    }
+    text
 }
 
 /// `bc_code:` + hash128 of `file_id:code_path:qualname`, the code path's ordinals joined by `.` (empty for the module).
@@ -168,6 +193,56 @@ mod tests {
         assert_eq!(hash128("naïve"), "7b633f5f88cb0dd8617039f481fe52e9");
         assert_eq!(hash64(""), 7_252_660_547_403_494_068);
         assert_eq!(hash64("naïve"), 4_535_802_754_998_422_748);
+    }
+
+    #[test]
+    fn a_separator_in_a_name_runs_into_nothing() {
+        let ids = [file_id(Some("a"), "b\u{1f}c.py"), file_id(Some("a\u{1f}b"), "c.py"), file_id(None, "a\u{1f}b\u{1f}c.py")];
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+        assert_ne!(code_id("a\u{1f}b", "c", 1), code_id("a", "b\u{1f}c", 1));
+    }
+
+    #[test]
+    fn without_a_separator_the_parts_are_joined_plainly() {
+        assert_eq!(file_text(Some("r"), "p"), "file\u{1f}r\u{1f}p");
+        assert_eq!(file_text(None, ""), "file\u{1f}");
+        assert_eq!(code_text("q", "n", -1), "code\u{1f}q\u{1f}n\u{1f}-1");
+        assert_eq!(file_text(None, "a\u{1f}b"), "file\u{1f}\u{1f}3\u{1f}\u{1f}a\u{1f}b");
+    }
+
+    /// Texts of few characters, separators and digits among them, so that parts often look alike.
+    fn part() -> impl proptest::strategy::Strategy<Value = String> {
+        "[a1:\u{1f}]{0,5}"
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn distinct_parts_give_distinct_texts(
+            one in (proptest::option::of(part()), part()),
+            two in (proptest::option::of(part()), part()),
+        ) {
+            let text = |(repo, path): &(Option<String>, String)| file_text(repo.as_deref(), path);
+            proptest::prop_assert_eq!(one == two, text(&one) == text(&two));
+            let code = |(name, path): &(Option<String>, String)| code_text(path, name.as_deref().unwrap_or("1"), 1);
+            let names = |(name, path): &(Option<String>, String)| (path.clone(), name.clone().unwrap_or_else(|| "1".to_owned()));
+            proptest::prop_assert_eq!(names(&one) == names(&two), code(&one) == code(&two));
+        }
+
+        /// All ways to cut one text into a repository and a path.
+        #[test]
+        fn no_two_cuts_of_a_text_give_one_text(text in "[a1\u{1f}]{1,12}") {
+            let cuts = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).map(|at| text.split_at(at));
+            let mut texts: Vec<_> = cuts.map(|(repo, path)| file_text(Some(repo), path.strip_prefix('\u{1f}').unwrap_or(path))).collect();
+            texts.push(file_text(None, &text));
+            let parts: std::collections::BTreeSet<_> = (0..=text.len())
+                .map(|at| text.split_at(at))
+                .map(|(repo, path)| (repo, path.strip_prefix('\u{1f}').unwrap_or(path)))
+                .collect();
+            let distinct: std::collections::BTreeSet<_> = texts.into_iter().collect();
+            proptest::prop_assert_eq!(distinct.len(), parts.len() + 1);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod effect;
 mod graph;
 mod loops;
 mod reaching;
+mod saved;
 #[cfg(test)]
 mod shape_tests;
 mod stack;
@@ -76,16 +77,16 @@ pub fn analyze(code: &Code, instructions: &[Instruction<'_>], exceptions: &[Exce
     }
     let graph = Graph::build(instructions, exceptions, terminators, &mut violations);
     let stack = stack::run(code, instructions, exceptions, &graph, &mut violations);
-    let accesses = access::collect(code, instructions, &mut violations);
+    let accesses = access::collect(code, instructions, &stack, &mut violations);
     let uses = reaching::run(code, &accesses, &graph);
 
     let mut writer = EdgeWriter::new(instructions.len());
-    let mut accesses_left = accesses.list.iter().zip(&uses.values).peekable();
+    // The stack first, so that a limit on edges drops uses of variables, which may be quadratic, before any operand.
     for instr in 0..instructions.len() as u32 {
         writer.stack_operands(instr, &stack, &graph);
-        while let Some((access, &value)) = accesses_left.next_if(|(access, _)| access.instr == instr) {
-            writer.variable_use(access, value, &uses.phis);
-        }
+    }
+    for (access, &value) in accesses.list.iter().zip(&uses.values) {
+        writer.variable_use(access, value, &uses);
     }
     let data_edges = writer.finish(&mut violations);
     // A block may be run more than once and then reports its faults again.

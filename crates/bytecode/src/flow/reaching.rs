@@ -8,8 +8,10 @@
 //! and every definition but one by the last instruction. To stay linear where a handler covers many blocks, the value at the start
 //! is handed over only where it is new to the handler: at the block's own phis, and where control comes in from a block that the
 //! handler does not cover.
+//!
+//! Whether a restore of a saved slot defines anything is known only when all phis are: it does if what was saved may be a value.
 
-use super::access::{Access, AccessKind, Accesses, Namespace, Variable, arguments};
+use super::access::{Access, Accesses, Source, Step, arguments};
 use super::dominators::NONE;
 use super::graph::{EdgeKind, Graph, accumulate, range};
 use super::value::{Phis, Value};
@@ -19,6 +21,15 @@ use crate::object::Code;
 pub(super) struct Uses {
     pub(super) values: Vec<Value>,
     pub(super) phis: Phis,
+    /// The instruction of each restore that may put a value back; `None` for those that never do.
+    restores: Vec<Option<u32>>,
+}
+
+impl Uses {
+    /// The instruction of a restore, if it may put a value back.
+    pub(super) fn restored_by(&self, restore: u32) -> Option<u32> {
+        self.restores[restore as usize]
+    }
 }
 
 /// Finds what every use may see.
@@ -30,10 +41,48 @@ pub(super) fn run(code: &Code, accesses: &Accesses, graph: &Graph) -> Uses {
     let phis = Phis::with_count(places.variables.len());
     let values = vec![Value::Nothing; accesses.list.len()];
     let (journal, handed_over) = (Vec::new(), vec![NONE; graph.blocks.len()]);
-    let mut renamer =
-        Renamer { accesses, graph, places: &places, current, log: Vec::new(), journal, handed_over, uses: Uses { values, phis } };
+    let saved = vec![Value::Nothing; accesses.restores.len()];
+    let mut renamer = Renamer { accesses, graph, places: &places, current, log: Vec::new(), journal, handed_over, values, phis, saved };
     renamer.walk(&blocks);
-    renamer.uses
+    let Renamer { values, phis, saved, .. } = renamer;
+    let bound = bound_restores(&phis, &saved);
+    let restores = accesses.restores.iter().zip(bound).map(|(&instr, bound)| bound.then_some(instr)).collect();
+    Uses { values, phis, restores }
+}
+
+/// Which restores may put a value back, given what each finds saved: a value, another restore that puts one back, or a phi of those.
+fn bound_restores(phis: &Phis, saved: &[Value]) -> Vec<bool> {
+    let mut bound = vec![false; saved.len()];
+    if saved.is_empty() {
+        return bound;
+    }
+    // Phis first, restores behind them; each lists who depends on it.
+    let node = |value| match value {
+        Value::Phi(phi) => Some(phi as usize),
+        Value::Restored(restore) => Some(phis.len() + restore as usize),
+        _ => None,
+    };
+    let mut dependants = vec![Vec::new(); phis.len() + saved.len()];
+    let mut todo = Vec::new();
+    let of_phis = (0..phis.len()).flat_map(|phi| phis.operands(phi as u32).map(move |value| (phi, value)));
+    for (dependant, value) in of_phis.chain((phis.len()..).zip(saved.iter().copied())) {
+        match node(value) {
+            Some(node) => dependants[node].push(dependant),
+            None if value != Value::Nothing => todo.push(dependant),
+            None => {}
+        }
+    }
+    let mut met = vec![false; dependants.len()];
+    while let Some(node) = todo.pop() {
+        if std::mem::replace(&mut met[node], true) {
+            continue;
+        }
+        todo.extend(&dependants[node]);
+        if let Some(restore) = node.checked_sub(phis.len()) {
+            bound[restore] = true;
+        }
+    }
+    bound
 }
 
 /// Where the accesses of each block stand in the list.
@@ -143,18 +192,14 @@ impl Definitions {
         let mut defined_in = vec![NONE; count];
         let mut pairs = Vec::new();
         for &block in &graph.tree.reverse_postorder {
-            for access in &accesses.list[range(&blocks.starts, block)] {
-                let number = accesses.number(access.variable);
-                let used = match access.kind {
-                    AccessKind::Use => Some(number),
-                    AccessKind::Capture => Some(accesses.number(captured(access.variable))),
-                    AccessKind::Define | AccessKind::Delete => None,
-                };
-                if let Some(used) = used {
+            for step in range(&blocks.starts, block).flat_map(|index| accesses.steps(index)) {
+                if let Some(used) = step.used() {
                     exposed[used] |= defined_in[used] != block;
                 }
-                if access.kind != AccessKind::Use && std::mem::replace(&mut defined_in[number], block) != block {
-                    pairs.push((number, block));
+                if let Some(set) = step.set()
+                    && std::mem::replace(&mut defined_in[set], block) != block
+                {
+                    pairs.push((set, block));
                 }
             }
         }
@@ -172,11 +217,6 @@ impl Definitions {
         }
         Self { starts, blocks }
     }
-}
-
-/// The slot whose value a new cell takes over.
-fn captured(cell: Variable) -> Variable {
-    Variable { namespace: Namespace::Local, ..cell }
 }
 
 /// The dominance frontier of each block: the blocks where what it defines may meet other definitions.
@@ -234,14 +274,18 @@ struct Renamer<'a> {
     journal: Vec<u32>,
     /// For each handler how long the journal was when it last got values that come from outside; `NONE` before.
     handed_over: Vec<u32>,
-    uses: Uses,
+    /// The value of each access that is a use.
+    values: Vec<Value>,
+    phis: Phis,
+    /// What each restore finds saved.
+    saved: Vec<Value>,
 }
 
 impl Renamer<'_> {
     fn walk(&mut self, blocks: &AccessRanges) {
         // Should a jump lead to the start of the code, what is there at first is one of the values of its phis.
         for (phi, variable) in self.places.of(0) {
-            self.uses.phis.add(phi, self.current[variable as usize]);
+            self.phis.add(phi, self.current[variable as usize]);
         }
         // The blocks from the root to the current one, with the length of the log before each.
         let mut path: Vec<(u32, usize)> = Vec::new();
@@ -259,7 +303,7 @@ impl Renamer<'_> {
             }
             for edge in self.graph.successors(block).iter().filter(|edge| edge.kind != EdgeKind::Exc) {
                 for (phi, variable) in self.places.of(edge.dst) {
-                    self.uses.phis.add(phi, self.current[variable as usize]);
+                    self.phis.add(phi, self.current[variable as usize]);
                 }
             }
         }
@@ -290,7 +334,7 @@ impl Renamer<'_> {
         } else {
             for (phi, variable) in self.places.of(block) {
                 if let Some(seen) = self.places.find(handler, variable) {
-                    self.uses.phis.add(seen, Value::Phi(phi));
+                    self.phis.add(seen, Value::Phi(phi));
                 }
             }
         }
@@ -306,13 +350,13 @@ impl Renamer<'_> {
             Some(changed) => {
                 for &variable in changed {
                     if let Some(phi) = self.places.find(handler, variable) {
-                        self.uses.phis.add(phi, self.current[variable as usize]);
+                        self.phis.add(phi, self.current[variable as usize]);
                     }
                 }
             }
             None => {
                 for (phi, variable) in self.places.of(handler) {
-                    self.uses.phis.add(phi, self.current[variable as usize]);
+                    self.phis.add(phi, self.current[variable as usize]);
                 }
             }
         }
@@ -320,22 +364,31 @@ impl Renamer<'_> {
 
     fn access(&mut self, block: u32, index: usize) {
         let access = self.accesses.list[index];
-        let number = self.accesses.number(access.variable);
-        let value = match access.kind {
-            AccessKind::Use => {
-                self.uses.values[index] = self.current[number];
-                return;
+        let accesses = self.accesses;
+        for step in accesses.steps(index) {
+            let (variable, source) = match step {
+                Step::Use(variable) => {
+                    self.values[index] = self.current[variable];
+                    continue;
+                }
+                Step::Set(variable, source) => (variable, source),
+            };
+            let value = match source {
+                Source::Nothing => Value::Nothing,
+                Source::Instr => Value::Instr(access.instr),
+                Source::Copy(variable) => self.current[variable],
+                Source::Restored { restore, saved } => {
+                    self.saved[restore as usize] = self.current[saved];
+                    Value::Restored(restore)
+                }
+            };
+            self.set(variable as u32, value);
+            if let Some(handler) = self.handler(block)
+                && self.is_seen_by(handler, block, &access)
+                && let Some(phi) = self.places.find(handler, variable as u32)
+            {
+                self.phis.add(phi, value);
             }
-            AccessKind::Define => Value::Instr(access.instr),
-            AccessKind::Delete => Value::Nothing,
-            AccessKind::Capture => self.current[self.accesses.number(captured(access.variable))],
-        };
-        self.set(number as u32, value);
-        if let Some(handler) = self.handler(block)
-            && self.is_seen_by(handler, block, &access)
-            && let Some(phi) = self.places.find(handler, number as u32)
-        {
-            self.uses.phis.add(phi, value);
         }
     }
 

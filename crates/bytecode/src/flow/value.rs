@@ -4,7 +4,8 @@
 //! refer to phis, round loops too, and are unfolded into the producers behind them once per phi that a use asks for.
 
 use super::access::{Access, Namespace, Variable};
-use super::graph::Graph;
+use super::graph::{Graph, accumulate, range};
+use super::reaching::Uses;
 use super::stack::Stack;
 use super::violation::Violation;
 
@@ -100,6 +101,8 @@ pub(super) enum Value {
     Exception(u32),
     /// By the handler's block.
     Lasti(u32),
+    /// Put back into a slot by the restore of that number, if anything was saved.
+    Restored(u32),
     Phi(u32),
 }
 
@@ -133,13 +136,56 @@ impl Phis {
         self.operands.push((value, head));
     }
 
-    fn operands(&self, phi: u32) -> impl Iterator<Item = Value> {
+    pub(super) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The values that a phi may be.
+    pub(super) fn operands(&self, phi: u32) -> impl Iterator<Item = Value> {
         let mut at = self.heads[phi as usize];
         std::iter::from_fn(move || {
             let &(value, next) = self.operands.get(at as usize)?;
             at = next;
             Some(value)
         })
+    }
+}
+
+impl Phis {
+    /// The phis that list each phi among their values.
+    pub(super) fn users(&self) -> Users {
+        let mut starts = vec![0; self.len() + 1];
+        let pairs = || {
+            (0..self.len() as u32).flat_map(|user| {
+                self.operands(user).filter_map(move |value| match value {
+                    Value::Phi(phi) => Some((phi, user)),
+                    _ => None,
+                })
+            })
+        };
+        for (phi, _) in pairs() {
+            starts[phi as usize + 1] += 1;
+        }
+        accumulate(&mut starts);
+        let mut next = starts.clone();
+        let mut users = vec![0; starts.last().map_or(0, |&end| end as usize)];
+        for (phi, user) in pairs() {
+            users[next[phi as usize] as usize] = user;
+            next[phi as usize] += 1;
+        }
+        Users { starts, users }
+    }
+}
+
+/// Which phis list which.
+pub(super) struct Users {
+    starts: Vec<u32>,
+    users: Vec<u32>,
+}
+
+impl Users {
+    pub(super) fn of(&self, phi: u32) -> impl Iterator<Item = u32> {
+        self.users[range(&self.starts, phi)].iter().copied()
     }
 }
 
@@ -206,7 +252,7 @@ impl EdgeWriter {
     /// For a code object of `instructions` instructions.
     pub(super) fn new(instructions: usize) -> Self {
         let limit = EDGES_ALWAYS_KEPT.saturating_add(instructions.saturating_mul(EDGES_PER_INSTRUCTION));
-        let edges = Edges { list: Vec::with_capacity(instructions + instructions / 2), limit, uses_left_out: 0 };
+        let edges = Edges { list: Vec::with_capacity(instructions + instructions / 2), limit, operands_left_out: 0, uses_left_out: 0 };
         Self { edges, stack: Unfolder::new(), variables: Unfolder::new() }
     }
 
@@ -218,19 +264,20 @@ impl EdgeWriter {
             Value::Instr(instr) => Some(Producer::Instr(instr)),
             Value::Exception(block) => Some(Producer::Exception(first(block))),
             Value::Lasti(block) => Some(Producer::Lasti(first(block))),
-            Value::Argument | Value::Nothing | Value::Phi(_) => None,
+            Value::Argument | Value::Nothing | Value::Restored(_) | Value::Phi(_) => None,
         };
         for (operand_index, &value) in (0..).zip(stack.operands(dst)) {
             let edge = |producer| DataEdge { producer, dst, kind: DataKind::Stack, operand_index, variable: None };
-            self.edges.add(value, &mut self.stack, &stack.phis, producer, edge);
+            self.edges.add(DataKind::Stack, value, &mut self.stack, &stack.phis, producer, edge);
         }
     }
 
     /// Writes the edges to a use of a variable.
-    pub(super) fn variable_use(&mut self, access: &Access, value: Value, phis: &Phis) {
+    pub(super) fn variable_use(&mut self, access: &Access, value: Value, uses: &Uses) {
         let producer = |value| match value {
             Value::Instr(instr) => Some(Producer::Instr(instr)),
             Value::Argument => Some(Producer::Argument),
+            Value::Restored(restore) => uses.restored_by(restore).map(Producer::Instr),
             Value::Exception(_) | Value::Lasti(_) | Value::Nothing | Value::Phi(_) => None,
         };
         let kind = match access.variable.namespace {
@@ -241,13 +288,17 @@ impl EdgeWriter {
         };
         let (dst, operand_index, variable) = (access.instr, access.ordinal, Some(access.variable));
         let edge = |producer| DataEdge { producer, dst, kind, operand_index, variable };
-        self.edges.add(value, &mut self.variables, phis, producer, edge);
+        self.edges.add(kind, value, &mut self.variables, &uses.phis, producer, edge);
     }
 
-    pub(super) fn finish(self, violations: &mut Vec<Violation>) -> Vec<DataEdge> {
-        if self.edges.uses_left_out > 0 {
-            violations.push(Violation::EdgeLimit { limit: self.edges.limit as u64, uses: self.edges.uses_left_out });
+    /// The edges by the instruction that uses, its operands before its variables.
+    pub(super) fn finish(mut self, violations: &mut Vec<Violation>) -> Vec<DataEdge> {
+        let Edges { limit, operands_left_out: operands, uses_left_out: uses, .. } = self.edges;
+        if operands + uses > 0 {
+            violations.push(Violation::EdgeLimit { limit: limit as u64, operands, uses });
         }
+        // Two ascending runs: a stable sort merges them in linear time.
+        self.edges.list.sort_by_key(|edge| edge.dst);
         self.edges.list
     }
 }
@@ -262,6 +313,7 @@ const EDGES_PER_INSTRUCTION: usize = 64;
 struct Edges {
     list: Vec<DataEdge>,
     limit: usize,
+    operands_left_out: u64,
     uses_left_out: u64,
 }
 
@@ -269,6 +321,7 @@ impl Edges {
     /// Adds the edges from all that may have made a value.
     fn add(
         &mut self,
+        over: DataKind,
         value: Value,
         unfolder: &mut Unfolder,
         phis: &Phis,
@@ -276,7 +329,7 @@ impl Edges {
         edge: impl Fn(Producer) -> DataEdge,
     ) {
         // Beyond the limit nothing is unfolded any more: that is what takes time and memory.
-        if self.uses_left_out == 0 {
+        if self.operands_left_out + self.uses_left_out == 0 {
             match value {
                 Value::Phi(phi) => {
                     let producers = unfolder.unfold(phis, phi, producer);
@@ -292,6 +345,9 @@ impl Edges {
                 _ => {}
             }
         }
-        self.uses_left_out += 1;
+        match over {
+            DataKind::Stack => self.operands_left_out += 1,
+            DataKind::Local | DataKind::Cell | DataKind::Global | DataKind::Name => self.uses_left_out += 1,
+        }
     }
 }

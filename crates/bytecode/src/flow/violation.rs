@@ -101,11 +101,13 @@ pub enum Violation {
         variable: u32,
     },
     /// The code object has more data-flow edges than are kept: definitions times uses can be quadratic in the code.
-    #[error("{uses} uses have no data flow edges, since the code has more than {limit} of them")]
+    #[error("{operands} operands and {uses} uses of variables have no data flow edges, since the code has more than {limit} of them")]
     EdgeLimit {
         /// How many edges may be kept.
         limit: u64,
-        /// How many operands and uses of variables were left without any of their edges.
+        /// How many operands were left without any of their edges: none unless those of the stack alone are too many.
+        operands: u64,
+        /// How many uses of variables were left without any of their edges.
         uses: u64,
     },
 }

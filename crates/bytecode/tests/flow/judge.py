@@ -189,6 +189,35 @@ class Unit:
             self.handlers.append(entry and (self.index[entry.target], entry.depth, entry.lasti))
             self.effects.append(effect_of(opname, instruction.arg or 0))
         self.events = [list(self.events_of(instruction)) for instruction in self.instructions]
+        self.saved_by = self.find_restores()
+
+    def find_restores(self):
+        """{(STORE_FAST, slot): the LOAD_FAST_AND_CLEAR whose value it stores}, by stepping once over each instruction."""
+        if not any(i.opname == "LOAD_FAST_AND_CLEAR" for i in self.instructions):
+            return {}
+        found, seen, todo = {}, {0}, [(0, ())]
+        while todo:
+            index, stack = todo.pop()
+            instruction = self.instructions[index]
+            arg = instruction.arg
+            stores = {
+                "STORE_FAST": lambda: [(arg, 1)],
+                "STORE_FAST_LOAD_FAST": lambda: [(arg >> 4, 1)],
+                "STORE_FAST_STORE_FAST": lambda: [(arg >> 4, 1), (arg & 15, 2)],
+            }.get(instruction.opname, list)()
+            for slot, place in stores:
+                label = stack[-place]
+                if label >= 0 and self.instructions[label].opname == "LOAD_FAST_AND_CLEAR":
+                    found[index, slot] = label
+            after = self.step(index, stack, set())
+            states = [(way, after) for way in self.ways[index]]
+            if self.handlers[index]:
+                states.append(self.raised(index, stack))
+            for state in states:
+                if state[0] not in seen:
+                    seen.add(state[0])
+                    todo.append(state)
+        return found
 
     def events_of(self, instruction):
         """(what, namespace, index of the variable) for each thing that an instruction does to a variable."""
@@ -314,7 +343,8 @@ class Unit:
                     todo.append(state)
         return depths, deepest, uses
 
-    # Variables. A slot and the cell of the same index are followed together, since a cell may take over what the slot holds.
+    # Variables. A slot and the cell of the same index are followed together, since a cell may take over what the slot holds; with
+    # them what LOAD_FAST_AND_CLEAR has taken out of the slot and not yet put back, cell and all.
 
     def follow(self, key, index, labels, uses):
         ordinal = 0
@@ -322,12 +352,20 @@ class Unit:
             mine = variable == key[1] and (namespace in ("local", "cell")) == (key[0] == "fast") and (key[0] == "fast" or namespace == key[0])
             if mine:
                 side = 1 if namespace == "cell" else 0
+                local, cell, saved = labels
                 if what == "use":
                     if labels[side] is not None:
                         uses.add((index, namespace, ordinal, labels[side]))
+                elif self.instructions[index].opname == "LOAD_FAST_AND_CLEAR":
+                    kept = tuple(item for item in saved if item[0] != index)
+                    labels = (None, None, (*kept, (index, local, cell)))
+                elif what == "define" and namespace == "local" and (index, variable) in self.saved_by:
+                    by = self.saved_by[index, variable]
+                    local, cell = next(item[1:] for item in saved if item[0] == by)
+                    labels = (None if local is None else index, cell, tuple(item for item in saved if item[0] != by))
                 else:
-                    new = {"define": index, "delete": None, "capture": labels[0]}[what]
-                    labels = (labels[0], new) if side else (new, labels[1])
+                    new = {"define": index, "delete": None, "capture": local}[what]
+                    labels = (local, new, saved) if side else (new, cell, saved)
             ordinal += what == "use"
         return labels
 
@@ -341,7 +379,7 @@ class Unit:
         return sorted(keys)
 
     def initial(self, key):
-        return (ARGUMENT if key[0] == "fast" and key[1] < self.arguments() else None, None)
+        return (ARGUMENT if key[0] == "fast" and key[1] < self.arguments() else None, None, ())
 
     def every_value(self, key, uses):
         touched = [any(v == key[1] for _, _, v in events) for events in self.events]

@@ -76,6 +76,39 @@ fn the_flow_of_the_standard_library_is_what_walking_finds() {
     assert!(tally.units > 1000 && tally.every_way > tally.units / 2, "the judge saw too little");
 }
 
+/// Functions made for the test below.
+const MADE: &str = "600";
+
+/// Watched, not judged by rules: observed.py says which store each load did read while CPython ran the function.
+#[test]
+fn loads_are_reached_by_what_they_read_while_cpython_runs() {
+    let seed = std::env::var("BYTEFACTS_FLOW_SEED").unwrap_or_else(|_| "1".to_owned());
+    let mut frames = Frames::of("tests/flow/observed.py", &[&seed, MADE]);
+    let (mut reads, mut whole, mut differences) = (0, 0, Vec::new());
+    while let Some(name) = frames.next().filter(|name| !name.is_empty()) {
+        let [source, marshalled, observed] = [(); 3].map(|()| frames.next().expect("three frames follow the name"));
+        let [name, source, observed] = [&name, &source, &observed].map(|text| String::from_utf8_lossy(text).into_owned());
+        let module = marshal::read_code(&marshalled).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut lines = observed.lines();
+        for unit in units(&module) {
+            let (instructions, _, flow) = flow_of(unit.code);
+            let mut words = |what: &str| {
+                let line = lines.next().and_then(|line| line.strip_prefix(what)).unwrap_or_else(|| panic!("{name}: no {what}"));
+                line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            let [header, met, uses] = ["unit ", "met ", "uses "].map(&mut words);
+            assert_eq!(header[1], instructions.len().to_string(), "{name}: {}", unit.qualpath);
+            reads += uses.len();
+            whole += usize::from(header[0] == "every");
+            let found = report::compare_observed(&flow, header[0] == "every", &met, &uses);
+            differences.extend(found.map(|found| format!("{name} {}: {found}\n{source}\n", unit.qualpath)));
+        }
+    }
+    println!("{reads} reads observed, seed {seed}; nothing else reaches those of {whole} units; {} differences", differences.len());
+    assert!(differences.is_empty(), "{}", differences.iter().take(5).map(String::as_str).collect::<String>());
+    assert!(reads > 5000 && whole > 20, "too little was observed");
+}
+
 #[test]
 fn the_invariants_hold_in_the_whole_standard_library() {
     let mut frames = Frames::start(&["code", "1", "0", "1"]);
@@ -173,7 +206,11 @@ struct Frames {
 
 impl Frames {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = python::script(&PYTHON, "tests/flow/judge.py");
+        Self::of("tests/flow/judge.py", arguments)
+    }
+
+    fn of(script: &str, arguments: &[&str]) -> Self {
+        let mut command = python::script(&PYTHON, script);
         command.args(arguments).stdout(Stdio::piped());
         let mut process = command.spawn().expect("the judge starts");
         let output = BufReader::with_capacity(1 << 20, process.stdout.take().expect("stdout is piped"));

@@ -102,6 +102,17 @@ pub fn compare(place: &str, flow: &Flow, instructions: &[Instruction<'_>], their
     tally.differences.append(&mut differences);
 }
 
+/// What is wrong, if anything, with the edges of local variables and cells, given what was read where, and which instructions were met.
+/// Where every way was gone, those edges are all there are.
+pub fn compare_observed(flow: &Flow, every_way: bool, met: &[String], uses: &[String]) -> Option<String> {
+    let uses: BTreeSet<_> = uses.iter().cloned().collect();
+    let slots = flow.data_edges.iter().filter(|edge| matches!(edge.kind, DataKind::Local | DataKind::Cell));
+    let ours: BTreeSet<_> = slots.filter(|edge| met.contains(&edge.dst.to_string())).map(variable_use).collect();
+    let missing: Vec<_> = uses.difference(&ours).collect();
+    let extra: Vec<_> = ours.difference(&uses).filter(|_| every_way).collect();
+    (!missing.is_empty() || !extra.is_empty()).then(|| format!("missing {missing:?}, unexplained {extra:?}"))
+}
+
 fn edges(flow: &Flow) -> BTreeSet<String> {
     let text = |edge: &flow::Edge| {
         let [src, dst] = [edge.src, edge.dst].map(|block| flow.blocks[block as usize].start);

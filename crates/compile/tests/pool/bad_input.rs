@@ -1,8 +1,8 @@
 //! Sources that are hard to compile or cannot be: each is an outcome, as CPython 3.13 gives it.
 
-use bytefacts_compile::{Limits, MAX_TEXT};
+use bytefacts_compile::{CompileOptions, Limits, MAX_TEXT, Pool, WorkerSettings};
 
-use crate::{code, compile, failure, failure_of, line, pool};
+use crate::{code, compile, failure, failure_of, interpreter, line, pool};
 
 #[tokio::test]
 async fn empty_source_is_a_module() {
@@ -88,6 +88,80 @@ async fn python_2() {
 async fn columns_count_characters() {
     let failure = failure("é = = 1\n").await;
     assert_eq!(line(&failure), "compile SyntaxError invalid syntax @1:4-1:5");
+}
+
+/// Counted by hand: the source, its lines from 1, its columns from 0 in characters, the end exclusive.
+const PLACES: &[(&str, &str)] = &[
+    // The parser and the tokenizer.
+    ("'ééé' 1 2\n", "1:6-1:7"),
+    ("# coding: utf-8\n'ééé' 1 2\n", "2:6-2:7"),
+    ("\u{feff}'ééé' 1 2\n", "1:6-1:7"),
+    ("'é'; 0777\n", "1:6-1:7"),
+    ("'𝄞', f(a for b in c, 1)\n", "1:7-1:19"),
+    ("if 1:\n 'é'; x = 'é' 'é' 3\n", "2:18-2:19"),
+    // The end on another line than the start.
+    ("f(**e, *\n'éé')\n", "1:5-2:4"),
+    ("'éé', f(**é, *\n'éé')\n", "1:11-2:4"),
+    // The symbol table.
+    ("'é'; x: int; global x\n", "1:13-1:21"),
+    ("def f(a,\n é, a): pass\n", "2:4-2:5"),
+    // The code generator, with a cookie, a carriage return and a codec of its own too.
+    ("'ééé'; return 1\n", "1:7-1:15"),
+    ("'é'\r\n'𝄞𝄞'; return (\r\n'éé')\r\n", "2:6-3:5"),
+    ("# coding: utf-8\n'éé'; break\n", "2:6-2:11"),
+    ("\u{feff}'éé'; break\n", "1:6-1:11"),
+    // Statements about the future, whose end CPython does not give.
+    ("'éé'; from __future__ import foo\n", "1:6-1:?"),
+];
+
+#[tokio::test]
+async fn columns_count_characters_whoever_finds_the_error() {
+    for (source, place) in PLACES {
+        let found = line(&failure((*source).to_owned()).await);
+        assert_eq!(found.rsplit_once('@').map(|(_, place)| place), Some(*place), "{source}: {found}");
+    }
+    let latin1 = failure(b"# coding: latin-1\n'\xe9\xe9'; return 1\n".to_vec()).await;
+    assert!(line(&latin1).ends_with("@2:6-2:14"), "{latin1:?}");
+}
+
+/// CPython takes these for faults of its own, and prints where it keeps the module's block.
+const FAULTS_OF_CPYTHON: &[&str] = &[
+    "class Shelf:\n    boxes = {k: __classdict__ for k in order}\n",
+    "class Cupboard:\n    doors = [(k, __classdict__) for k in order if k]\n",
+];
+
+#[tokio::test]
+async fn no_message_holds_an_address() {
+    for source in FAULTS_OF_CPYTHON {
+        let failure = failure(*source).await;
+        assert!(failure.message.contains("in unit <module> (0x…); symbols: {'"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn whole_diagnostics_are_equal_in_two_processes_of_other_hash_seeds() {
+    let interpreter = interpreter().await;
+    let sources = || PLACES.iter().map(|(source, _)| *source).chain(FAULTS_OF_CPYTHON.iter().copied());
+    let mut rounds = Vec::new();
+    for hash_seed in [0, 1, 4_294_967_295] {
+        let settings = WorkerSettings { hash_seed: Some(hash_seed) };
+        let pool = Pool::start_with(&interpreter, CompileOptions::default(), 1, Limits::default(), settings).await.unwrap();
+        let mut round = Vec::new();
+        for source in sources() {
+            let compiled = compile(&pool, source).await;
+            round.push((compiled.outcome, compiled.warnings));
+        }
+        rounds.push(round);
+    }
+    for round in &rounds[1..] {
+        assert_eq!(round, &rounds[0]);
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_like_an_address_stays() {
+    let failure = failure("def f(x0x7f0000000000):\n global x0x7f0000000000\n").await;
+    assert!(failure.message.contains("'x0x7f0000000000'"), "{failure:?}");
 }
 
 #[tokio::test]

@@ -41,7 +41,11 @@ pub const CFG_EDGE: Record = Record {
         nullable("cond_instr_offset", Int32, "its offset"),
         nullable("exc_index", Int32, "the exception-table entry of an `exc` edge"),
         nullable("attrs", Map, "`jump_kind`, `jump_label`, `jump_target_label`; for `exc`, `depth` and `lasti`"),
-        nullable("polarity", Text, "`true` or `false` side of a condition; null for any other edge"),
+        nullable(
+            "polarity",
+            Text,
+            "`true` or `false` side of a condition (FOR_ITER goes to its END_FOR as `dis` says, which CPython skips); null for any other edge",
+        ),
         nullable("is_back_edge", Boolean, "whether the destination dominates the source"),
     ],
 };
@@ -60,7 +64,11 @@ pub const DFG_EDGE: Record = Record {
             "stack: the operand, the popped ones first from the deepest, then those left in place; variable: which of the instruction's uses",
         ),
         nullable("symbol", Text, "the variable; null for the stack"),
-        nullable("producer_kind", Text, "`instr`, `exception`, `lasti` or `argument`"),
+        nullable(
+            "producer_kind",
+            Text,
+            "`instr`, `exception`, `lasti` or `argument`; `instr` where the instruction and the exception that enters at it both may be it",
+        ),
         nullable("src_instr_offset", Int32, "offset of that instruction; null for an argument"),
         nullable("dst_instr_offset", Int32, "offset of the using instruction"),
     ],

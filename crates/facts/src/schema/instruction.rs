@@ -26,13 +26,14 @@ pub const INSTRUCTION: Record = Record {
         nullable(
             "argval_str",
             Text,
-            "str constant verbatim (lone surrogates as `\\udXXX`), canonical text of another constant, name, or operator",
+            "str constant verbatim (lone surrogates as `\\udXXX`, like their spelling: `const_repr` tells them apart), canonical text of another \
+             constant, name, or operator",
         ),
         nullable("argrepr", Text, "the text that `dis` prints, free of addresses and hash order"),
         nullable("line_number", Int32, "1-based current line; null for code without one"),
         nullable("starts_line", Int32, "1 if a line starts here, else 0"),
         nullable("label", Int32, "1-based rank among the jump targets; null if this is none"),
-        nullable("is_jump_target", Boolean, "whether a jump or an exception leads here, as `dis` says"),
+        nullable("is_jump_target", Boolean, "whether a jump leads here, as `dis` says, which does not count exceptions"),
         nullable("jump_target", Int32, "absolute offset of the target; null if this is no jump"),
         nullable("cache_info", List(&CACHE), "inline caches in order; empty if there are none"),
         nullable("span", Struct(&SPAN), "where it stands in the source; null without any position").with_metadata(SPAN_UNITS),
