@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The sources whose change may change what a bin's files hold.
-const SOURCES: [&str; 5] = ["../bytecode/src", "../compile/src", "../facts/src", "../landing/src", "src"];
+const SOURCES: [&str; 6] = ["../bytecode/src", "../compile/src", "../encode/src", "../facts/src", "../landing/src", "src"];
 
 fn main() -> io::Result<()> {
     let mut files = Vec::new();

@@ -57,3 +57,4 @@ pub use interpreter::{Interpreter, PROBE_LIMIT, ProbeError, probe};
 pub use outcome::{Compiled, Diagnostic, MAX_TEXT, MEMORY_LIMIT, Outcome, SIZE_LIMIT, Severity, TIME_LIMIT, WORKER_CRASH};
 pub use pool::{Evidence, Judgeable, Pool, PoolError, PoolStats};
 pub use settings::{CompileOptions, Limits, WorkerSettings};
+pub use worker::SCRIPT as WORKER_SCRIPT;

@@ -295,7 +295,7 @@ def without_addresses(message):
     """The message with `0x…` for each address of an object: those differ from run to run.
 
     CPython prints them as `<… at 0x…>` where it prints an object, and, in what it believes to be its own faults (SystemError),
-    as the decimal key of a block of the symbol table: `in unit NAME (94772648048936)`. No other message of its compiler has any,
+    as the decimal key of a block of the symbol table: `in unit NAME (94772648048936)`. These are the kinds that are known,
     and names and numbers of the source stay as they are.
     """
     if " at 0x" in message:

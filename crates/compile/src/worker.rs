@@ -19,7 +19,8 @@ use crate::pool::{Evidence, Judgeable};
 use crate::protocol::{self, Answer, EXIT_MEMORY, JudgementPart, PIPE_BUFFER};
 use crate::settings::{CompileOptions, Limits, WorkerSettings};
 
-const SCRIPT: &str = include_str!("worker.py");
+/// What the workers of this build run. An outcome depends on it as well, so whoever keeps outcomes keys them on it.
+pub const SCRIPT: &str = include_str!("worker.py");
 /// The module that judges; a worker loads it when it is first asked to.
 const ORACLE: &str = include_str!("oracle.py");
 /// The signal of an `ITIMER_PROF` that ran out; 27 on Linux (x86, Arm) and macOS.

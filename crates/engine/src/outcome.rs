@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytefacts_compile::{Compiled, Diagnostic, Outcome};
+use bytefacts_compile::{Compiled, Diagnostic, Outcome, WORKER_SCRIPT};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -20,11 +20,16 @@ struct Head {
     cpu_us: u64,
 }
 
-/// What an outcome depends on beside the source, as bytes. The version changes with the form of an entry or with the worker's script.
+/// What an outcome depends on beside the source, as bytes. The version changes with the form of an entry; another script of the worker words and
+/// places errors otherwise, so it stands in the key itself.
 pub(crate) fn key_prefix(job: &Job, i: &InterpreterId) -> Vec<u8> {
     let o = &job.options;
-    format!("outcome 1\n{} {} {}\noptimize={} dont_inherit={}\n", i.implementation, i.version, i.magic, o.optimize, o.dont_inherit)
-        .into_bytes()
+    let script = hex::encode(Sha256::digest(WORKER_SCRIPT));
+    format!(
+        "outcome 2\n{script}\n{} {} {}\noptimize={} dont_inherit={}\n",
+        i.implementation, i.version, i.magic, o.optimize, o.dont_inherit
+    )
+    .into_bytes()
 }
 
 /// The cache key of a source.
