@@ -76,8 +76,9 @@ pub enum SymlinkFault {
 
 /// Why a file cannot be read.
 ///
-/// All but [`ReadError::Transient`] are facts about the corpus and become error rows; their texts depend on the corpus
-/// alone, and hold no path of this machine.
+/// All but [`ReadError::Transient`] and [`ReadError::Fault`] are facts about the corpus and become error rows; their texts
+/// depend on the corpus alone, and hold no path of this machine. The two are faults of a disk, a store or a set-up: they
+/// would be met by other files too, or by another machine not at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It was listed and is gone.
@@ -113,7 +114,7 @@ pub enum ReadError {
     /// Its path cannot be a path inside a corpus.
     #[error("the path is not a path inside the corpus")]
     BadPath,
-    /// The disk or the store failed for good.
+    /// The system does not read such a file.
     #[error("the file cannot be read: {kind}")]
     Io {
         /// The kind of failure.
@@ -125,6 +126,12 @@ pub enum ReadError {
         /// The system's or the store's own account.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The corpus itself cannot be read from here: no access to the store, or its root is gone. Nobody's retry heals it.
+    #[error("the corpus cannot be read from here")]
+    Fault {
+        /// The system's or the store's own account.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl ReadError {
@@ -133,7 +140,12 @@ impl ReadError {
         matches!(self, Self::Transient { .. })
     }
 
-    /// The `error_type` of its error row.
+    /// Whether the corpus, not the file, cannot be read: the job fails with it, and it must not become a row.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault { .. })
+    }
+
+    /// The `error_type` of its error row. The last two have none, and are named for logs.
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Missing => "FileNotFound",
@@ -146,6 +158,7 @@ impl ReadError {
             Self::BadPath => "BadPath",
             Self::Io { .. } => "ReadFailed",
             Self::Transient { .. } => "TransientReadFailure",
+            Self::Fault { .. } => "CorpusUnreadable",
         }
     }
 
@@ -163,20 +176,30 @@ impl ReadError {
     pub(crate) fn from_store(error: object_store::Error) -> Self {
         use object_store::Error as E;
         match error {
+            E::NotFound { ref source, .. } if lacks_bucket(source.as_ref()) => Self::Fault { source: Box::new(error) },
             E::NotFound { .. } => Self::Missing,
-            E::PermissionDenied { .. } => Self::Denied,
+            // A role that may list but not read, or lacks a key, is a set-up of the job's, not the corpus's.
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Fault { source: Box::new(error) },
             E::InvalidPath { .. } => Self::BadPath,
-            // An expired credential is no fact about a file, so that everything else may pass.
             error => Self::Transient { source: Box::new(error) },
         }
     }
 }
 
-/// Shortages of the process or the machine, and network disks that are away.
+/// Whether a store says that the bucket, not the object, does not exist: as S3, Azure and Google Cloud Storage put it.
+fn lacks_bucket(source: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(source), |error| error.source());
+    causes.any(|cause| {
+        let text = cause.to_string();
+        ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|said| text.contains(said))
+    })
+}
+
+/// Shortages of the process or the machine, disks that fail, and network disks that are away.
 fn is_transient(kind: io::ErrorKind, code: Option<i32>) -> bool {
     use io::ErrorKind as K;
-    // ENFILE and EMFILE, which have no kind of their own.
-    const OUT_OF_FILES: [i32; 2] = [23, 24];
+    // Without a kind of their own: EIO, ENXIO, ENODEV, ENFILE and EMFILE, EREMOTEIO.
+    const FAULTS: [i32; 6] = [5, 6, 19, 23, 24, 121];
     matches!(
         kind,
         K::Interrupted
@@ -191,12 +214,34 @@ fn is_transient(kind: io::ErrorKind, code: Option<i32>) -> bool {
             | K::ConnectionReset
             | K::ConnectionAborted
             | K::NotConnected
-    ) || code.is_some_and(|code| OUT_OF_FILES.contains(&code))
+            | K::ReadOnlyFilesystem
+    ) || code.is_some_and(|code| FAULTS.contains(&code))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failing_device_is_no_fact_about_a_file() {
+        // EIO, ENXIO, ENODEV, EROFS, ENOTCONN, ESTALE, EREMOTEIO.
+        for code in [5, 6, 19, 30, 107, 116, 121] {
+            assert!(ReadError::from_io(io::Error::from_raw_os_error(code)).is_transient(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_lets_nobody_read_is_a_fault_and_no_row() {
+        use object_store::Error as E;
+        let path = || "c/a.py".to_owned();
+        let answer = |text: &str| text.to_owned().into();
+        assert!(ReadError::from_store(E::PermissionDenied { path: path(), source: answer("403 Forbidden") }).is_fault());
+        assert!(ReadError::from_store(E::Unauthenticated { path: path(), source: answer("401") }).is_fault());
+        let bucket = "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>";
+        assert!(ReadError::from_store(E::NotFound { path: path(), source: answer(bucket) }).is_fault());
+        let key = "404 Not Found: <Error><Code>NoSuchKey</Code></Error>";
+        assert!(matches!(ReadError::from_store(E::NotFound { path: path(), source: answer(key) }), ReadError::Missing));
+    }
 
     #[test]
     fn shortages_may_pass_and_the_rest_is_a_fact() {

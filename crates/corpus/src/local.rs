@@ -151,6 +151,27 @@ fn inside(bytes: Vec<u8>) -> Result<PathBuf, ReadError> {
 
 /// Reads the file at `below` in `root`. Blocks.
 pub(crate) fn read(root: &Path, below: &Path, limit: u64) -> Result<Bytes, ReadError> {
+    let read = read_below(root, below, limit);
+    match read {
+        // Of a corpus that is not there, every file seems to have vanished.
+        Err(ReadError::Missing | ReadError::Denied | ReadError::Symlink(_) | ReadError::Folder { .. }) => {
+            check_root(root).map_err(|source| ReadError::Fault { source: Box::new(source) })?;
+            read
+        }
+        read => read,
+    }
+}
+
+/// Fails if the corpus cannot be entered, or nothing is left of it: a disk that is not mounted leaves no folder, or an empty one.
+fn check_root(root: &Path) -> io::Result<()> {
+    fs::metadata(root.join("."))?;
+    match fs::read_dir(root)?.next() {
+        Some(entry) => entry.map(drop),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, "the corpus is empty now; is its disk mounted?")),
+    }
+}
+
+fn read_below(root: &Path, below: &Path, limit: u64) -> Result<Bytes, ReadError> {
     let path = root.join(below);
     if below.as_os_str().as_bytes().ends_with(b"/") {
         return Err(why_unreadable(&path));

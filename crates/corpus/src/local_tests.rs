@@ -142,6 +142,17 @@ fn a_file_that_vanished_is_missing() {
 }
 
 #[test]
+fn a_corpus_that_is_gone_is_a_fault_and_no_row() {
+    let root = tree(&["a/x.py"]);
+    let file = entry(Some("a"), "x.py");
+    let nothing_left = root.path().join("unmounted");
+    assert!(read_entry(&nothing_left, &file).unwrap_err().is_fault(), "the root is missing");
+    fs::create_dir(&nothing_left).unwrap();
+    assert!(read_entry(&nothing_left, &file).unwrap_err().is_fault(), "the root is empty");
+    assert!(read_entry(&root.path().join("a/x.py"), &file).unwrap_err().is_fault(), "the root is a file");
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused() {
     let root = tree(&[]);
     write(root.path(), "a/x.py", &"x".repeat(1_001));

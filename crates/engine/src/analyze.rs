@@ -225,12 +225,15 @@ impl Analysis {
             self.node.progress().add_landed(record.stats.files, record.stats.source_bytes);
             return self.send_landed(row.bin).await;
         }
-        let line = self.facts.bins_range(&self.run, row.offset..row.offset + row.length).await.map_err(landing_error)?;
+        let Some(end) = row.offset.checked_add(row.length) else {
+            return internal_err!("bin {} of run {} has a line beyond all files: {} + {}", row.bin, self.run, row.offset, row.length);
+        };
+        let line = self.facts.bins_range(&self.run, row.offset..end).await.map_err(landing_error)?;
         let bin = bytefacts_corpus::decode_bin(&line).map_err(external)?;
         if bin.bin_id != row.bin {
             return internal_err!("the bin manifest of run {} has bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
         }
-        if let Some(record) = self.take_over(&bin).await? {
+        if let Some(record) = self.take_over(&bin).await {
             self.node.progress().add_record(&record.stats);
             tracing::info!(run = %self.run, bin = row.bin, files = record.stats.files, "bin taken over, nothing of it has changed");
             return self.send_landed(row.bin).await;
@@ -244,7 +247,17 @@ impl Analysis {
     }
 
     /// Lands what this node landed before of the very same files, if it has.
-    async fn take_over(&self, bin: &Bin) -> Result<Option<BinRecord>> {
+    ///
+    /// Taking a bin over can only help: what goes wrong on the way leaves no record, and the bin is done afresh. A fault that is not only that
+    /// of the copy comes up again there.
+    async fn take_over(&self, bin: &Bin) -> Option<BinRecord> {
+        self.try_take_over(bin).await.unwrap_or_else(|error| {
+            tracing::warn!(run = %self.run, bin = bin.bin_id, %error, "the bin cannot be taken over and is done afresh");
+            None
+        })
+    }
+
+    async fn try_take_over(&self, bin: &Bin) -> Result<Option<BinRecord>> {
         let Some(landed) = &self.landed_bins else { return Ok(None) };
         if !landed.may_have(&bin.files).await {
             return Ok(None);

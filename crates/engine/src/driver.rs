@@ -1,4 +1,4 @@
-//! The client's side of a job: submit it, check that every bin came back exactly once, commit the run.
+//! The client's side of a job: submit it until every bin is on record, commit the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,10 +12,11 @@ use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
 use bytefacts_landing::{
     Clock, CommitRequest, Committed, DEFAULT_GRACE, ExpectedBin, FactsStore, FixedClock, Fold, LandingError, RunId, Swept,
 };
+use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use tokio::time::Instant;
 
-use crate::job::Job;
+use crate::job::{InterpreterId, Job};
 use crate::progress::Progress;
 use crate::snapshot::schema_snapshot;
 use crate::stores::{StoreError, Stores};
@@ -43,21 +44,19 @@ pub enum JobError {
         /// What the parser says.
         source: bytefacts_corpus::BinManifestError,
     },
+    /// It is not known which interpreter the run was made with, or it is not the one that was asked for.
+    #[error("the interpreter of run {run}: {reason}; nothing was committed")]
+    Interpreter {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The cluster got no further, however often it was asked.
     #[error("the job stands still: no further bin was landed for {seconds} s; see the executors' logs")]
     Stalled {
         /// How long was waited.
         seconds: u64,
-    },
-    /// The cluster answered for some bins never or twice.
-    #[error(
-        "the cluster did not answer for every bin exactly once: {detail}; nothing was committed, run the job again with --run-id {run} to resume it"
-    )]
-    Coverage {
-        /// The run.
-        run: String,
-        /// Which bins, and how.
-        detail: String,
     },
 }
 
@@ -135,7 +134,7 @@ impl Patience {
 /// Runs `job` on `cluster` to its commit.
 ///
 /// The records of the bins, not the cluster's answers, decide when a run is whole: answers are lost with schedulers, executors and messages.
-/// What the cluster answers is checked against the records where it arrives. `progress` is given the bins that others land; executors of this
+/// An answer that differs from them is only logged. `progress` is given the bins that others land; executors of this
 /// process count theirs themselves.
 ///
 /// # Errors
@@ -155,15 +154,18 @@ pub async fn run_job(
     let answers = supervise(cluster, job, &mut run, patience).await?;
 
     let expected = run.expected().await?;
-    if let Some(answers) = answers
-        && let Some(detail) = coverage_fault(&expected, &landed_rows(&answers)?)
-    {
-        return Err(JobError::Coverage { run: job.run.clone(), detail });
+    if let Some(answers) = answers {
+        // The commit checks the records. Answers can be lost or come twice without harm, but a cluster that does so is worth knowing of.
+        match landed_rows(&answers) {
+            Ok(landed) => {
+                if let Some(detail) = coverage_fault(&expected, &landed) {
+                    tracing::warn!(run = job.run, detail, "the cluster did not answer for every bin exactly once: its records decide");
+                }
+            }
+            Err(error) => tracing::warn!(run = job.run, %error, "the cluster's answer is not readable: its records decide"),
+        }
     }
-    let interpreter = match &job.interpreter {
-        Some(interpreter) => serde_json::to_value(interpreter).ok(),
-        None => facts.interpreter(&run_id).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
-    };
+    let interpreter = recorded_interpreter(facts.interpreter(&run_id).await?, job)?;
     let options =
         RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins, comparable: job.options.comparable() };
     let request = CommitRequest {
@@ -172,7 +174,7 @@ pub async fn run_job(
         corpus: job.corpus.clone(),
         schema_name: SCHEMA_NAME.to_owned(),
         schema_version: schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
-        interpreter: interpreter.unwrap_or_default(),
+        interpreter,
         options: serde_json::to_value(options).unwrap_or_default(),
         expected,
         schema: schema_snapshot(),
@@ -344,6 +346,23 @@ struct RecordedOptions<'a> {
     comparable: bool,
 }
 
+/// The interpreter that all executors of the run have agreed on, as the manifest states it.
+fn recorded_interpreter(recorded: Option<Bytes>, job: &Job) -> Result<serde_json::Value, JobError> {
+    let fault = |reason: String| JobError::Interpreter { run: job.run.clone(), reason };
+    let recorded = recorded.ok_or_else(|| fault("no executor has written it down".to_owned()))?;
+    let recorded: InterpreterId =
+        serde_json::from_slice(&recorded).map_err(|error| fault(format!("what is written down is damaged: {error}")))?;
+    if let Some(named) = &job.interpreter
+        && *named != recorded
+    {
+        return Err(fault(format!(
+            "{} {} (magic {}) is asked for, but the run was begun with {} {} (magic {})",
+            named.implementation, named.version, named.magic, recorded.implementation, recorded.version, recorded.magic
+        )));
+    }
+    serde_json::to_value(recorded).map_err(|error| fault(error.to_string()))
+}
+
 /// Rows that each bin's answers claim, in the order of the answers.
 fn landed_rows(answers: &[RecordBatch]) -> Result<BTreeMap<u32, Vec<u64>>, DataFusionError> {
     let mut landed: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
@@ -386,6 +405,39 @@ mod tests {
 
     fn expect(bins: &[(u32, u64)]) -> Vec<ExpectedBin> {
         bins.iter().map(|&(bin_id, files)| ExpectedBin { bin_id, files }).collect()
+    }
+
+    fn python(version: &str) -> InterpreterId {
+        InterpreterId { version: version.to_owned(), magic: "f30d0d0a".to_owned(), implementation: "cpython".to_owned() }
+    }
+
+    fn job(interpreter: Option<InterpreterId>) -> Job {
+        let place = || "file:///nowhere".to_owned();
+        let bins = bytefacts_corpus::BinOptions { target: bytefacts_corpus::Target::Bins(1) };
+        let options = crate::job::ExtractOptions::default();
+        Job { corpus: place(), repo: None, facts: place(), run: "r1".to_owned(), options, bins, interpreter }
+    }
+
+    fn written(interpreter: &InterpreterId) -> Option<Bytes> {
+        Some(serde_json::to_vec(interpreter).unwrap().into())
+    }
+
+    #[test]
+    fn the_manifest_names_the_interpreter_that_the_run_was_made_with() {
+        let made = python("3.13.0");
+        let stated = serde_json::to_value(&made).unwrap();
+        assert_eq!(recorded_interpreter(written(&made), &job(None)).unwrap(), stated);
+        assert_eq!(recorded_interpreter(written(&made), &job(Some(made.clone()))).unwrap(), stated);
+        let other = recorded_interpreter(written(&made), &job(Some(python("3.13.5")))).unwrap_err().to_string();
+        assert!(other.contains("3.13.5") && other.contains("3.13.0"), "{other}");
+    }
+
+    #[test]
+    fn an_interpreter_that_is_not_known_is_an_error_and_never_null() {
+        for recorded in [None, Some(Bytes::from_static(b"{\"version\":"))] {
+            let error = recorded_interpreter(recorded, &job(Some(python("3.13.0")))).unwrap_err();
+            assert!(matches!(error, JobError::Interpreter { .. }), "{error}");
+        }
     }
 
     #[test]

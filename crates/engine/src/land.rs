@@ -181,6 +181,7 @@ struct Landing<'a> {
 
 struct OpenBin {
     bin: u32,
+    attempt: AttemptId,
     writer: BinWriter,
     stats: BinStats,
     digests: Vec<RepoDigests>,
@@ -236,7 +237,7 @@ impl<'a> Landing<'a> {
                 let writer = writer.map_err(landing_error)?;
                 let (stats, digests) = Default::default();
                 let sources = self.landed_bins.is_some().then(Vec::new);
-                self.open.insert(OpenBin { bin, writer, stats, digests, sources, begun: Instant::now() })
+                self.open.insert(OpenBin { bin, attempt, writer, stats, digests, sources, begun: Instant::now() })
             }
         };
         open.writer.write(rows).await.map_err(landing_error)?;
@@ -252,7 +253,10 @@ impl<'a> Landing<'a> {
         match open.writer.finish(open.stats, open.digests).await {
             Ok(record) => {
                 care::clear(&self.facts, &self.run, open.bin, "").await;
-                if let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources) {
+                // Of another attempt's record the sources are not known: a file may have changed between its read and this one's.
+                if record.attempt == open.attempt
+                    && let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources)
+                {
                     landed.keep(sources, &self.facts, &record).await;
                 }
                 self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());

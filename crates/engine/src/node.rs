@@ -133,35 +133,19 @@ impl Node {
         format!("{:016x}_", self.incarnation)
     }
 
-    /// The interpreter of the whole run, which is this node's: the one that the job names, else the one of the first executor that asks.
+    /// The interpreter of the whole run, which is this node's. It must be the one that the job names, if it names one, and the one that the
+    /// first node to work on the run has written down: a run may be begun by one cluster and finished by another.
     ///
     /// # Errors
     /// When this node has another one, or the store of the facts fails.
     pub async fn interpreter_of(&self, job: &Job, facts: &FactsStore, run: &RunId) -> Result<InterpreterId> {
         let own = identity(&self.interpreter);
-        let expected = match &job.interpreter {
-            Some(named) => named.clone(),
-            None => {
-                let mine = serde_json::to_vec(&own).map_err(external)?;
-                match facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
-                    Created::New => own.clone(),
-                    Created::Existing(first) => serde_json::from_slice(&first).map_err(external)?,
-                }
-            }
-        };
-        if own == expected {
-            return Ok(own);
+        agree(&own, job.interpreter.as_ref().unwrap_or(&own), run)?;
+        let mine = serde_json::to_vec(&own).map_err(external)?;
+        if let Created::Existing(first) = facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
+            agree(&own, &serde_json::from_slice(&first).map_err(external)?, run)?;
         }
-        exec_err!(
-            "this executor has {} {} (magic {}), but run {} is made with {} {} (magic {}): give every executor the same interpreter",
-            own.implementation,
-            own.version,
-            own.magic,
-            job.run,
-            expected.implementation,
-            expected.version,
-            expected.magic
-        )
+        Ok(own)
     }
 
     /// The compile workers for `job`, started when there are none or they compile otherwise.
@@ -254,6 +238,22 @@ pub struct Peaks {
     pub parallel_bytes: u64,
 }
 
+/// Refuses a node whose interpreter is not the run's.
+fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<()> {
+    if own == expected {
+        return Ok(());
+    }
+    exec_err!(
+        "this executor has {} {} (magic {}), but run {run} is made with {} {} (magic {}): give every executor the same interpreter",
+        own.implementation,
+        own.version,
+        own.magic,
+        expected.implementation,
+        expected.version,
+        expected.magic
+    )
+}
+
 /// What rows depend on of an interpreter.
 #[must_use]
 pub fn identity(interpreter: &Interpreter) -> InterpreterId {
@@ -264,7 +264,37 @@ pub fn identity(interpreter: &Interpreter) -> InterpreterId {
     }
 }
 
-/// No worker to be had may be a passing want of processes or memory on this node: the task is retried, elsewhere if need be.
+/// No worker to be had may be a passing want of processes or memory on this node: the task is retried, elsewhere if need be. An option that
+/// CPython does not have is none anywhere.
 pub(crate) fn pool_error(error: PoolError) -> datafusion::error::DataFusionError {
-    transient(error)
+    match error {
+        PoolError::Optimize(_) => external(error),
+        PoolError::Closed | PoolError::Start { .. } => transient(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::error::DataFusionError;
+
+    use super::*;
+
+    #[test]
+    fn an_option_that_cpython_lacks_is_not_tried_again() {
+        assert!(matches!(pool_error(PoolError::Optimize(3)), DataFusionError::External(_)));
+        assert!(matches!(pool_error(PoolError::Closed), DataFusionError::IoError(_)));
+    }
+
+    #[test]
+    fn one_interpreter_makes_a_run() {
+        let python = |version: &str| InterpreterId {
+            version: version.to_owned(),
+            magic: "f30d0d0a".to_owned(),
+            implementation: "cpython".to_owned(),
+        };
+        let run = RunId::new("r1").unwrap();
+        agree(&python("3.13.0"), &python("3.13.0"), &run).unwrap();
+        let error = agree(&python("3.13.5"), &python("3.13.0"), &run).unwrap_err().to_string();
+        assert!(error.contains("3.13.5") && error.contains("3.13.0") && error.contains("r1"), "{error}");
+    }
 }

@@ -101,10 +101,13 @@ impl LandedBins {
             wall_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..kept.stats
         };
-        let record = BinRecord { run_id: run.clone(), bin_id: bin, attempt, stats, files, digests: kept.digests };
+        let record = BinRecord { run_id: run.clone(), bin_id: bin, attempt: attempt.clone(), stats, files, digests: kept.digests };
         let record = facts.record_copies(record).await?;
-        // From now on the files of this run are the ones to copy, so that older runs can go.
-        self.keep(sources.to_vec(), facts, &record).await;
+        // From now on the files of this run are the ones to copy, so that older runs can go. What another attempt recorded may be made of
+        // other sources.
+        if record.attempt == attempt {
+            self.keep(sources.to_vec(), facts, &record).await;
+        }
         Ok(Some(record))
     }
 

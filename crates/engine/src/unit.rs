@@ -48,6 +48,18 @@ pub(crate) struct Loaded {
     _memory: OwnedSemaphorePermit,
 }
 
+/// Why a file could not be read that may be in order: a fault of the disk, the store or the set-up.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{path} of corpus {corpus}: {error}: {cause}; see that every executor reaches the corpus and may read it, then resume the run under its id"
+)]
+struct Unread {
+    corpus: String,
+    path: String,
+    error: ReadError,
+    cause: String,
+}
+
 struct Source {
     bytes: Bytes,
     sha256: [u8; 32],
@@ -72,7 +84,8 @@ impl Loader {
         let mut loaded = Loaded::new(entry, memory);
         let bytes = match self.read(&loaded.entry).await {
             Ok(bytes) => bytes,
-            Err(error) if error.is_transient() => return Err(transient(error)),
+            Err(error) if error.is_transient() => return Err(transient(self.unread(&loaded.entry, error))),
+            Err(error) if error.is_fault() => return Err(external(self.unread(&loaded.entry, error))),
             Err(error) => {
                 loaded.errors.push(read_failure(&error));
                 return Ok(loaded);
@@ -116,6 +129,13 @@ impl Loader {
             .buffered(self.node.files_in_flight());
         let identified: Vec<Option<Identity>> = identified.try_collect().await?;
         Ok(identified.into_iter().collect())
+    }
+
+    /// A fault that keeps a file from being read, with all that whoever has to mend it needs to know.
+    fn unread(&self, entry: &Entry, error: ReadError) -> Unread {
+        let path = entry.repo.iter().map(String::as_str).chain([entry.path.as_str()]).collect::<Vec<_>>().join("/");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Unread { corpus: self.job.corpus.clone(), path, error, cause }
     }
 
     /// Reads a file; what may pass is tried three times before it is given to Ballista to retry.
