@@ -11,7 +11,7 @@ use bytefacts_engine::ExtractOptions;
 use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
 
-pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings};
+pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings, address};
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
