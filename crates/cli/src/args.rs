@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::config::address;
 use crate::options::OptionArgs;
 
 /// Queryable, reproducible facts about the CPython 3.13 bytecode of a corpus of Python repositories.
@@ -118,7 +119,7 @@ pub struct Extract {
     #[arg(required_unless_present = "resume")]
     pub corpus: Option<String>,
     /// Where the facts go: a path or a URI. Runs gather there; `bytefacts sql` reads the newest.
-    #[arg(long, value_name = "FACTS")]
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub out: String,
     /// Take the whole corpus as one repository of this name.
     #[arg(long, value_name = "NAME")]
@@ -143,11 +144,11 @@ pub struct DaemonArgs {
     /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where to listen for the cluster, as IP:PORT; port 0 is any free one. There is no authentication: keep it inside a trusted network.
-    #[arg(long, value_name = "ADDRESS")]
+    /// Where to listen for the cluster, as HOST:PORT; port 0 is any free one. There is no authentication: keep it inside a trusted network.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
-    /// Where to serve /healthz, /readyz and /metrics, as IP:PORT.
-    #[arg(long, value_name = "ADDRESS")]
+    /// Where to serve /healthz, /readyz and /metrics, as HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub probes: Option<SocketAddr>,
     /// The host under which the others of the cluster find this process [default: that of --listen].
     #[arg(long, value_name = "HOST")]
@@ -193,7 +194,7 @@ pub struct Executor {
 #[derive(Debug, ClapArgs)]
 pub struct Gc {
     /// The facts: a path or a URI.
-    #[arg(long, value_name = "FACTS")]
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub facts: String,
     /// Only tell what would be deleted.
     #[arg(long)]
@@ -230,7 +231,7 @@ pub struct Demo {
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TableFormat {
-    /// A table for people.
+    /// A table for people; `∅` is NULL.
     #[default]
     Table,
     /// Comma-separated values with a header; nested values as text.
@@ -245,7 +246,7 @@ pub struct Sql {
     /// The statement, or several with `;` between them. Without one: a shell on a terminal, else statements from stdin.
     pub statement: Option<String>,
     /// The facts: a path or a URI.
-    #[arg(long, value_name = "FACTS")]
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub facts: String,
     /// The run to query [default: the current one].
     #[arg(long, value_name = "ID")]
@@ -259,7 +260,7 @@ pub struct Sql {
 #[derive(Debug, ClapArgs)]
 pub struct Runs {
     /// The facts: a path or a URI.
-    #[arg(long, value_name = "FACTS")]
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub facts: String,
     /// Show this run alone: how it was made, what has changed in its schema since the run before it, its files.
     #[arg(long, value_name = "ID")]
@@ -278,7 +279,7 @@ pub struct Runs {
 #[derive(Debug, ClapArgs)]
 pub struct Validate {
     /// The facts: a path or a URI.
-    #[arg(long, value_name = "FACTS")]
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub facts: String,
     /// The run to check [default: the current one].
     #[arg(long, value_name = "ID")]
@@ -381,4 +382,33 @@ pub enum PythonAction {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_names_where_an_address_is_taken() {
+        let line = |address: &str| Args::try_parse_from(["bytefacts", "scheduler", "--listen", address, "--probes", address]);
+        let Command::Scheduler(scheduler) = line("localhost:50050").unwrap().command else { panic!("another command") };
+        for address in [scheduler.daemon.listen, scheduler.daemon.probes] {
+            assert!(address.is_some_and(|address| address.ip().is_loopback() && address.port() == 50050), "{address:?}");
+        }
+        assert!(line("[::1]:0").is_ok());
+        for bad in ["localhost", "localhost:port", ":50050"] {
+            assert!(line(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_command_that_takes_facts_takes_them_from_the_environment() {
+        use clap::CommandFactory as _;
+        for (command, option) in [("extract", "out"), ("sql", "facts"), ("runs", "facts"), ("validate", "facts"), ("gc", "facts")] {
+            let all = Args::command();
+            let argument =
+                all.find_subcommand(command).unwrap().get_arguments().find(|argument| argument.get_long() == Some(option)).unwrap();
+            assert_eq!(argument.get_env().unwrap(), "BYTEFACTS_FACTS", "{command}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod daemons;
 mod layers;
+mod variables;
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use bytefacts_engine::ExtractOptions;
 use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
 
-pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings};
+pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings, address};
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
@@ -84,6 +85,15 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30, shared: None }
     }
+}
+
+/// Refuses variables of the environment that look like ours and are none: what is misspelt would be ignored without a word.
+///
+/// # Errors
+/// Which one, and which was probably meant.
+pub fn check_environment() -> anyhow::Result<()> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    Ok(variables::check(ours)?)
 }
 
 impl Settings {

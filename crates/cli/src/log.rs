@@ -13,10 +13,14 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::Format;
+use crate::exit::UsageError;
 
-/// Sends log lines to stderr: what `BYTEFACTS_LOG` lets through, else what `default` does.
-pub fn start(default: &str, format: Format) {
-    let filter = EnvFilter::try_from_env("BYTEFACTS_LOG").unwrap_or_else(|_| default.into());
+/// Sends log lines to stderr: those that `wanted`, the text of `BYTEFACTS_LOG`, lets through, else those that `default` does.
+///
+/// # Errors
+/// When `wanted` is no filter.
+pub fn start(wanted: Option<&str>, default: &str, format: Format) -> Result<(), UsageError> {
+    let filter = filter(wanted, default)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A log that was started already (in tests) stays.
     let _: Result<(), _> = match format {
@@ -26,6 +30,15 @@ pub fn start(default: &str, format: Format) {
     if ::log::set_logger(&Bridge).is_ok() {
         ::log::set_max_level(::log::LevelFilter::Info);
     }
+    Ok(())
+}
+
+fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter, UsageError> {
+    // An empty variable counts as unset, as everywhere.
+    let Some(wanted) = wanted.filter(|text| !text.trim().is_empty()) else { return Ok(default.into()) };
+    EnvFilter::try_new(wanted).map_err(|error| {
+        UsageError(format!("BYTEFACTS_LOG: {wanted:?} is no filter: {error}; one is `info`, another `warn,bytefacts_engine=debug`"))
+    })
 }
 
 /// What Ballista says through the `log` crate, as events of ours under the target `ballista`.
@@ -103,5 +116,22 @@ impl Visit for Fields {
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        for bad in ["bytefacts_engine=loud", "info,=,=", "warn,[x"] {
+            let error = filter(Some(bad), "warn").unwrap_err().to_string();
+            assert!(error.starts_with("BYTEFACTS_LOG: ") && error.contains(bad), "{error}");
+        }
+        assert_eq!(filter(Some("bytefacts_engine=debug"), "warn").unwrap().to_string(), "bytefacts_engine=debug");
+        for unset in [None, Some(""), Some(" ")] {
+            assert_eq!(filter(unset, "warn").unwrap().to_string(), "warn");
+        }
     }
 }

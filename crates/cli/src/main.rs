@@ -28,7 +28,9 @@ const STACK_BYTES: usize = 32 << 20;
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut output = Output::new(&args);
-    output.start_log();
+    if let Err(error) = config::check_environment().and_then(|()| output.start_log()) {
+        return output.report(Err(error)).into();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
     let result = match runtime {
         // The first future too runs on a thread of the runtime: the process's main thread has the stack that the shell gave it.

@@ -34,7 +34,10 @@ impl Output {
     }
 
     /// Sends log lines to stderr: warnings by default, more with `-v`, or as `BYTEFACTS_LOG` says.
-    pub fn start_log(&self) {
+    ///
+    /// # Errors
+    /// When `BYTEFACTS_LOG` holds what is no filter.
+    pub fn start_log(&self) -> anyhow::Result<()> {
         // Ballista logs an error for every LIMIT that ends a shuffle early, and a line for every task: theirs are shown on demand only.
         let default = match self.verbose {
             0 => "warn,ballista=error,ballista_core=error,ballista_scheduler=error,ballista_executor=error,datafusion=error",
@@ -42,7 +45,8 @@ impl Output {
             2 => "debug,h2=info,hyper=info,tower=info,ballista=info",
             _ => "trace",
         };
-        crate::log::start(default, self.log_format);
+        let wanted = std::env::var_os("BYTEFACTS_LOG").map(|text| text.to_string_lossy().into_owned());
+        Ok(crate::log::start(wanted.as_deref(), default, self.log_format)?)
     }
 
     /// Writes data.

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 
+/// The stage of the errors of files that were given up.
+const QUARANTINE: &str = "quarantine";
+
 /// The end of a job.
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -90,12 +93,9 @@ impl Oracle {
 }
 
 impl Summary {
-    /// How the command ends: with findings if the oracle differs anywhere, or could not tell.
+    /// How the command ends: with findings if the oracle differs anywhere, or could not tell, or if a file was given up since executors died of it.
     pub fn exit(&self) -> Exit {
-        match self.oracle {
-            Some(oracle) if oracle.differences + oracle.not_judged > 0 => Exit::Findings,
-            _ => Exit::Clean,
-        }
+        exit(self.oracle, &self.errors)
     }
 
     /// Sums up a committed run.
@@ -178,6 +178,12 @@ impl Summary {
     }
 }
 
+fn exit(oracle: Option<Oracle>, errors: &[ErrorCount]) -> Exit {
+    let differs = oracle.is_some_and(|oracle| oracle.differences + oracle.not_judged > 0);
+    let given_up = errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
+    if differs || given_up { Exit::Findings } else { Exit::Clean }
+}
+
 /// `1 file`, `2,132 files`.
 pub fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
@@ -204,6 +210,17 @@ pub fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_given_up_is_a_finding_and_one_that_does_not_compile_is_none() {
+        let errors = |stage: &str| {
+            let error = ErrorCount { stage: stage.to_owned(), error_type: "X".to_owned(), severity: "error".to_owned(), count: 1 };
+            vec![error]
+        };
+        assert_eq!(exit(None, &errors("quarantine")), Exit::Findings);
+        assert_eq!(exit(None, &errors("compile")), Exit::Clean);
+        assert_eq!(exit(Some(Oracle { files: 3, differences: 1, not_judged: 0 }), &[]), Exit::Findings);
+    }
 
     #[test]
     fn figures_read_well() {

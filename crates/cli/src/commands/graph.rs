@@ -26,6 +26,8 @@ pub async fn run(args: Graph, output: &mut Output) -> anyhow::Result<Exit> {
     if is_stdout(&args.svg) && is_stdout(&args.dot) {
         return Err(UsageError("--svg and --dot cannot both go to stdout: give one of them a file".to_owned()).into());
     }
+    check_extension(args.svg.as_deref(), "--svg", "svg")?;
+    check_extension(args.dot.as_deref(), "--dot", "dot")?;
     let target = Target::new(&args.target);
     let file = compile(&target.file, args.python.as_deref(), args.optimize).await?;
     let CompiledFile { path, source, compiled, interpreter, options } = file;
@@ -50,6 +52,18 @@ pub async fn run(args: Graph, output: &mut Output) -> anyhow::Result<Exit> {
         write(out, &bytefacts_graph::dot(&graph), output)?;
     }
     Ok(Exit::Clean)
+}
+
+/// Refuses a file whose name promises another format than the one that would be written.
+fn check_extension(out: Option<&Path>, option: &str, format: &str) -> Result<(), UsageError> {
+    let Some(out) = out.filter(|out| *out != Path::new("-")) else { return Ok(()) };
+    // Graphviz goes by both names.
+    let is_fit = |extension: &str| extension.eq_ignore_ascii_case(format) || (format == "dot" && extension.eq_ignore_ascii_case("gv"));
+    if out.extension().and_then(|extension| extension.to_str()).is_some_and(is_fit) {
+        return Ok(());
+    }
+    let other = if format == "svg" { "for another format convert the SVG" } else { "for another format run Graphviz on it: dot -Tpng" };
+    Err(UsageError(format!("{option} writes {}: name it {}; {other}", format.to_uppercase(), out.with_extension(format).display())))
 }
 
 fn write(out: &Path, text: &str, output: &mut Output) -> anyhow::Result<()> {

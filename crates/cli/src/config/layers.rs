@@ -10,8 +10,8 @@ use crate::exit::UsageError;
 
 /// `BYTEFACTS_EXECUTOR__CORES=4` is `executor: {cores: 4}`. Two underscores, since Kubernetes gives every container variables such as
 /// `BYTEFACTS_SCHEDULER_PORT` for a service of that name.
-const PREFIX: &str = "BYTEFACTS_";
-const LEVEL: &str = "__";
+pub(super) const PREFIX: &str = "BYTEFACTS_";
+pub(super) const LEVEL: &str = "__";
 
 /// The settings of a file, if there is one, with those of the environment over them.
 ///
@@ -71,6 +71,32 @@ fn overlay(settings: &mut Value, name: &str, text: &str) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every setting that is two levels deep, as its variable is called.
+pub(super) fn variables() -> Vec<String> {
+    let mut names = Vec::new();
+    for section in keys(None) {
+        for key in keys(Some(&section)) {
+            names.push(format!("{PREFIX}{}{LEVEL}{}", section.to_ascii_uppercase(), key.to_ascii_uppercase()));
+        }
+    }
+    names
+}
+
+/// The keys of a section, or the sections, as the parser lists them to whoever names one that does not exist; none of what is no section.
+fn keys(section: Option<&str>) -> Vec<String> {
+    const NONE: &str = "?";
+    let unknown = Value::Mapping(Mapping::from_iter([(NONE.into(), Value::Null)]));
+    let probe = match section {
+        Some(section) => Value::Mapping(Mapping::from_iter([(section.into(), unknown)])),
+        None => unknown,
+    };
+    let error = serde_yaml::from_value::<Settings>(probe).err().map(|error| error.to_string()).unwrap_or_default();
+    if !error.contains("unknown field") {
+        return Vec::new();
+    }
+    error.split('`').skip(1).step_by(2).filter(|name| *name != NONE).map(str::to_owned).collect()
 }
 
 /// An error of the parser; one about an unknown key gets the key that was probably meant.

@@ -11,6 +11,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 /// Text as Arrow gives it, but errors are errors and not text.
 const FORMAT: FormatOptions<'static> = FormatOptions::new().with_display_error(false);
 
+/// Null in a table for people, where an empty text is blank.
+pub(super) const NULL: &str = "∅";
+
 /// The values of a batch as text.
 pub struct Cells<'a>(Vec<Column<'a>>);
 

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 
-use super::cells::Cells;
+use super::cells::{Cells, NULL};
 use super::width;
 
 /// Column widths follow from this many rows. Later rows are laid out as they come, whatever their number; a value that is wider sticks out.
@@ -71,7 +71,7 @@ impl Grid {
                 break;
             }
             let mut row = Row::with_capacity(self.columns.len());
-            cells.row(index, |_, text| row.push(self.limits.lines(text.unwrap_or_default())))?;
+            cells.row(index, |_, text| row.push(self.limits.lines(text.unwrap_or(NULL))))?;
             self.rows += 1;
             self.take(row, out);
         }

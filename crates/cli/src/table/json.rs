@@ -8,29 +8,39 @@ use arrow::error::ArrowError;
 use arrow::json::writer::{JsonFormat, Writer, WriterBuilder};
 
 /// See [`super::Layout::Json`].
-pub struct Json(Writer<Vec<u8>, Lines>);
+pub struct Json {
+    writer: Writer<Vec<u8>, Lines>,
+    rows: usize,
+}
 
 impl Default for Json {
     fn default() -> Self {
-        Self(WriterBuilder::new().with_explicit_nulls(true).build(Vec::new()))
+        Self { writer: WriterBuilder::new().with_explicit_nulls(true).build(Vec::new()), rows: 0 }
     }
 }
 
 impl Json {
     pub(super) fn write(&mut self, batch: &RecordBatch, out: &mut String) -> Result<(), ArrowError> {
-        self.0.write(batch)?;
-        self.pass_on(out);
+        if batch.num_rows() > 0 {
+            self.rows += batch.num_rows();
+            self.writer.write(batch)?;
+            self.pass_on(out);
+        }
         Ok(())
     }
 
     pub(super) fn finish(mut self, out: &mut String) -> Result<(), ArrowError> {
-        self.0.finish()?;
+        if self.rows == 0 {
+            out.push_str("[]\n");
+            return Ok(());
+        }
+        self.writer.finish()?;
         self.pass_on(out);
         Ok(())
     }
 
     fn pass_on(&mut self, out: &mut String) {
-        out.push_str(&String::from_utf8_lossy(&mem::take(self.0.get_mut())));
+        out.push_str(&String::from_utf8_lossy(&mem::take(self.writer.get_mut())));
     }
 }
 

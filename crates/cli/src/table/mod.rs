@@ -18,9 +18,9 @@ pub use grid::Limits;
 /// How rows are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// A line a row, columns one below the other.
+    /// A line a row, columns one below the other. Null is `∅`, as in `Expanded`.
     Grid(Limits),
-    /// A line a value, for rows too wide for a grid.
+    /// A line a value, for rows too wide for a grid; values are never cut.
     Expanded(Limits),
     /// Comma-separated values with a header. Null is empty, an empty text is `""`, nested values are JSON text.
     Csv,
@@ -71,7 +71,7 @@ impl RowWriter {
     pub fn finish(self, out: &mut String) -> Result<(), ArrowError> {
         match self {
             Self::Grid(grid) => grid.finish(out),
-            Self::Expanded(_) => {}
+            Self::Expanded(expanded) => expanded.finish(out),
             Self::Csv(csv) => csv.finish(out),
             Self::Json(json) => json.finish(out)?,
         }

@@ -99,6 +99,37 @@ fn no_rows_are_a_header_or_an_empty_array() {
     assert_eq!(render(Layout::Csv, &none).unwrap(), "name,n,share,text,list,point,attrs\n");
     assert_eq!(serde_json::from_str::<Vec<()>>(&render(Layout::Json, &none).unwrap()).unwrap(), []);
     assert!(render(Layout::Grid(Limits::default()), &none).unwrap().starts_with(" name | n | share"));
+    assert_eq!(render(Layout::Json, &none).unwrap(), "[]\n");
+    assert!(render(Layout::Expanded(Limits::default()), &none).unwrap().starts_with("name  |\nn     |\n"));
+    // A stream may end without any batch.
+    for (layout, begins) in [
+        (Layout::Csv, "name,n,"),
+        (Layout::Json, "[]\n"),
+        (Layout::Grid(Limits::default()), " name | n | share"),
+        (Layout::Expanded(Limits::default()), "name  |\n"),
+    ] {
+        let mut out = String::new();
+        RowWriter::new(layout, &none.schema()).finish(&mut out).unwrap();
+        assert!(out.starts_with(begins), "{layout:?}: {out}");
+    }
+}
+
+#[test]
+fn null_is_told_from_the_empty_text() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None]));
+    let batch = RecordBatch::try_from_iter_with_nullable([("text", texts, true)]).unwrap();
+    assert_eq!(render(Layout::Grid(Limits::default()), &batch).unwrap(), " text\n------\n\n ∅\n");
+    let expanded = render(Layout::Expanded(Limits::default()), &batch).unwrap();
+    assert_eq!(expanded, "-[ row 1 ]--------------------\ntext |\n-[ row 2 ]--------------------\ntext | ∅\n");
+}
+
+#[test]
+fn expanded_values_are_never_cut() {
+    let long = "x".repeat(500);
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![long.as_str()]));
+    let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+    let limits = Limits { rows: None, value_columns: Some(100) };
+    assert!(render(Layout::Expanded(limits), &batch).unwrap().contains(&long));
 }
 
 #[test]

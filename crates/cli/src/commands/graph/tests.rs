@@ -50,3 +50,15 @@ fn a_picture_that_nobody_can_read_is_refused_with_the_number_of_its_blocks() {
     let blocks = error.to_string().rsplit(' ').next().unwrap().parse::<usize>().unwrap();
     assert!(picture(drain, false, blocks - 1).is_err() && picture(drain, false, blocks).is_ok());
 }
+
+#[test]
+fn a_file_that_promises_another_format_is_refused() {
+    for (out, option, format) in [("x.png", "--svg", "svg"), ("x", "--svg", "svg"), ("x.dot", "--svg", "svg"), ("x.svg", "--dot", "dot")] {
+        let error = check_extension(Some(Path::new(out)), option, format).unwrap_err().to_string();
+        assert!(error.starts_with(option) && error.contains(&format!("name it x.{format}")), "{error}");
+    }
+    for (out, format) in [("x.svg", "svg"), ("a.b/x.SVG", "svg"), ("-", "svg"), ("x.dot", "dot"), ("x.gv", "dot"), ("-", "dot")] {
+        assert!(check_extension(Some(Path::new(out)), "--x", format).is_ok(), "{out}");
+    }
+    assert!(check_extension(None, "--svg", "svg").is_ok());
+}

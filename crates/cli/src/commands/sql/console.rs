@@ -203,9 +203,15 @@ impl<'a> Console<'a> {
             (Layout::Grid(limits), Statement::Explain(_)) => Layout::Grid(Limits { value_columns: None, ..limits }),
             (layout, _) => layout,
         };
+        let selects = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
         let mut stream = start(&self.session, statement).await?;
         let schema = stream.schema();
         if schema.fields().is_empty() {
+            if selects {
+                return Err(
+                    DataFusionError::Plan("the query has no columns: begin it with SELECT, such as SELECT * FROM …".to_owned()).into()
+                );
+            }
             // DDL does its work when its empty result is read.
             while let Some(batch) = stream.next().await {
                 batch?;

@@ -59,6 +59,9 @@ pub fn explain(error: &DataFusionError, names: &[String]) -> String {
         }
         text.push_str("\nhint: \\d lists the tables and views");
     } else if text.contains("No field named") || (text.contains("olumn '") && text.contains("not found")) {
+        if text.starts_with("No field named \"") {
+            text.push_str("\nhint: double quotes are for names; a text stands in single quotes, such as opname = 'CALL'");
+        }
         text.push_str("\nhint: \\d NAME lists the columns of a table or view");
     }
     text
@@ -99,6 +102,13 @@ mod tests {
         let text = said("SELECT start_ofset FROM py_bc_blocks").await;
         assert!(text.starts_with("No field named start_ofset. Did you mean"), "{text}");
         assert!(text.ends_with("hint: \\d NAME lists the columns of a table or view"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_text_in_double_quotes_comes_with_a_hint_at_single_ones() {
+        let text = said("SELECT * FROM py_bc_blocks WHERE start_offset = \"CALL\"").await;
+        assert!(text.starts_with("No field named \"CALL\"") && text.contains("hint: double quotes are for names"), "{text}");
+        assert!(!said("SELECT zzz FROM py_bc_blocks").await.contains("double quotes"));
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ pub const HELP: &str = "\
   \\d           tables and views
   \\d NAME      columns of a table or view
   \\runs        committed runs
-  \\x           one line a value, or one line a row
+  \\x           one line a value, shown whole, or one line a row; ∅ is NULL
   \\timing      show or hide times
   \\q           leave; so does Ctrl-D
   STATEMENT;   run SQL; it may go over several lines. Ctrl-C stops it, Tab completes names
