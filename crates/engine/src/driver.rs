@@ -201,7 +201,13 @@ async fn supervise(
         let before = run.done.len();
         let ended = tokio::select! {
             answers = cluster.submit(job) => match answers {
-                Ok(answers) => return Ok(Some(answers)),
+                Ok(answers) => {
+                    run.look().await?;
+                    if run.is_whole() {
+                        return Ok(Some(answers));
+                    }
+                    Ended::Failed(DataFusionError::Execution("the cluster answered before every bin was on record".to_owned()))
+                }
                 Err(error) => Ended::Failed(error),
             },
             watched = run.watch(patience) => watched?,
