@@ -9,7 +9,7 @@ mod frames;
 use std::{error::Error, fs, io::Write as _, sync::Arc, time::Instant};
 
 use bytefacts_facts::{FileInput, Options, RowBuilder, coded_schema, digest};
-use bytefacts_landing::{AttemptId, BinStats, BinWriter, FactsStore, RunId, WriterOptions};
+use bytefacts_landing::{AttemptId, BinStats, BinWriter, FactsStore, FileDigest, RepoDigests, RunId, WriterOptions};
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 
 #[tokio::main(flavor = "current_thread")]
@@ -47,7 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     land_clock.start();
     let stats = BinStats { files: files.len() as u64, ..BinStats::default() };
-    let record = writer.finish(stats, Vec::new()).await?;
+    let of_files = digests.iter().map(|(_, path, digest)| FileDigest { path: (*path).to_owned(), digest: hex::encode(digest) });
+    let of_digests = vec![RepoDigests { repo: Some("demo".to_owned()), files: of_files.collect() }];
+    let record = writer.finish(stats.files, stats, of_digests).await?;
     land_clock.stop();
     let bytes: u64 = record.files.iter().map(|file| file.bytes).sum();
     let (digest, _) = digest::fold_files(digests);

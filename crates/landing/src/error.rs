@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::id::RunId;
+use crate::names::{FileName, RunId};
 
 /// A failed operation on the facts.
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +42,13 @@ pub enum LandingError {
         /// What is wrong.
         reason: String,
     },
-    /// The rows of one repository did not come in path order.
-    #[error("rows are not sorted by path: {path:?} after {previous:?}")]
+    /// The rows of a bin did not come in order, or one came twice.
+    #[error("rows are not sorted by repository and path, each once: {next:?} after {previous:?}")]
     NotSorted {
         /// The row before.
-        previous: String,
-        /// The row that should have come earlier.
-        path: String,
+        previous: FileName,
+        /// The row that should have come earlier, or not at all.
+        next: FileName,
     },
     /// An object holds something else than it should.
     #[error("{key:?} is not a valid {what}")]
@@ -87,6 +87,41 @@ pub enum LandingError {
         expected: usize,
         /// Bins without a record.
         missing: Vec<u32>,
+    },
+    /// The run has no bins yet.
+    #[error("run {run_id} has no bins yet")]
+    NoBins {
+        /// The run.
+        run_id: RunId,
+    },
+    /// A part of a list is not what its digest says, or is larger than anything that is written here.
+    #[error("{key:?} is damaged: {reason}")]
+    Damaged {
+        /// The object key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The run was landed by a version that laid facts out otherwise.
+    #[error(
+        "run {run_id} was landed by an earlier version, whose layout (a folder a repository) this version does not read: extract the corpus again, \
+         into these facts or into an empty folder, or query the run with the version that landed it"
+    )]
+    OlderLayout {
+        /// The run.
+        run_id: RunId,
+    },
+    /// Rules of retention that are none: they would let everything go.
+    #[error("no rule says which runs to keep")]
+    NoRule,
+    /// The store overwrites where it was asked to create.
+    #[error(
+        "{root} does not honour `If-None-Match: *`: it overwrites objects that are to be created once, so that two writers would destroy each \
+         other's work; use a store that has conditional writes, or switch them on"
+    )]
+    Unconditional {
+        /// The root of the facts.
+        root: String,
     },
     /// The run was given up and swept.
     #[error("run {run_id} was abandoned and its files are swept; start a run with another id")]
@@ -127,6 +162,11 @@ impl LandingError {
             | Self::DataFile { .. }
             | Self::Record { .. }
             | Self::Incomplete { .. }
+            | Self::NoBins { .. }
+            | Self::Damaged { .. }
+            | Self::OlderLayout { .. }
+            | Self::Unconditional { .. }
+            | Self::NoRule
             | Self::Abandoned { .. } => false,
         }
     }

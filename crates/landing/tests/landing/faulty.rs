@@ -11,8 +11,8 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// How a request goes wrong.
@@ -24,6 +24,10 @@ pub enum Fault {
     AnswerLost,
     /// Neither this request nor any later one arrives, as if the caller had died.
     Dead,
+    /// Every create-only put overwrites, as some stores do that do not know of conditions.
+    Overwrites,
+    /// No create-only put is understood.
+    NoCreate,
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +99,14 @@ impl fmt::Display for Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, at: &Path, bytes: PutPayload, how: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, at: &Path, bytes: PutPayload, mut how: PutOptions) -> Result<PutResult> {
+        match (self.fault, &how.mode) {
+            (Fault::Overwrites, PutMode::Create) => how.mode = PutMode::Overwrite,
+            (Fault::NoCreate, PutMode::Create) => {
+                return Err(Error::NotImplemented { operation: "put".into(), implementer: "faulty".into() });
+            }
+            _ => {}
+        }
         self.request(self.inner.put_opts(at, bytes, how)).await
     }
 

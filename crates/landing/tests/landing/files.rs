@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use bytefacts_landing::{BinStats, BinWriter, FactsStore, LandingError, WriterOptions};
+use bytefacts_landing::{BinStats, BinWriter, FactsStore, FileDigest, LandingError, RepoDigests, WriterOptions};
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::sample::{BINS, batch, land, memory, new_attempt, run_id, schema, stats, writer};
+use crate::sample::{BINS, batch, digests, land, memory, new_attempt, run_id, schema, stats, writer};
 
 async fn bytes_of(facts: &FactsStore, key: &str) -> bytes::Bytes {
     let path = facts.path_of(key).unwrap();
@@ -17,26 +17,78 @@ async fn bytes_of(facts: &FactsStore, key: &str) -> bytes::Bytes {
 }
 
 #[tokio::test]
-async fn a_file_holds_the_rows_of_one_repository_without_its_name() {
+async fn a_bin_is_one_file_whatever_repositories_it_has() {
     let facts = memory();
     let record = land(&facts, &run_id("r"), 0, BINS[0]).await.unwrap();
-    assert_eq!(record.files.len(), 2);
-    assert_eq!(record.rows(), 3);
-    let bytes = bytes_of(&facts, &record.files[1].key).await;
+    assert_eq!((record.files.len(), record.rows()), (1, 3));
+    assert_eq!(record.files[0].key, format!("bytecode_files_v1/landed=r/000000-{}-0000.parquet", record.attempt));
+    assert_eq!((record.files[0].first.parts(), record.files[0].last.parts()), ((None, "setup.py"), (Some("a"), "y.py")));
+    let bytes = bytes_of(&facts, &record.files[0].key).await;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
 
-    let expected: Vec<usize> = (1..schema().fields().len()).collect();
-    assert_eq!(builder.schema().as_ref(), &schema().project(&expected).unwrap());
+    assert_eq!(builder.schema(), &schema(), "the repository stands in the file, as text");
     let file = builder.metadata().file_metadata();
     assert!(file.created_by().unwrap().starts_with("bytefacts version "));
-    let sorting = builder.metadata().row_group(0).sorting_columns().unwrap();
-    assert_eq!(sorting[0].column_idx, 0);
-    let statistics = builder.metadata().row_group(0).column(0).statistics();
-    assert_eq!(statistics.unwrap().max_bytes_opt(), Some(b"y.py".as_slice()));
+    let group = builder.metadata().row_group(0);
+    let sorting: Vec<_> = group.sorting_columns().unwrap().iter().map(|by| (by.column_idx, by.descending, by.nulls_first)).collect();
+    assert_eq!(sorting, [(0, false, true), (1, false, false)]);
+    assert_eq!(group.column(1).statistics().unwrap().max_bytes_opt(), Some(b"y.py".as_slice()));
+    let repo = group.column(0).statistics().unwrap();
+    assert_eq!((repo.min_bytes_opt(), repo.null_count_opt()), (Some(b"a".as_slice()), Some(1)));
 
     let read: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
-    let written = batch(&BINS[0][1..]).project(&expected).unwrap();
-    assert_eq!(read, [written]);
+    assert_eq!(read, [batch(BINS[0])]);
+}
+
+/// Names that clients would take for a number, a date or a null if they had to guess them from a folder.
+#[tokio::test]
+async fn repositories_of_any_name_are_landed_and_found() {
+    const NAMES: [&str; 18] = [
+        "\n",
+        "#1",
+        "%41",
+        ".",
+        "..",
+        "100%",
+        "2024-01-31",
+        "42",
+        "?x&y",
+        "__HIVE_DEFAULT_PARTITION__",
+        "a=b",
+        "back\\slash",
+        "größe ☃",
+        "plain",
+        "quote'\"",
+        "with space",
+        "~",
+        "\u{1f}",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for facts in [memory(), FactsStore::local(folder.path()).unwrap()] {
+        let mut names = NAMES;
+        names.sort_unstable();
+        let rows: Vec<_> = std::iter::once((None, "x.py")).chain(names.map(|name| (Some(name), "x.py"))).collect();
+        let record = land(&facts, &run_id("r"), 0, &rows).await.unwrap();
+        assert_eq!(record.files.len(), 1);
+        let bytes = bytes_of(&facts, &record.files[0].key).await;
+        let read: Vec<_> = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap().map(Result::unwrap).collect();
+        assert_eq!(read, [batch(&rows)]);
+    }
+}
+
+#[tokio::test]
+async fn a_bin_of_many_bytes_goes_on_in_further_files() {
+    let options = WriterOptions { row_group_bytes: 64 << 10, file_bytes: 300 << 10, part_bytes: 100 << 10, ..WriterOptions::default() };
+    let facts = memory();
+    let rows = noise(&[5_000; 200]);
+    let mut writer = BinWriter::new(&facts, &run_id("r"), 0, &new_attempt(), &rows.schema(), options).unwrap();
+    writer.write(&rows).await.unwrap();
+    let stats = BinStats { files: 200, ..BinStats::default() };
+    let record = writer.finish(200, stats, noise_digests(200)).await.unwrap();
+    assert!((3..=5).contains(&record.files.len()), "{}", record.files.len());
+    assert_eq!(record.rows(), 200);
+    assert!(record.files.is_sorted_by(|a, b| a.last < b.first));
+    assert!(record.files.iter().all(|file| file.bytes < 500 << 10));
 }
 
 #[tokio::test]
@@ -60,9 +112,18 @@ async fn a_bin_without_rows_has_a_record_and_no_files() {
 async fn rows_out_of_order_are_refused() {
     let facts = memory();
     let mut writer = writer(&facts, &run_id("r"), 0);
-    let rows = batch(&[(None, "b.py"), (None, "a.py")]);
-    let error = writer.write(&rows).await.unwrap_err();
-    assert!(matches!(error, LandingError::NotSorted { .. }), "{error}");
+    writer.write(&batch(&[(Some("b"), "b.py")])).await.unwrap();
+    // A path, a repository, the same row again, and a repository that was left.
+    for rows in [
+        batch(&[(Some("b"), "d.py"), (Some("b"), "c.py")]),
+        batch(&[(Some("a"), "c.py")]),
+        batch(&[(Some("b"), "b.py")]),
+        batch(&[(None, "c.py")]),
+        batch(&[(Some("c"), "a.py"), (Some("b"), "e.py")]),
+    ] {
+        let error = writer.write(&rows).await.unwrap_err();
+        assert!(matches!(error, LandingError::NotSorted { .. }), "{error}");
+    }
     writer.abort().await;
 }
 
@@ -71,7 +132,7 @@ async fn a_row_too_few_is_refused() {
     let facts = memory();
     let mut writer = writer(&facts, &run_id("r"), 0);
     writer.write(&batch(&BINS[0][1..])).await.unwrap();
-    let error = writer.finish(stats(BINS[0]), Vec::new()).await.unwrap_err();
+    let error = writer.finish(3, stats(BINS[0]), digests(BINS[0])).await.unwrap_err();
     assert!(matches!(error, LandingError::Record { .. }), "{error}");
     assert!(crate::sample::keys(&facts, "").await.is_empty());
 }
@@ -106,13 +167,18 @@ fn noise(lengths: &[usize]) -> RecordBatch {
     RecordBatch::try_from_iter([("repo", Arc::new(repos) as ArrayRef), ("path", Arc::new(paths)), ("value", Arc::new(values))]).unwrap()
 }
 
+fn noise_digests(rows: usize) -> Vec<RepoDigests> {
+    let files = (0..rows).map(|i| FileDigest { path: format!("{i:05}"), digest: "00".repeat(32) });
+    vec![RepoDigests { repo: Some("r".to_owned()), files: files.collect() }]
+}
+
 async fn write_noise(facts: &FactsStore, lengths: &[usize], options: WriterOptions) -> (Arc<ParquetMetaData>, Vec<RecordBatch>) {
     let batch = noise(lengths);
     let run = run_id("noise");
     let mut writer = BinWriter::new(facts, &run, 0, &new_attempt(), &batch.schema(), options).unwrap();
     writer.write(&batch).await.unwrap();
     let stats = BinStats { files: lengths.len() as u64, ..BinStats::default() };
-    let record = writer.finish(stats, Vec::new()).await.unwrap();
+    let record = writer.finish(lengths.len() as u64, stats, noise_digests(lengths.len())).await.unwrap();
     let bytes = bytes_of(facts, &record.files[0].key).await;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
     let metadata = builder.metadata().clone();
@@ -132,7 +198,7 @@ async fn row_groups_keep_their_bound_and_one_huge_row_is_alone_to_break_it() {
     assert_eq!(over.len(), 1, "{sizes:?}");
     assert!(*over[0] < (3 << 20) + BOUND as i64 * 3 / 2, "{sizes:?}");
     assert!(sizes.len() >= 12, "{sizes:?}");
-    let expected = noise(&lengths).project(&[1, 2]).unwrap();
+    let expected = noise(&lengths);
     let read = arrow::compute::concat_batches(&expected.schema(), &read).unwrap();
     assert_eq!(read, expected);
 }

@@ -11,7 +11,9 @@ mod faulty;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
-mod names;
+mod retention;
+#[cfg(test)]
+mod reuse;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]

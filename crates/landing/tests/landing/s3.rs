@@ -45,9 +45,10 @@ async fn runs_are_committed_swept_and_raced_for() {
     check_current(&facts).await;
 
     land(&facts, &run_id("dead"), 0, BINS[0]).await.unwrap();
-    let swept = facts.sweep(&later(25), DEFAULT_GRACE).await.unwrap();
+    let swept = facts.collect(None, &later(25), DEFAULT_GRACE).await.unwrap();
     assert_eq!(swept.abandoned_runs, [run_id("dead")]);
-    assert_eq!(keys(&facts, "bytecode_files_v1").await.len(), 8 * 4);
+    assert_eq!(keys(&facts, "bytecode_files_v1").await.len(), 8 * 2);
+    facts.check_create_only(&new_attempt()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

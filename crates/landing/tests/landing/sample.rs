@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{AsArray, Int32Builder, ListBuilder, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use bytefacts_landing::{
-    AttemptId, BinRecord, BinStats, BinWriter, Clock, ColumnSnapshot, CommitRequest, Committed, ExpectedBin, FactsStore, FileDigest,
-    FixedClock, Fold, Manifest, RepoDigests, Result, RunId, RunState, SchemaSnapshot, TableSnapshot, WriterOptions,
+    AttemptId, BinIndex, BinRecord, BinStats, BinWriter, BinsWriter, Clock, ColumnSnapshot, CommitRequest, Committed, FactsStore,
+    FileDigest, FileName, FixedClock, Fold, Manifest, PlannedBin, RepoDigests, Result, RunId, RunState, SchemaSnapshot, TableSnapshot,
+    WriterOptions,
 };
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -99,7 +100,22 @@ pub async fn land(facts: &FactsStore, run: &RunId, bin_id: u32, rows: &[Row]) ->
         writer.abort().await;
         return Err(error);
     }
-    writer.finish(stats(rows), digests(rows)).await
+    writer.finish(rows.len() as u64, stats(rows), digests(rows)).await
+}
+
+pub fn name(row: &Row) -> FileName {
+    FileName::new(row.0, row.1)
+}
+
+/// Writes bins down; what is in one is its rows, as text.
+pub async fn write_bins(facts: &FactsStore, run: &RunId, bins: &[&[Row]]) -> Result<BinIndex> {
+    let mut writer = BinsWriter::new(facts, run, new_attempt()).await?;
+    for rows in bins {
+        let (first, last) = (name(rows.first().unwrap()), name(rows.last().unwrap()));
+        let bin = PlannedBin { files: rows.len() as u64, cost_us: 10, first, last };
+        writer.push(bin, format!("{rows:?}").as_bytes()).await?;
+    }
+    writer.finish().await
 }
 
 /// A schema of one table with these columns.
@@ -110,17 +126,17 @@ pub fn snapshot(columns: &[&str]) -> SchemaSnapshot {
 }
 
 pub fn request(run: &RunId) -> CommitRequest {
-    let expected = (0..).zip(BINS).map(|(bin_id, rows)| ExpectedBin { bin_id, files: rows.len() as u64 });
     CommitRequest {
         run_id: run.clone(),
+        attempt: new_attempt(),
         started_at_ms: 5,
         corpus: "file:///corpus".to_owned(),
         schema_name: "bytecode_files_v1".to_owned(),
         schema_version: 1,
         interpreter: serde_json::json!({"version": "3.13.0"}),
         options: serde_json::json!({"optimize": 0}),
-        expected: expected.collect(),
         schema: snapshot(&["path"]),
+        max_unread_share: 0.1,
     }
 }
 
@@ -136,7 +152,7 @@ pub fn later(hours: u64) -> FixedClock {
 pub async fn whole_run(facts: &FactsStore, run: &RunId, clock: &dyn Clock) -> Result<Committed> {
     match facts.run_state(run).await? {
         RunState::New | RunState::Open => {
-            facts.create_bins(run, "bins\n".into()).await?;
+            write_bins(facts, run, &BINS).await?;
             let finished = facts.finished_bins(run).await?;
             for (bin_id, rows) in (0..).zip(BINS) {
                 if !finished.contains(&bin_id) {
@@ -147,7 +163,7 @@ pub async fn whole_run(facts: &FactsStore, run: &RunId, clock: &dyn Clock) -> Re
         RunState::Committed(_) | RunState::Abandoned => {}
     }
     let committed = facts.commit(&request(run), &TextFold, clock).await?;
-    facts.sweep(clock, Duration::from_hours(24)).await?;
+    facts.sweep_run(&committed.document).await?;
     Ok(committed)
 }
 
@@ -163,16 +179,22 @@ pub async fn rows(facts: &FactsStore, manifest: &Manifest) -> Vec<(Option<String
         let before = rows.len() as u64;
         for batch in reader {
             let batch = batch.unwrap();
+            let repos = batch.column_by_name("repo").unwrap().as_string::<i32>();
             let paths = batch.column_by_name("path").unwrap().as_string::<i32>();
             let numbers = batch.column_by_name("numbers").unwrap().as_list::<i32>();
-            for (row, path) in paths.iter().enumerate() {
+            for (row, (repo, path)) in repos.iter().zip(paths).enumerate() {
                 let numbers = numbers.value(row);
                 let bytes: Vec<u8> = (numbers.as_primitive::<Int32Type>().values().iter()).map(|&n| n as u8).collect();
                 assert_eq!(bytes, path.unwrap().as_bytes());
-                rows.push((file.repo.clone(), path.unwrap().to_owned()));
+                rows.push((repo.map(str::to_owned), path.unwrap().to_owned()));
             }
         }
         assert_eq!(rows.len() as u64 - before, file.rows);
+        let name_of = |row: &(Option<String>, String)| FileName::new(row.0.as_deref(), &row.1);
+        assert_eq!(
+            (Some(&file.first), Some(&file.last)),
+            (rows.get(before as usize).map(name_of).as_ref(), rows.last().map(name_of).as_ref())
+        );
     }
     rows
 }

@@ -3,16 +3,17 @@
 use bytefacts_landing::{CommitRequest, FactsStore, Manifest, RunId, SchemaRecord};
 use object_store::{ObjectStoreExt, PutMode};
 
-use crate::sample::{BINS, TextFold, clock, keys, land, later, memory, request, run_id, snapshot};
+use crate::sample::{BINS, TextFold, clock, keys, land, later, memory, request, run_id, snapshot, write_bins};
 
 /// Commits a run whose facts have one table with these columns.
 async fn commit(facts: &FactsStore, run: &RunId, columns: &[&str]) -> Manifest {
-    facts.create_bins(run, "bins\n".into()).await.unwrap();
+    write_bins(facts, run, &BINS).await.unwrap();
     for (bin_id, rows) in (0..).zip(BINS) {
         land(facts, run, bin_id, rows).await.unwrap();
     }
     let request = CommitRequest { schema: snapshot(columns), ..request(run) };
-    facts.commit(&request, &TextFold, &clock()).await.unwrap().manifest
+    facts.commit(&request, &TextFold, &clock()).await.unwrap();
+    facts.manifest(run).await.unwrap().unwrap()
 }
 
 fn schema(manifest: &Manifest) -> &SchemaRecord {
@@ -38,7 +39,7 @@ async fn runs_of_one_schema_share_a_snapshot_and_a_new_column_is_a_delta() {
     assert_eq!(added, ["t.repo"]);
     assert_eq!(facts.manifest(&run_id("3")).await.unwrap(), Some(third.clone()));
 
-    facts.sweep(&later(48), std::time::Duration::from_hours(24)).await.unwrap();
+    facts.collect(None, &later(48), std::time::Duration::from_hours(24)).await.unwrap();
     let kept = facts.schema_snapshot(&schema(&third).snapshot).await.unwrap();
     assert_eq!(kept, Some(snapshot(&["path", "repo"])), "a sweep leaves snapshots alone");
 }
@@ -48,7 +49,7 @@ async fn a_run_before_without_a_snapshot_is_no_obstacle() {
     let facts = memory();
     commit(&facts, &run_id("1"), &["path"]).await;
     // As an older version wrote it.
-    let key = facts.path_of("runs/1/manifest.json").unwrap();
+    let key = facts.path_of("runs/1/run.json").unwrap();
     let bytes = facts.store().get(&key).await.unwrap().bytes().await.unwrap();
     let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert!(manifest.as_object_mut().unwrap().remove("schema").is_some());

@@ -1,8 +1,9 @@
 //! Names of runs and of attempts: text that is safe in a path segment on every store.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Longest run id, in bytes.
@@ -62,7 +63,7 @@ impl RunId {
 
     /// An id that sorts by time: `20251122T173500Z-1a2b3c4d`. The caller brings time and randomness.
     pub fn generate(now: SystemTime, random: u32) -> Self {
-        Self(format!("{}-{random:08x}", utc_stamp(now)))
+        Self(format!("{}-{random:08x}", DateTime::<Utc>::from(now).format("%Y%m%dT%H%M%SZ")))
     }
 
     /// The text.
@@ -110,24 +111,6 @@ fn check(kind: &'static str, text: &str, limit: usize, allowed: &'static str) ->
     if safe && starts_well { Ok(()) } else { Err(IdError::Characters { kind, allowed, text: text.to_owned() }) }
 }
 
-/// `YYYYMMDDTHHMMSSZ` in UTC (proleptic Gregorian, Hinnant's days-to-civil).
-fn utc_stamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
 macro_rules! text_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -165,6 +148,8 @@ text_id!(AttemptId);
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]

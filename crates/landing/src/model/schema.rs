@@ -4,14 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::id::RunId;
-use crate::keys;
-use crate::record::Current;
-use crate::store::{FactsStore, from_json, sha256_hex, to_json};
+use crate::names::RunId;
 
 /// All tables and views of a run's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +40,7 @@ pub struct ColumnSnapshot {
 /// What a manifest says about the schema of its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaRecord {
-    /// SHA-256 of the snapshot's document, lower hex; [`FactsStore::schema_snapshot`] reads it.
+    /// SHA-256 of the snapshot's document, lower hex; [`crate::FactsStore::schema_snapshot`] reads it.
     pub snapshot: String,
     /// What is new against the run before.
     pub delta: SchemaDelta,
@@ -157,47 +152,6 @@ impl SchemaDelta {
         let kept_before = then.columns.iter().map(|column| column.path.as_str()).filter(|path| after.contains_key(path));
         if !kept.eq(kept_before) {
             self.reordered_tables.push(now.name.clone());
-        }
-    }
-}
-
-impl FactsStore {
-    /// The snapshot of that digest, if it is there and is what its name says.
-    ///
-    /// # Errors
-    /// If the store fails or holds something else than a snapshot.
-    pub async fn schema_snapshot(&self, digest: &str) -> Result<Option<SchemaSnapshot>> {
-        let key = keys::schema(digest);
-        let Some(bytes) = self.bytes(&key).await? else { return Ok(None) };
-        if sha256_hex(&bytes) != digest {
-            return Ok(None);
-        }
-        from_json("schema snapshot", &key, &bytes).map(Some)
-    }
-
-    /// Stores a snapshot unless it is there, and compares it with that of the run that is current.
-    pub(crate) async fn record_schema(&self, snapshot: &SchemaSnapshot, parent: Option<&Current>) -> Result<SchemaRecord> {
-        let bytes: Bytes = to_json("schema snapshot", "", snapshot)?;
-        let digest = sha256_hex(&bytes);
-        self.create(&keys::schema(&digest), bytes).await?;
-        let delta = match parent {
-            Some(parent) => self.delta_since(&parent.run_id, snapshot).await?,
-            None => SchemaDelta::default(),
-        };
-        Ok(SchemaRecord { snapshot: digest, delta })
-    }
-
-    /// What has changed since a run; nothing if that run has recorded no snapshot, or it was lost.
-    async fn delta_since(&self, run: &RunId, snapshot: &SchemaSnapshot) -> Result<SchemaDelta> {
-        let Some(record) = self.manifest(run).await?.and_then(|manifest| manifest.schema) else {
-            return Ok(SchemaDelta::default());
-        };
-        match self.schema_snapshot(&record.snapshot).await? {
-            Some(before) => Ok(snapshot.delta(run, &before)),
-            None => {
-                tracing::warn!(%run, snapshot = record.snapshot, "the schema snapshot of the run before is gone; no delta is recorded");
-                Ok(SchemaDelta::default())
-            }
         }
     }
 }

@@ -1,25 +1,22 @@
-//! Data files on their way into the store.
+//! A data file on its way into the store.
 //!
-//! A file is encoded into memory, hashed, and leaves in parts as soon as enough of it is there; a small one leaves as a
-//! whole when it is complete. Completed files are uploaded in the background, a few at a time: a bin may hold thousands
-//! of small repositories, and an object store takes its time for each.
+//! It is encoded into memory, hashed, and leaves in parts as soon as enough of it is there; a small one leaves as a whole
+//! when it is complete.
 
 use std::io;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytefacts_encode::{FileEncoder, FileProperties};
-use bytes::Bytes;
 use object_store::{ObjectStoreExt, WriteMultipart};
 use parquet::errors::ParquetError;
 use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
 
-use crate::Result;
-use crate::error::LandingError;
-use crate::record::LandedFile;
-use crate::store::{FactsStore, store_error};
-use crate::writer::WriterOptions;
+use super::writer::WriterOptions;
+use crate::documents::{FactsStore, store_error};
+use crate::model::LandedFile;
+use crate::names::FileName;
+use crate::{LandingError, Result};
 
 /// A file that is being encoded.
 pub(crate) struct DataFile {
@@ -70,6 +67,11 @@ impl DataFile {
         })
     }
 
+    /// Bytes of the file so far, and about as many as its open row group will have.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.writer.inner().total + self.writer.bytes() as u64
+    }
+
     /// Encodes rows, and closes row groups that are full.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.encode(rows).map_err(|source| encoding(&self.key, source))?;
@@ -117,98 +119,28 @@ impl DataFile {
         }
     }
 
-    /// Encodes what is left.
-    fn close(mut self, repo: Option<String>) -> Result<Closed> {
+    /// Encodes what is left, and waits until the file is in the store as a whole.
+    pub(crate) async fn land(mut self, facts: &FactsStore, first: FileName, last: FileName) -> Result<LandedFile> {
         let closed = self.writer.finish().map(drop);
         closed.map_err(|source| encoding(&self.key, source))?;
-        let encoded = std::mem::take(self.writer.inner_mut());
-        Ok(Closed {
-            file: LandedFile { repo, key: self.key, rows: self.rows, bytes: encoded.total, sha256: hex::encode(encoded.digest.finalize()) },
-            rest: encoded.pending.into(),
-            parts: self.parts,
-        })
+        let Encoded { pending, total, digest } = std::mem::take(self.writer.inner_mut());
+        let written = match self.parts.take() {
+            Some(mut parts) => {
+                parts.put(pending.into());
+                parts.finish().await
+            }
+            None => facts.store().put(&facts.path_of(&self.key)?, pending.into()).await,
+        };
+        written.map_err(|source| store_error("write", &self.key, source))?;
+        facts.check_size(&self.key, total).await?;
+        facts.documents().sync(&self.key).await?;
+        Ok(LandedFile { key: self.key, rows: self.rows, bytes: total, sha256: hex::encode(digest.finalize()), first, last })
     }
 }
 
 impl std::fmt::Debug for DataFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DataFile").field("key", &self.key).field("rows", &self.rows).finish_non_exhaustive()
-    }
-}
-
-/// A file that is encoded to its end.
-struct Closed {
-    file: LandedFile,
-    rest: Bytes,
-    parts: Option<WriteMultipart>,
-}
-
-impl Closed {
-    async fn upload(self, facts: &FactsStore) -> Result<LandedFile> {
-        let Self { file, rest, parts } = self;
-        let path = facts.path_of(&file.key)?;
-        let written = match parts {
-            Some(mut parts) => {
-                parts.put(rest);
-                parts.finish().await
-            }
-            None => facts.store().put(&path, rest.into()).await,
-        };
-        written.map_err(|source| store_error("write", &file.key, source))?;
-        facts.check_size(&file.key, file.bytes).await?;
-        facts.sync(&file.key).await?;
-        Ok(file)
-    }
-}
-
-/// Uploads in the background.
-#[derive(Debug)]
-pub(crate) struct Uploads {
-    facts: FactsStore,
-    concurrency: usize,
-    tasks: JoinSet<Result<LandedFile>>,
-    landed: Vec<LandedFile>,
-}
-
-impl Uploads {
-    pub(crate) fn new(facts: FactsStore, concurrency: usize) -> Self {
-        Self { facts, concurrency: concurrency.max(1), tasks: JoinSet::new(), landed: Vec::new() }
-    }
-
-    /// Closes a file and starts what is left of its upload, as soon as there is room for it.
-    pub(crate) async fn complete(&mut self, repo: Option<String>, file: DataFile) -> Result<()> {
-        while self.tasks.len() >= self.concurrency {
-            self.land_next().await?;
-        }
-        let closed = file.close(repo)?;
-        let facts = self.facts.clone();
-        self.tasks.spawn(async move { closed.upload(&facts).await });
-        Ok(())
-    }
-
-    /// Waits for all uploads; their files by repository and key.
-    pub(crate) async fn finish(&mut self) -> Result<Vec<LandedFile>> {
-        while !self.tasks.is_empty() {
-            self.land_next().await?;
-        }
-        let mut landed = std::mem::take(&mut self.landed);
-        landed.sort_by(|a, b| (&a.repo, &a.key).cmp(&(&b.repo, &b.key)));
-        Ok(landed)
-    }
-
-    async fn land_next(&mut self) -> Result<()> {
-        match self.tasks.join_next().await {
-            None => {}
-            Some(Ok(file)) => self.landed.push(file?),
-            Some(Err(source)) => {
-                return Err(LandingError::Interrupted { key: String::new(), source });
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn abort(&mut self) {
-        self.tasks.shutdown().await;
     }
 }
 

@@ -1,19 +1,12 @@
-//! What is written down about a run: bin records, the manifest, the pointer to the current run.
-//!
-//! All of it is JSON with a fixed order of keys. Object keys are relative to the root of the facts, so that a folder
-//! of facts can be moved or copied as a whole.
+//! What a finished bin leaves behind, data files and figures.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::id::{AttemptId, RunId};
-use crate::snapshot::SchemaRecord;
+use crate::names::{AttemptId, FileName, RunId};
 
-/// One Parquet file that a bin wrote.
+/// One Parquet file that a bin has landed. Its rows are sorted by repository and path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LandedFile {
-    /// The repository, null for files without one.
-    pub repo: Option<String>,
     /// Object key below the root of the facts.
     pub key: String,
     /// Rows (source files) in it.
@@ -22,6 +15,10 @@ pub struct LandedFile {
     pub bytes: u64,
     /// SHA-256 of its bytes, lower hex.
     pub sha256: String,
+    /// The name of its first row.
+    pub first: FileName,
+    /// The name of its last row.
+    pub last: FileName,
 }
 
 /// How often one kind of error or warning occurred.
@@ -110,6 +107,13 @@ impl BinStats {
         }
     }
 
+    /// The figures of the same bin when its files are taken over by another run: nothing was compiled for it.
+    #[must_use]
+    pub fn taken_over(self, wall_us: u64) -> Self {
+        let cache_hits = self.files;
+        Self { cache_hits, cache_shared_hits: 0, cache_misses: 0, compile_cpu_us: 0, analyse_cpu_us: 0, wall_us, ..self }
+    }
+
     /// Occurrences of `severity` (`error`, `warning`) over all stages.
     pub fn errors_of(&self, severity: &str) -> u64 {
         let of_severity = self.errors.iter().filter(|e| e.severity == severity);
@@ -148,6 +152,17 @@ impl From<FileDigest> for (String, String) {
     }
 }
 
+/// Where the digests of a bin stand that was taken over: in the record of the bin that landed its files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The run that landed the files.
+    pub run_id: RunId,
+    /// The bin of that run.
+    pub bin_id: u32,
+    /// SHA-256 of that record's bytes, lower hex.
+    pub sha256: String,
+}
+
 /// Everything a finished bin leaves behind: enough to commit without asking whoever did the work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinRecord {
@@ -159,114 +174,19 @@ pub struct BinRecord {
     pub attempt: AttemptId,
     /// The figures.
     pub stats: BinStats,
-    /// The data files, in order of repository and key.
+    /// The data files, in order of their names.
     pub files: Vec<LandedFile>,
-    /// Digests of the analysed files, by repository in sort order.
+    /// Digests of the analysed files, by repository in sort order; empty if the bin was taken over.
     pub digests: Vec<RepoDigests>,
+    /// The record that has the digests, if the bin was taken over from an earlier run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl BinRecord {
     /// Rows over all data files.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
-    }
-}
-
-/// One repository of a committed run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepoSummary {
-    /// The repository, null for files without one.
-    pub repo: Option<String>,
-    /// Source files.
-    pub files: u64,
-    /// Bytes of Parquet.
-    pub bytes: u64,
-    /// Digest folded from its files, lower hex.
-    pub digest: String,
-}
-
-/// What one wants to know of a run without its files.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunHeader {
-    /// The run.
-    pub run_id: RunId,
-    /// Position in the line of committed runs; 1 is the first. Runs that commit at the same time may share a number,
-    /// the id then decides.
-    pub sequence: u64,
-    /// The run that was current when this one was committed.
-    pub parent: Option<RunId>,
-    /// When it was committed, in milliseconds since 1970, UTC.
-    pub committed_at_ms: u64,
-    /// When it was started, likewise.
-    pub started_at_ms: u64,
-    /// Name of the schema (`bytecode_files_v1`).
-    pub schema_name: String,
-    /// Version of the schema.
-    pub schema_version: u32,
-    /// Corpus, as it was given.
-    pub corpus: String,
-    /// Interpreter that compiled: version, magic, implementation, …
-    pub interpreter: Value,
-    /// Options of the run.
-    pub options: Value,
-    /// Number of bins.
-    pub bins: u32,
-    /// Number of repositories (files without one count as one).
-    pub repositories: u64,
-    /// Number of data files.
-    pub data_files: u64,
-    /// Bytes of data files.
-    pub data_bytes: u64,
-    /// Rows over all data files; equals `stats.files`.
-    pub rows: u64,
-    /// Sums over the bins.
-    pub stats: BinStats,
-    /// Digest folded from the repositories, lower hex.
-    pub digest: String,
-}
-
-/// A committed run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The run as a whole.
-    pub run: RunHeader,
-    /// Its repositories, in sort order.
-    pub repos: Vec<RepoSummary>,
-    /// Its data files, in order of repository and key.
-    pub files: Vec<LandedFile>,
-    /// Its tables and what has changed in them since the run before; runs of older versions have not recorded it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<SchemaRecord>,
-}
-
-/// The document `runs/<run>/manifest.json`: created once, it decides the fate of the run for ever.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
-pub enum Verdict {
-    /// The run is committed.
-    Committed(Box<Manifest>),
-    /// The run was given up and its files are swept; it can no longer be committed.
-    Abandoned {
-        /// The run.
-        run_id: RunId,
-        /// When, in milliseconds since 1970, UTC.
-        at_ms: u64,
-    },
-}
-
-/// The document `current.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Current {
-    /// The current run.
-    pub run_id: RunId,
-    /// Its sequence.
-    pub sequence: u64,
-}
-
-impl Current {
-    /// What orders runs: the sequence, then the id.
-    pub fn order(&self) -> (u64, &RunId) {
-        (self.sequence, &self.run_id)
     }
 }
 

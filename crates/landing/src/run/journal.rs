@@ -12,9 +12,8 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::Result;
-use crate::id::{AttemptId, RunId};
-use crate::keys;
-use crate::store::{FactsStore, store_error};
+use crate::documents::{FactsStore, store_error};
+use crate::names::{AttemptId, RunId, keys};
 
 /// What the journal of a bin says of earlier attempts that did not end in an orderly way (or are still under way).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

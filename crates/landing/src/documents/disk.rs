@@ -9,28 +9,104 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::keys;
-use crate::sweep::Mode;
+use async_trait::async_trait;
+use bytes::Bytes;
 
-/// A root of facts in a folder of this machine. All methods block.
+use super::store::to_json;
+use super::{Documents, Mode};
+use crate::model::Current;
+use crate::names::keys;
+use crate::{LandingError, Result};
+
+/// A root of facts in a folder of this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
+    folder: Arc<Folder>,
+}
+
+impl Disk {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { folder: Arc::new(Folder::new(root)) }
+    }
+
+    /// Runs a blocking operation off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        work: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let folder = Arc::clone(&self.folder);
+        tokio::task::spawn_blocking(move || work(&folder))
+            .await
+            .map_err(|source| LandingError::Interrupted { key: key.to_owned(), source })?
+            .map_err(|source| LandingError::Io { operation, path: key.to_owned(), source })
+    }
+}
+
+#[async_trait]
+impl Documents for Disk {
+    fn check_writable(&self) -> Result<()> {
+        create_folder(&self.folder.root)?;
+        self.folder.exclusively(|| Ok(())).map_err(|e| folder_error("write to the folder", &self.folder.root, e))
+    }
+
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<bool> {
+        let name = key.to_owned();
+        self.blocking("create", key, move |folder| folder.create(&name, &bytes)).await
+    }
+
+    async fn advance(&self, next: &Current) -> Result<Current> {
+        let (bytes, next) = (to_json("current run", keys::CURRENT, next)?, next.clone());
+        self.blocking("replace", keys::CURRENT, move |folder| {
+            folder.exclusively(|| {
+                let found = match folder.read(keys::CURRENT)? {
+                    Some(found) => Some(serde_json::from_slice::<Current>(&found)?),
+                    None => None,
+                };
+                match found {
+                    Some(found) if found.order() >= next.order() => Ok(found),
+                    _ => folder.replace(keys::CURRENT, &bytes).map(|()| next),
+                }
+            })
+        })
+        .await
+    }
+
+    async fn sync(&self, key: &str) -> Result<()> {
+        let name = key.to_owned();
+        self.blocking("flush", key, move |folder| folder.sync(&name)).await
+    }
+
+    async fn remove_staged(&self, now: SystemTime, grace: Duration, mode: Mode) -> Result<u64> {
+        self.blocking("sweep", "", move |folder| folder.remove_staged(now, grace, mode)).await
+    }
+}
+
+pub(super) fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| folder_error("create the folder", folder, e))
+}
+
+fn folder_error(operation: &'static str, folder: &Path, source: io::Error) -> LandingError {
+    LandingError::Io { operation, path: folder.display().to_string(), source }
+}
+
+/// The folder itself. All methods block.
+#[derive(Debug)]
+struct Folder {
     root: PathBuf,
 }
 
 /// Name of the lock that orders those who move `current`; the system releases it when its holder dies.
 const LOCK: &str = "current.lock";
 
-impl Disk {
-    pub(crate) fn new(root: PathBuf) -> Self {
+impl Folder {
+    fn new(root: PathBuf) -> Self {
         Self { root }
-    }
-
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -38,7 +114,7 @@ impl Disk {
     }
 
     /// The bytes of a document, if there is one.
-    pub(crate) fn read(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+    fn read(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path(key)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             bytes => bytes.map(Some),
@@ -46,7 +122,7 @@ impl Disk {
     }
 
     /// Writes a document unless there is one; says whether it did.
-    pub(crate) fn create(&self, key: &str, bytes: &[u8]) -> io::Result<bool> {
+    fn create(&self, key: &str, bytes: &[u8]) -> io::Result<bool> {
         let path = self.path(key);
         let staged = stage(&path, bytes)?;
         let linked = fs::hard_link(&staged, &path);
@@ -60,7 +136,7 @@ impl Disk {
     }
 
     /// Writes a document, whether or not there is one.
-    pub(crate) fn replace(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+    fn replace(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(key);
         let staged = stage(&path, bytes)?;
         fs::rename(&staged, &path).inspect_err(|_| {
@@ -70,7 +146,7 @@ impl Disk {
     }
 
     /// Flushes a file that was written by other means, and its name.
-    pub(crate) fn sync(&self, key: &str) -> io::Result<()> {
+    fn sync(&self, key: &str) -> io::Result<()> {
         let path = self.path(key);
         File::open(&path)?.sync_all()?;
         self.sync_folders(&path)
@@ -86,14 +162,14 @@ impl Disk {
     }
 
     /// Runs `change` while no other process does.
-    pub(crate) fn exclusively<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn exclusively<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(self.path(LOCK))?;
         lock.lock()?;
         change()
     }
 
     /// Deletes temporary files of killed writers that are older than `grace`. Returns how many.
-    pub(crate) fn remove_staged(&self, now: SystemTime, grace: Duration, mode: Mode) -> io::Result<u64> {
+    fn remove_staged(&self, now: SystemTime, grace: Duration, mode: Mode) -> io::Result<u64> {
         let mut removed = 0;
         let mut pending = vec![self.path(keys::DATA_FOLDER), self.path(keys::RUNS_FOLDER)];
         while let Some(folder) = pending.pop() {
@@ -163,7 +239,7 @@ mod tests {
     #[test]
     fn a_document_is_created_once_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Folder::new(folder.path().to_owned());
         assert!(disk.create("runs/a/x.json", b"1").unwrap());
         assert!(!disk.create("runs/a/x.json", b"2").unwrap());
         assert_eq!(fs::read(disk.path("runs/a/x.json")).unwrap(), b"1");
@@ -176,7 +252,7 @@ mod tests {
     #[test]
     fn one_of_many_creators_wins() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Folder::new(folder.path().to_owned());
         let winners: u32 = std::thread::scope(|scope| {
             let creators: Vec<_> = (0..8u8)
                 .map(|i| {
@@ -192,8 +268,8 @@ mod tests {
     #[test]
     fn only_old_temporary_files_are_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
-        let data = disk.path("bytecode_files_v1/repo=a");
+        let disk = Folder::new(folder.path().to_owned());
+        let data = disk.path("bytecode_files_v1/landed=a");
         fs::create_dir_all(&data).unwrap();
         for name in ["x.parquet", "x.parquet#1", "y#a", "#"] {
             fs::write(data.join(name), b"").unwrap();

@@ -1,0 +1,14 @@
+//! What is written down about a run.
+//!
+//! All of it is JSON with a fixed order of keys. Object keys are relative to the root of the facts, so that a folder
+//! of facts can be moved or copied as a whole.
+
+mod bins;
+mod manifest;
+mod record;
+mod schema;
+
+pub use bins::{BinIndex, IndexedBin};
+pub use manifest::{Current, LetGo, Manifest, RepoSummary, RunDocument, RunHeader, Shard, Verdict};
+pub use record::{BinRecord, BinStats, ErrorCount, FileDigest, LandedFile, Origin, RepoDigests};
+pub use schema::{ColumnChange, ColumnSnapshot, Retyped, SchemaDelta, SchemaRecord, SchemaSnapshot, TableSnapshot};

@@ -1,0 +1,24 @@
+//! The life of a run: bins, attempts and records, the commit, what is read of it, and its end.
+
+mod bins;
+mod commit;
+mod gc;
+mod journal;
+mod manifest;
+mod order;
+mod records;
+mod retention;
+mod reuse;
+mod schema;
+mod shards;
+mod state;
+mod sweep;
+
+pub use bins::{BinsWriter, PlannedBin};
+pub use commit::{CommitRequest, Committed, Fold, HeldBack};
+pub use gc::{DEFAULT_GRACE, Swept};
+pub use journal::Journal;
+pub use order::InOrder;
+pub use retention::Keep;
+pub use reuse::PinnedBin;
+pub use state::RunState;

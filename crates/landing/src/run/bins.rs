@@ -1,0 +1,158 @@
+//! The bins of a run, as they are dealt out.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectStoreExt as _;
+
+use super::shards::{Known, ShardStore, compress, decompress, known};
+use crate::documents::{Created, FactsStore, from_json, store_error, to_json};
+use crate::model::{BinIndex, IndexedBin, Shard};
+use crate::names::{AttemptId, FileName, RunId, keys};
+use crate::{LandingError, Result};
+
+/// Compressed bytes after which a shard of bins is closed.
+const SHARD_BYTES: usize = 4 << 20;
+
+/// What an index says of a bin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBin {
+    /// Source files in it.
+    pub files: u64,
+    /// Predicted CPU time, in microseconds.
+    pub cost_us: u64,
+    /// The name of its first file.
+    pub first: FileName,
+    /// The name of its last file.
+    pub last: FileName,
+}
+
+/// Writes the bins of a run down, one by one as they are packed: shards first, then the index, which is created once.
+pub struct BinsWriter<'a> {
+    run: &'a RunId,
+    store: ShardStore<'a>,
+    index: BinIndex,
+    /// The open shard.
+    bytes: Vec<u8>,
+    entries: u64,
+    span: Option<(FileName, FileName)>,
+}
+
+impl<'a> BinsWriter<'a> {
+    /// A writer of the bins of `run`. Shards that the current run has as well are not written again.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn new(facts: &'a FactsStore, run: &'a RunId, attempt: AttemptId) -> Result<Self> {
+        let known = match facts.current().await? {
+            Some(current) => facts.bins(&current.run_id).await?.map(|index| known(&index.shards)),
+            None => None,
+        };
+        let store = ShardStore { facts, folder: keys::bins_folder(run), attempt, kind: "bins", known: known.unwrap_or_else(Known::new) };
+        Ok(Self { run, store, index: BinIndex::default(), bytes: Vec::new(), entries: 0, span: None })
+    }
+
+    /// Appends the next bin; `content` says what is in it.
+    ///
+    /// # Errors
+    /// If the store fails, or there are more bins than can be numbered.
+    pub async fn push(&mut self, bin: PlannedBin, content: &[u8]) -> Result<()> {
+        let PlannedBin { files, cost_us, first, last } = bin;
+        let content = compress(content, &self.store.folder)?;
+        let too_many = |_| LandingError::Damaged { key: keys::bins(self.run), reason: "the run has too many bins".to_owned() };
+        let shard = u32::try_from(self.index.shards.len()).map_err(too_many)?;
+        u32::try_from(self.index.bins.len()).map_err(too_many)?;
+        let (offset, length) = (self.bytes.len() as u64, content.len() as u64);
+        self.index.bins.push(IndexedBin { shard, offset, length, files, cost_us, first: first.clone() });
+        self.bytes.extend_from_slice(&content);
+        self.entries += 1;
+        match &mut self.span {
+            Some((_, end)) if last > *end => *end = last,
+            Some(_) => {}
+            None => self.span = Some((first, last)),
+        }
+        if self.bytes.len() >= SHARD_BYTES { self.close().await } else { Ok(()) }
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some((first, last)) = self.span.take() else { return Ok(()) };
+        let (bytes, entries) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
+        let shard = self.store.put(self.index.shards.len(), bytes, entries, first, last).await?;
+        self.index.shards.push(shard);
+        Ok(())
+    }
+
+    /// Creates the index unless there is one: whoever comes second works on the bins of the first. Returns the index that stands.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn finish(mut self) -> Result<BinIndex> {
+        self.close().await?;
+        let key = keys::bins(self.run);
+        match self.store.facts.create(&key, to_json("index of bins", &key, &self.index)?).await? {
+            Created::New => Ok(self.index),
+            Created::Existing(found) => checked(from_json("index of bins", &key, &found)?, &key),
+        }
+    }
+}
+
+impl FactsStore {
+    /// The bins of a run, once they are written down.
+    ///
+    /// # Errors
+    /// If the store fails or holds something else than an index.
+    pub async fn bins(&self, run: &RunId) -> Result<Option<BinIndex>> {
+        let key = keys::bins(run);
+        match self.document("index of bins", &key).await? {
+            Some(index) => checked(index, &key).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is in a bin: the bytes that were given to [`BinsWriter::push`]. `key` and `range` are of the index, and may have come from afar.
+    ///
+    /// # Errors
+    /// If the store fails, the key is none of a shard of bins, or there is no such part of it.
+    pub async fn bin_content(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let damaged = |reason: &str| LandingError::Damaged { key: key.to_owned(), reason: reason.to_owned() };
+        if !keys::is_shard_of_bins(key) {
+            return Err(damaged("it is no shard of bins"));
+        }
+        let part = self.store().get_range(&self.path_of(key)?, range).await;
+        let bytes: Bytes = part.map_err(|source| store_error("read", key, source))?;
+        decompress(&bytes, key)
+    }
+
+    /// What is in each bin of an index, in the order of the bins; each shard is fetched once.
+    ///
+    /// # Errors
+    /// (Of the stream) if the store fails or a shard is damaged.
+    pub fn bin_contents<'a>(&'a self, index: &'a BinIndex) -> impl futures::Stream<Item = Result<Vec<u8>>> + 'a {
+        let shards = futures::stream::iter((0u32..).zip(&index.shards));
+        shards
+            .then(async move |(number, shard)| {
+                let bytes = self.shard_bytes(shard).await?;
+                let bins = index.bins.iter().filter(move |bin| bin.shard == number);
+                let contents: Vec<Result<Vec<u8>>> = bins.map(|bin| content_of(bin, shard, &bytes)).collect();
+                Ok::<_, LandingError>(futures::stream::iter(contents))
+            })
+            .try_flatten()
+    }
+}
+
+fn content_of(bin: &IndexedBin, shard: &Shard, bytes: &Bytes) -> Result<Vec<u8>> {
+    let bounds = usize::try_from(bin.offset).ok().zip(bin.offset.checked_add(bin.length).and_then(|end| usize::try_from(end).ok()));
+    let part = bounds.and_then(|(start, end)| bytes.get(start..end));
+    let part = part.ok_or_else(|| LandingError::Damaged { key: shard.key.clone(), reason: "a bin lies beyond its end".to_owned() })?;
+    decompress(part, &shard.key)
+}
+
+/// Every bin names a shard that there is.
+fn checked(index: BinIndex, key: &str) -> Result<BinIndex> {
+    let shards = index.shards.len();
+    match index.bins.iter().find(|bin| usize::try_from(bin.shard).is_ok_and(|shard| shard >= shards)) {
+        None => Ok(index),
+        Some(bin) => Err(LandingError::Damaged { key: key.to_owned(), reason: format!("a bin is in shard {} of {shards}", bin.shard) }),
+    }
+}

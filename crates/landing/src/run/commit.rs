@@ -1,0 +1,337 @@
+//! The commit: from the records of all bins to a manifest, and to one header that is created once.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+
+use super::order::InOrder;
+use super::records::check;
+use super::shards::{Known, ShardStore, ShardWriter, known};
+use crate::documents::{CONCURRENCY, Clock, FactsStore};
+use crate::model::{
+    BinIndex, BinRecord, BinStats, Current, LandedFile, RepoDigests, RepoSummary, RunDocument, RunHeader, SchemaSnapshot, Shard, Verdict,
+};
+use crate::names::{AttemptId, FileName, RunId, keys};
+use crate::{LandingError, Result};
+
+/// What a commit is told about its run.
+#[derive(Clone, Debug)]
+pub struct CommitRequest {
+    /// The run.
+    pub run_id: RunId,
+    /// Names what this commit writes before it decides; nobody else may have it.
+    pub attempt: AttemptId,
+    /// When it was started, in milliseconds since 1970, UTC.
+    pub started_at_ms: u64,
+    /// Corpus, as it was given.
+    pub corpus: String,
+    /// Name of the schema.
+    pub schema_name: String,
+    /// Version of the schema.
+    pub schema_version: u32,
+    /// Interpreter that compiled.
+    pub interpreter: Value,
+    /// Options of the run.
+    pub options: Value,
+    /// The tables and views that clients will see of the run.
+    pub schema: SchemaSnapshot,
+    /// The greatest share of files, 0 to 1, that may have errors of stage `read` if the run is to become current.
+    pub max_unread_share: f64,
+}
+
+/// A run that is committed, by this call or an earlier one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// The run.
+    pub document: RunDocument,
+    /// Whether this call created it.
+    pub newly: bool,
+    /// The current run now; another one if a newer run was committed meanwhile or this one is held back. None if there is none.
+    pub current: Option<Current>,
+    /// Why the run did not become current.
+    pub held_back: Option<HeldBack>,
+}
+
+/// A run of which too many files could not be read: committed and named, but not current.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldBack {
+    /// Files with errors of stage `read`.
+    pub unread: u64,
+    /// All files.
+    pub files: u64,
+    /// The greatest share allowed.
+    pub max_unread_share: f64,
+}
+
+/// A digest of 256 bits.
+type Digest = [u8; 32];
+
+/// How digests fold upwards; the facts define it.
+pub trait Fold: Send + Sync {
+    /// Digest of a repository from the paths and digests of its files, in path order.
+    fn repository(&self, repo: Option<&str>, files: &[(&str, [u8; 32])]) -> [u8; 32];
+    /// Digest of a run from its repositories, in sort order.
+    fn run(&self, repos: &[(Option<&str>, [u8; 32])]) -> [u8; 32];
+}
+
+impl FactsStore {
+    /// Commits a run all of whose bins are recorded, and moves `current` to it, unless too many of its files could not be read.
+    ///
+    /// Can be repeated: a run that is committed already is returned as it was committed then, and `current` is moved if
+    /// that was missed. The header is created once, so that of several commits of a run one decides.
+    ///
+    /// # Errors
+    /// If bins are missing ([`LandingError::Incomplete`]), a record contradicts its bin or a data file is not there in
+    /// its full size; if the run was swept ([`LandingError::Abandoned`]); or if the store fails. In each case what was
+    /// current stays so.
+    pub async fn commit(&self, request: &CommitRequest, fold: &dyn Fold, clock: &dyn Clock) -> Result<Committed> {
+        let run = &request.run_id;
+        let (verdict, newly) = match self.verdict(run).await? {
+            Some(verdict) => (verdict, false),
+            None => {
+                let document = self.assemble(request, fold, clock).await?;
+                self.decide(run, Verdict::Committed(Box::new(document))).await?
+            }
+        };
+        let Verdict::Committed(document) = verdict else {
+            return Err(LandingError::Abandoned { run_id: run.clone() });
+        };
+        let held_back = held_back(&document.run.stats, request.max_unread_share);
+        let current = match held_back {
+            Some(_) => self.current().await?,
+            None => Some(self.documents().advance(&Current { run_id: run.clone(), sequence: document.run.sequence }).await?),
+        };
+        Ok(Committed { document: *document, newly, current, held_back })
+    }
+
+    /// Reads the records in the order of the names of their files, and writes the manifest's shards as it goes: what is held at a time is what
+    /// overlaps, and one repository.
+    async fn assemble(&self, request: &CommitRequest, fold: &dyn Fold, clock: &dyn Clock) -> Result<RunDocument> {
+        let run = &request.run_id;
+        let index = self.bins(run).await?.ok_or_else(|| LandingError::NoBins { run_id: run.clone() })?;
+        self.check_finished(run, &index).await?;
+        let parent = self.current().await?;
+        let schema = self.record_schema(&request.schema, parent.as_ref()).await?;
+        let (known_files, known_repos) = self.known_shards(parent.as_ref()).await?;
+        let store =
+            |kind, known| ShardStore { facts: self, folder: keys::manifest_folder(run), attempt: request.attempt.clone(), kind, known };
+
+        let mut files =
+            Files { writer: ShardWriter::new(store("files", known_files)), waiting: InOrder::default(), totals: Totals::default() };
+        let mut repos = Repos { writer: ShardWriter::new(store("repos", known_repos)), fold, open: None, folded: Vec::new() };
+        let mut digests: InOrder<Digest> = InOrder::default();
+        let mut in_order: Vec<(u32, FileName, u64)> = index.numbered().map(|(bin, of)| (bin, of.first.clone(), of.files)).collect();
+        in_order.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
+        let mut records = futures::stream::iter(in_order)
+            .map(async |(bin_id, first, expected)| {
+                let mut record = self.checked_record(run, bin_id, expected).await?;
+                let digests = self.digests_of(&mut record).await?;
+                self.check_files(&record.files).await?;
+                Ok::<_, LandingError>((first, record, digests))
+            })
+            .buffered(CONCURRENCY);
+        while let Some((first, record, of_bin)) = records.try_next().await? {
+            repos.take(digests.before(Some(&first))).await?;
+            files.take(Some(&first)).await?;
+            insert(&mut digests, &first, &record, of_bin)?;
+            files.add(record);
+        }
+        drop(records);
+        repos.take(digests.before(None)).await?;
+        files.take(None).await?;
+
+        let (repo_shards, repositories, digest) = repos.finish().await?;
+        let totals = files.totals;
+        let file_shards = files.writer.finish().await?;
+        Ok(RunDocument {
+            run: RunHeader {
+                run_id: run.clone(),
+                sequence: parent.as_ref().map_or(0, |p| p.sequence) + 1,
+                parent: parent.map(|p| p.run_id),
+                committed_at_ms: clock.now_millis(),
+                started_at_ms: request.started_at_ms,
+                schema_name: request.schema_name.clone(),
+                schema_version: request.schema_version,
+                corpus: request.corpus.clone(),
+                interpreter: request.interpreter.clone(),
+                options: request.options.clone(),
+                bins: u32::try_from(index.bins.len()).unwrap_or(u32::MAX),
+                bins_taken_over: totals.taken_over,
+                repositories,
+                data_files: totals.files,
+                data_bytes: totals.bytes,
+                landed_bytes: totals.landed_bytes,
+                rows: totals.rows,
+                stats: totals.stats,
+                digest: hex::encode(digest),
+            },
+            schema: Some(schema),
+            files: file_shards,
+            repos: repo_shards,
+        })
+    }
+
+    /// Every bin has a record, and no other has.
+    async fn check_finished(&self, run: &RunId, index: &BinIndex) -> Result<()> {
+        let finished: BTreeSet<u32> = self.finished_bins(run).await?.into_iter().collect();
+        let missing: Vec<u32> = index.numbered().map(|(bin, _)| bin).filter(|bin| !finished.contains(bin)).collect();
+        if !missing.is_empty() {
+            return Err(LandingError::Incomplete { run_id: run.clone(), expected: index.bins.len(), missing });
+        }
+        match finished.iter().find(|bin| usize::try_from(**bin).is_ok_and(|bin| bin >= index.bins.len())) {
+            Some(&bin_id) => Err(inconsistent(bin_id, "the run has no such bin")),
+            None => Ok(()),
+        }
+    }
+
+    async fn checked_record(&self, run: &RunId, bin_id: u32, expected: u64) -> Result<BinRecord> {
+        let incomplete = || LandingError::Incomplete { run_id: run.clone(), expected: 1, missing: vec![bin_id] };
+        let record = self.bin_record(run, bin_id).await?.ok_or_else(incomplete)?;
+        if (&record.run_id, record.bin_id) != (run, bin_id) {
+            let reason = format!("it speaks of bin {} of {}", record.bin_id, record.run_id);
+            return Err(inconsistent(bin_id, reason));
+        }
+        check(&record, expected)?;
+        Ok(record)
+    }
+
+    async fn check_files(&self, files: &[LandedFile]) -> Result<()> {
+        for file in files {
+            self.check_size(&file.key, file.bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// The shards of the current run, which is not let go before another is current.
+    async fn known_shards(&self, parent: Option<&Current>) -> Result<(Known, Known)> {
+        let Some(parent) = parent else { return Ok(Default::default()) };
+        match self.committed(&parent.run_id).await {
+            Ok(Some(document)) => Ok((known(&document.files), known(&document.repos))),
+            Ok(None) | Err(LandingError::OlderLayout { .. }) => Ok(Default::default()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn held_back(stats: &BinStats, max_unread_share: f64) -> Option<HeldBack> {
+    let of_stage = stats.errors.iter().filter(|error| error.stage == "read" && error.severity == "error");
+    let (unread, files) = (of_stage.map(|error| error.count).sum::<u64>(), stats.files);
+    // Beyond 2^53 files a share would be off by less than anybody can set.
+    #[expect(clippy::cast_precision_loss)]
+    let too_many = unread as f64 > max_unread_share * files as f64;
+    too_many.then_some(HeldBack { unread, files, max_unread_share })
+}
+
+fn inconsistent(bin_id: u32, reason: impl Into<String>) -> LandingError {
+    LandingError::Record { bin_id, reason: reason.into() }
+}
+
+/// Takes the digests of a bin in, of which `first` is the first.
+fn insert(digests: &mut InOrder<Digest>, first: &FileName, record: &BinRecord, of_bin: Vec<RepoDigests>) -> Result<()> {
+    let mut count = 0;
+    for RepoDigests { repo, files } in of_bin {
+        for file in files {
+            let mut digest = Digest::default();
+            hex::decode_to_slice(&file.digest, &mut digest)
+                .map_err(|_| inconsistent(record.bin_id, format!("digest of {:?} is not 64 hex digits", file.path)))?;
+            let name = FileName { repo: repo.clone(), path: file.path };
+            count += 1;
+            if name < *first {
+                return Err(inconsistent(
+                    record.bin_id,
+                    format!("file {:?} of repository {:?} stands before its first", name.path, name.repo),
+                ));
+            }
+            if digests.insert(name.clone(), digest).is_some() {
+                let reason = format!("file {:?} of repository {:?} was done before", name.path, name.repo);
+                return Err(inconsistent(record.bin_id, reason));
+            }
+        }
+    }
+    let rows = record.rows();
+    if count == rows { Ok(()) } else { Err(inconsistent(record.bin_id, format!("{rows} rows, {count} digests"))) }
+}
+
+/// The list of data files in the making, and the sums.
+struct Files<'a> {
+    writer: ShardWriter<'a>,
+    waiting: InOrder<LandedFile>,
+    totals: Totals,
+}
+
+#[derive(Default)]
+struct Totals {
+    files: u64,
+    bytes: u64,
+    landed_bytes: u64,
+    rows: u64,
+    taken_over: u32,
+    stats: BinStats,
+}
+
+impl Files<'_> {
+    fn add(&mut self, record: BinRecord) {
+        self.totals.stats.add(&record.stats);
+        self.totals.taken_over += u32::from(record.origin.is_some());
+        for file in record.files {
+            self.totals.files += 1;
+            self.totals.bytes += file.bytes;
+            self.totals.landed_bytes += if record.origin.is_some() { 0 } else { file.bytes };
+            self.totals.rows += file.rows;
+            self.waiting.insert(file.first.clone(), file);
+        }
+    }
+
+    async fn take(&mut self, limit: Option<&FileName>) -> Result<()> {
+        for (first, file) in self.waiting.before(limit) {
+            self.writer.push(&file, &first, &file.last).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The list of repositories in the making.
+struct Repos<'a> {
+    writer: ShardWriter<'a>,
+    fold: &'a dyn Fold,
+    open: Option<OpenRepo>,
+    folded: Vec<(Option<String>, Digest)>,
+}
+
+struct OpenRepo {
+    repo: Option<String>,
+    files: Vec<(String, Digest)>,
+}
+
+impl Repos<'_> {
+    /// Takes files in order of their names.
+    async fn take(&mut self, files: impl Iterator<Item = (FileName, Digest)>) -> Result<()> {
+        for (FileName { repo, path }, digest) in files {
+            if self.open.as_ref().is_some_and(|open| open.repo != repo) {
+                self.close().await?;
+            }
+            let open = self.open.get_or_insert_with(|| OpenRepo { repo, files: Vec::new() });
+            open.files.push((path, digest));
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(OpenRepo { repo, files }) = self.open.take() else { return Ok(()) };
+        let of_repo: Vec<(&str, Digest)> = files.iter().map(|(path, digest)| (path.as_str(), *digest)).collect();
+        let digest = self.fold.repository(repo.as_deref(), &of_repo);
+        let summary = RepoSummary { repo: repo.clone(), files: files.len() as u64, digest: hex::encode(digest) };
+        let name = FileName { repo: repo.clone(), path: String::new() };
+        self.writer.push(&summary, &name, &name).await?;
+        self.folded.push((repo, digest));
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(Vec<Shard>, u64, Digest)> {
+        self.close().await?;
+        let folded: Vec<(Option<&str>, Digest)> = self.folded.iter().map(|(repo, digest)| (repo.as_deref(), *digest)).collect();
+        let digest = self.fold.run(&folded);
+        Ok((self.writer.finish().await?, folded.len() as u64, digest))
+    }
+}

@@ -1,0 +1,277 @@
+//! Garbage collection: lets runs go that nobody wants to keep, and deletes what no kept run names, never what someone may still be working on.
+//!
+//! Runs share data files: one names what an earlier one has landed. So the question is never whose a file is, but whether a run names it that
+//! is kept or may still become one.
+//!
+//! - A run without a verdict is live until nothing of it has been written for a grace period. It is then given up by creating the document that
+//!   would have been its header, which decides the race against anybody who might commit it at the same moment.
+//! - A committed run that is let go is marked first. From then on nobody takes anything over from it, and what only it names is deleted once the
+//!   mark is older than the grace period: by then whoever took something over just before, or reads it, has a record or is done.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, UNIX_EPOCH};
+
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use super::retention::Keep;
+use crate::documents::{Clock, FactsStore, Mode, store_error, to_json};
+use crate::model::{LandedFile, LetGo, RunDocument, RunHeader, Shard, Verdict};
+use crate::names::{DATA_FOLDER, RunId, keys};
+use crate::{LandingError, Result};
+
+/// How long a run may rest before it counts as dead, and what was let go is kept.
+pub const DEFAULT_GRACE: Duration = Duration::from_hours(24);
+
+/// What a collection removed, or would have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Data files deleted.
+    pub data_files: u64,
+    /// Bytes of them.
+    pub data_bytes: u64,
+    /// Documents deleted: of runs that were given up or let go, and of attempts.
+    pub documents: u64,
+    /// Temporary files of killed processes: what they had not written to its end (on local disks; in object stores a
+    /// lifecycle rule removes incomplete uploads), and what they wrote to learn the store's time.
+    pub staged_files: u64,
+    /// Runs given up by this collection.
+    pub abandoned_runs: Vec<RunId>,
+    /// Committed runs let go by this collection. What only they name is deleted by one that comes after the grace period.
+    pub let_go: Vec<RunId>,
+    /// Runs of an earlier layout, of which nothing is touched.
+    pub older_runs: Vec<RunId>,
+}
+
+/// What is known of a run when objects are judged.
+enum Fate {
+    /// It is kept: committed, and not let go, or only just.
+    Kept(Box<RunDocument>),
+    /// Nothing of it is kept for its own sake.
+    Dead,
+    /// Nothing is decided.
+    Open(Open),
+    /// An earlier version's.
+    Older,
+}
+
+/// What an undecided run has left behind so far.
+#[derive(Default)]
+struct Open {
+    data: Vec<ObjectMeta>,
+    /// Last sign of life, in milliseconds since 1970, UTC.
+    last_write_ms: u64,
+}
+
+impl Open {
+    fn seen(&mut self, meta: &ObjectMeta) {
+        self.last_write_ms = self.last_write_ms.max(modified_ms(meta));
+    }
+}
+
+fn modified_ms(meta: &ObjectMeta) -> u64 {
+    u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0)
+}
+
+impl FactsStore {
+    /// Lets runs go as `keep` says, if it does, and deletes what no kept run names: files of lost attempts, and all of runs that have rested, or
+    /// are let go for, longer than `grace`.
+    ///
+    /// Can be repeated and may run beside anything else.
+    ///
+    /// # Errors
+    /// If the store fails, or the rules are none; what was not deleted then is found by the next collection.
+    pub async fn collect(&self, keep: Option<&Keep>, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        self.collect_in(Mode::Delete, keep, clock, grace).await
+    }
+
+    /// What [`FactsStore::collect`] would do now; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`FactsStore::collect`].
+    pub async fn survey(&self, keep: Option<&Keep>, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        self.collect_in(Mode::DryRun, keep, clock, grace).await
+    }
+
+    async fn collect_in(&self, mode: Mode, keep: Option<&Keep>, clock: &dyn Clock, grace: Duration) -> Result<Swept> {
+        let now_ms = clock.now_millis();
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let mut swept = Swept::default();
+        let mut fates = BTreeMap::new();
+        for run in self.run_ids().await? {
+            let fate = self.fate(&run, now_ms, grace_ms).await?;
+            if matches!(fate, Fate::Older) {
+                swept.older_runs.push(run.clone());
+            }
+            fates.insert(run, fate);
+        }
+        if let Some(keep) = keep {
+            swept.let_go = self.let_go_of(keep, &fates, mode, now_ms).await?;
+        }
+
+        // Undecided runs are judged by all that they have written, data included.
+        let mut unnamed = Vec::new();
+        for meta in self.list(DATA_FOLDER).await? {
+            // Files of other names are none of ours.
+            let Some((run, _)) = self.key_of(&meta.location).and_then(|key| keys::origin_of_data_file(&key)) else { continue };
+            match fates.entry(run).or_insert_with(|| Fate::Open(Open::default())) {
+                Fate::Kept(_) | Fate::Dead => unnamed.push(meta),
+                Fate::Open(open) => {
+                    open.seen(&meta);
+                    open.data.push(meta);
+                }
+                Fate::Older => {}
+            }
+        }
+        for (run, fate) in &mut fates {
+            let Fate::Open(open) = fate else { continue };
+            let rests = now_ms.saturating_sub(open.last_write_ms);
+            if rests > grace_ms && (mode == Mode::DryRun || self.give_up(run, now_ms).await?) {
+                unnamed.append(&mut open.data);
+                swept.abandoned_runs.push(run.clone());
+                *fate = Fate::Dead;
+            }
+        }
+
+        let named = self.named(&fates).await?;
+        let garbage: Vec<ObjectMeta> = unnamed.into_iter().filter(|meta| !named.contains(&meta.location)).collect();
+        swept.data_files = garbage.len() as u64;
+        swept.data_bytes = garbage.iter().map(|m| m.size).sum();
+        if mode == Mode::Delete {
+            self.delete_all(DATA_FOLDER, garbage.into_iter().map(|m| m.location).collect()).await?;
+        }
+        for (run, fate) in &fates {
+            let documents = match fate {
+                Fate::Kept(_) => self.leavings(run, &named).await?,
+                Fate::Dead => self.remains(run, &named).await?,
+                Fate::Open(_) | Fate::Older => continue,
+            };
+            swept.documents += documents.len() as u64;
+            if mode == Mode::Delete {
+                self.delete_all(&keys::run_folder(run), documents).await?;
+            }
+        }
+        swept.staged_files = self.documents().remove_staged(UNIX_EPOCH + Duration::from_millis(now_ms), grace, mode).await?;
+        swept.staged_files += self.delete_probes(mode, now_ms.saturating_sub(grace_ms)).await?;
+        Ok(swept)
+    }
+
+    async fn fate(&self, run: &RunId, now_ms: u64, grace_ms: u64) -> Result<Fate> {
+        if let Some(mark) = self.meta(&keys::let_go(run)).await?
+            && now_ms.saturating_sub(modified_ms(&mark)) > grace_ms
+        {
+            return Ok(Fate::Dead);
+        }
+        Ok(match self.verdict(run).await {
+            Ok(Some(Verdict::Committed(document))) => Fate::Kept(document),
+            Ok(Some(Verdict::Abandoned { .. })) => Fate::Dead,
+            Ok(None) => {
+                let mut open = Open::default();
+                for meta in self.list(&keys::run_folder(run)).await? {
+                    open.seen(&meta);
+                }
+                Fate::Open(open)
+            }
+            Err(LandingError::OlderLayout { .. }) => Fate::Older,
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Marks the runs that the rules do not keep, and are not marked yet.
+    async fn let_go_of(&self, keep: &Keep, fates: &BTreeMap<RunId, Fate>, mode: Mode, now_ms: u64) -> Result<Vec<RunId>> {
+        let mut runs: Vec<RunHeader> = Vec::new();
+        for (run, fate) in fates {
+            if let Fate::Kept(document) = fate
+                && self.let_go(run).await?.is_none()
+            {
+                runs.push(document.run.clone());
+            }
+        }
+        let current = self.current().await?;
+        let gone = keep.let_go(&runs, current.as_ref(), now_ms)?;
+        if mode == Mode::Delete {
+            for run in &gone {
+                let key = keys::let_go(run);
+                self.create(&key, to_json("mark", &key, &LetGo { run_id: run.clone(), at_ms: now_ms })?).await?;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// All that kept and undecided runs name: data files, shards, and the records in which the digests of data files stand.
+    async fn named(&self, fates: &BTreeMap<RunId, Fate>) -> Result<HashSet<Path>> {
+        let mut named = HashSet::new();
+        // Runs share shards; each is fetched once.
+        let mut files_of: HashMap<String, Vec<String>> = HashMap::new();
+        for (run, fate) in fates {
+            let mut keys: Vec<String> = Vec::new();
+            match fate {
+                Fate::Kept(document) => {
+                    for shard in &document.files {
+                        if !files_of.contains_key(&shard.key) {
+                            files_of.insert(shard.key.clone(), self.data_keys(shard).await?);
+                        }
+                        keys.extend(files_of.get(&shard.key).into_iter().flatten().cloned());
+                    }
+                    keys.extend(document.files.iter().chain(&document.repos).map(|shard| shard.key.clone()));
+                }
+                Fate::Open(_) => {
+                    for bin in self.finished_bins(run).await? {
+                        let record = self.bin_record(run, bin).await?;
+                        keys.extend(record.into_iter().flat_map(|record| record.files).map(|file| file.key));
+                    }
+                }
+                Fate::Dead | Fate::Older => continue,
+            }
+            if let Some(index) = self.bins(run).await? {
+                keys.extend(index.shards.into_iter().map(|shard| shard.key));
+            }
+            let records: Vec<String> =
+                keys.iter().filter_map(|key| keys::origin_of_data_file(key)).map(|(run, bin)| keys::done(&run, bin)).collect();
+            for key in keys.iter().chain(&records) {
+                named.insert(self.path_of(key)?);
+            }
+        }
+        Ok(named)
+    }
+
+    async fn data_keys(&self, shard: &Shard) -> Result<Vec<String>> {
+        Ok(self.read_shard::<LandedFile>(shard).await?.into_iter().map(|file| file.key).collect())
+    }
+
+    /// Decides that a run is dead; says whether it was so decided.
+    async fn give_up(&self, run: &RunId, at_ms: u64) -> Result<bool> {
+        let verdict = Verdict::Abandoned { run_id: run.clone(), at_ms };
+        let (decided, _) = self.decide(run, verdict).await?;
+        Ok(matches!(decided, Verdict::Abandoned { .. }))
+    }
+
+    /// The documents of a dead run that nobody names, but for what says that it is dead.
+    async fn remains(&self, run: &RunId, named: &HashSet<Path>) -> Result<Vec<Path>> {
+        let mark = self.path_of(&keys::let_go(run))?;
+        let verdict = self.path_of(&keys::header(run))?;
+        let is_marked = self.meta(&keys::let_go(run)).await?.is_some();
+        let stays = |path: &Path| named.contains(path) || *path == mark || (*path == verdict && !is_marked);
+        Ok(self.list(&keys::run_folder(run)).await?.into_iter().map(|m| m.location).filter(|path| !stays(path)).collect())
+    }
+
+    /// Deletes what was written to learn what the store does before a time, in milliseconds since 1970, UTC: its process was killed.
+    async fn delete_probes(&self, mode: Mode, before_ms: u64) -> Result<u64> {
+        let listing = self.store().list_with_delimiter(Some(self.root())).await;
+        let objects = listing.map_err(|e| store_error("list", "", e))?.objects.into_iter();
+        let is_probe = |meta: &ObjectMeta| meta.location.filename().is_some_and(keys::is_probe);
+        let paths: Vec<_> = objects.filter(|meta| is_probe(meta) && modified_ms(meta) < before_ms).map(|meta| meta.location).collect();
+        let count = paths.len() as u64;
+        if mode == Mode::Delete {
+            self.delete_all("", paths).await?;
+        }
+        Ok(count)
+    }
+
+    /// A path in the store as a key below the root.
+    fn key_of(&self, path: &Path) -> Option<String> {
+        let root = self.root().as_ref();
+        let path = path.as_ref();
+        if root.is_empty() { Some(path.to_owned()) } else { path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned) }
+    }
+}
