@@ -29,9 +29,13 @@ type Order = fn(&mut Vec<Entry>);
 
 /// Records the bins of a run as a scheduler does that lists the corpus in an order of its own.
 async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: Order) {
-    let mut entries = Corpus::local(corpus, Form::Tree).list().await.unwrap().entries;
+    let selection = ExtractOptions::default().selection().unwrap();
+    let inventory = Corpus::local(corpus, Form::Tree, selection).list().await.unwrap();
+    let mut entries: Vec<_> = inventory.entries().unwrap().map(Result::unwrap).collect();
     order(&mut entries);
-    let (bins, _) = encode_bins(&pack(entries, BinOptions { target: Target::Bins(shape.bins) })).unwrap();
+    let entries = entries.into_iter().map(Ok::<_, ()>);
+    let bins: Vec<_> = pack(entries, inventory.cost_us(), BinOptions { target: Target::Bins(shape.bins) }).map(Result::unwrap).collect();
+    let (bins, _) = encode_bins(&bins).unwrap();
     store(facts).create_bins(&RunId::new(shape.run).unwrap(), bins).await.unwrap();
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bytefacts_engine::ExtractOptions;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::address;
@@ -115,7 +116,8 @@ pub struct JobArgs {
 /// Extract the facts of a corpus.
 #[derive(Debug, ClapArgs)]
 pub struct Extract {
-    /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless --repo is given.
+    /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless it is a single one: with
+    /// `.git` or `pyproject.toml` in it, or by --repo.
     #[arg(required_unless_present = "resume")]
     pub corpus: Option<String>,
     /// Where the facts go: a path or a URI. Runs gather there; `bytefacts sql` reads the newest.
@@ -124,18 +126,59 @@ pub struct Extract {
     /// Take the whole corpus as one repository of this name.
     #[arg(long, value_name = "NAME")]
     pub repo: Option<String>,
+    /// Take first-level folders as repositories, even where the corpus looks like a single one.
+    #[arg(long, conflicts_with = "repo")]
+    pub tree: bool,
     /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "tree", "include", "exclude", "extend_exclude", "virtual_environments", "respect_gitignore", "run_id", "optimize"])]
     pub resume: Option<String>,
     /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
     #[arg(long, value_name = "URL", help_heading = "Cluster")]
     pub cluster: Option<String>,
-    /// Leave out folders of this name, wherever they are (repeatable). `.git` is always left out.
-    #[arg(long, value_name = "FOLDER")]
-    pub exclude: Vec<String>,
+    /// Which files are taken.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// The rest.
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// Which files of a corpus are taken.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "File selection")]
+pub struct SelectionArgs {
+    /// Take files that match one of these glob patterns alone [default: *.py,*.pyw]. A pattern without a slash is matched with names, wherever they
+    /// are, one with a slash with paths below CORPUS.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub include: Option<Vec<String>>,
+    /// Leave out files and folders that match one of these patterns, instead of what is left out by default: see `extract.exclude` in
+    /// config/bytefacts.yaml. `.git` is always left out.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub exclude: Option<Vec<String>>,
+    /// Leave out these too.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub extend_exclude: Vec<String>,
+    /// Take virtual environments too: folders with a `pyvenv.cfg`.
+    #[arg(long)]
+    pub virtual_environments: bool,
+    /// Leave out what `.gitignore` files in CORPUS name; for folders only.
+    #[arg(long)]
+    pub respect_gitignore: bool,
+}
+
+impl SelectionArgs {
+    /// Lays what was given over `options`.
+    pub fn apply(self, options: &mut ExtractOptions) {
+        if let Some(include) = self.include {
+            options.include = include;
+        }
+        if let Some(exclude) = self.exclude {
+            options.exclude = exclude;
+        }
+        options.extend_exclude.extend(self.extend_exclude);
+        options.virtual_environments |= self.virtual_environments;
+        options.respect_gitignore |= self.respect_gitignore;
+    }
 }
 
 /// What every daemon takes. The rest is set by a YAML file or by the environment, such as BYTEFACTS_EXECUTOR__CORES=4.

@@ -1,9 +1,11 @@
 //! What a `.gitignore` file says, as gitignore(5) has it.
 //!
-//! **Why not the crate `ignore`?** It and what it stands on change the features of crates below DataFusion, and walk by themselves. What is wanted
-//! here is one file's rules.
+//! **Why not the crate `ignore`?** It and what it stands on change the features of crates below DataFusion, which makes everything be built anew for
+//! the rules of one file.
 
-use fast_glob::glob_match;
+use glob::Pattern;
+
+use crate::selection::MATCHING;
 
 /// The rules of one file, in its order.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ pub(crate) struct Gitignore {
 #[derive(Debug)]
 struct Rule {
     /// Matched with the path below the file's folder.
-    glob: Vec<u8>,
+    glob: Pattern,
     /// Whether it takes back what rules before it said.
     takes_back: bool,
     folders_only: bool,
@@ -22,45 +24,41 @@ struct Rule {
 
 impl Gitignore {
     /// The rules of a file. A line that is no pattern matches nothing, as in git.
-    pub(crate) fn parse(text: &[u8]) -> Self {
-        Self { rules: text.split(|&byte| byte == b'\n').filter_map(Rule::parse).collect() }
+    pub(crate) fn parse(text: &str) -> Self {
+        Self { rules: text.split('\n').filter_map(Rule::parse).collect() }
     }
 
     /// Whether the file or folder at `path` below the file's folder is ignored; `None` if the file does not say. The last rule that matches decides.
-    pub(crate) fn ignores(&self, path: &[u8], is_dir: bool) -> Option<bool> {
-        let speaks = |rule: &&Rule| (is_dir || !rule.folders_only) && glob_match(&rule.glob, path);
+    pub(crate) fn ignores(&self, path: &str, is_dir: bool) -> Option<bool> {
+        let speaks = |rule: &&Rule| (is_dir || !rule.folders_only) && rule.glob.matches_with(path, MATCHING);
         self.rules.iter().rev().find(speaks).map(|rule| !rule.takes_back)
     }
 }
 
 impl Rule {
-    fn parse(line: &[u8]) -> Option<Self> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.starts_with(b"#") {
+    fn parse(line: &str) -> Option<Self> {
+        if line.starts_with('#') {
             return None;
         }
-        let line = without_trailing_spaces(line);
-        let (takes_back, line) = line.strip_prefix(b"!").map_or((false, line), |rest| (true, rest));
-        let (folders_only, line) = line.strip_suffix(b"/").map_or((false, line), |rest| (true, rest));
+        let line = without_trailing_spaces(line.strip_suffix('\r').unwrap_or(line));
+        let (takes_back, line) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
+        let (folders_only, line) = line.strip_suffix('/').map_or((false, line), |rest| (true, rest));
         if line.is_empty() {
             return None;
         }
         // A slash in front or within binds the pattern to the file's folder.
-        let anchored = line.contains(&b'/');
-        let line = line.strip_prefix(b"/").unwrap_or(line);
-        let mut glob = if anchored { Vec::new() } else { b"**/".to_vec() };
-        for segment in line.split_inclusive(|&byte| byte == b'/') {
+        let mut glob = if line.contains('/') { String::new() } else { "**/".to_owned() };
+        for segment in line.strip_prefix('/').unwrap_or(line).split_inclusive('/') {
             push_segment(segment, &mut glob);
         }
-        // What is inside a folder is ignored with it, but `a/**` does not match `a` itself.
-        Some(Self { glob, takes_back, folders_only })
+        Some(Self { glob: Pattern::new(&glob).ok()?, takes_back, folders_only })
     }
 }
 
 /// Spaces at the end do not count, unless the last one is written `\ `.
-fn without_trailing_spaces(mut line: &[u8]) -> &[u8] {
-    while let Some(rest) = line.strip_suffix(b" ") {
-        if rest.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1 {
+fn without_trailing_spaces(mut line: &str) -> &str {
+    while let Some(rest) = line.strip_suffix(' ') {
+        if rest.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
             break;
         }
         line = rest;
@@ -68,20 +66,22 @@ fn without_trailing_spaces(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// Writes a segment of a gitignore pattern as the glob crate reads it: to git, braces and an exclamation mark are themselves, and so are two
-/// asterisks that are not all of a segment.
-fn push_segment(segment: &[u8], glob: &mut Vec<u8>) {
-    let name = segment.strip_suffix(b"/").unwrap_or(segment);
-    let mut last = 0;
-    for &byte in segment {
-        let escaped = last == b'\\';
-        if matches!(byte, b'{' | b'}') && !escaped || byte == b'!' && glob.is_empty() {
-            glob.push(b'\\');
+/// Writes a segment of a gitignore pattern as the glob crate reads it: what git escapes by a backslash is put into brackets, `[^…]` is `[!…]`, and
+/// asterisks that are not all of a segment are one.
+fn push_segment(segment: &str, glob: &mut String) {
+    if segment.strip_suffix('/').unwrap_or(segment) == "**" {
+        return glob.push_str(segment);
+    }
+    let mut characters = segment.chars();
+    let mut last = '/';
+    while let Some(character) = characters.next() {
+        match (character, last) {
+            ('\\', _) => glob.extend(characters.next().map(|escaped| Pattern::escape(escaped.encode_utf8(&mut [0; 4])))),
+            ('^', '[') => glob.push('!'),
+            ('*', '*') => {}
+            _ => glob.push(character),
         }
-        if !(byte == b'*' && last == b'*' && name != b"**") {
-            glob.push(byte);
-        }
-        last = if escaped { 0 } else { byte };
+        last = character;
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     /// Whether a folder above `path` is ignored; git then speaks of that one.
     fn inside_ignored(rules: &Gitignore, path: &str) -> bool {
         let path = path.strip_suffix('/').unwrap_or(path);
-        path.match_indices('/').any(|(end, _)| rules.ignores(path[..end].as_bytes(), true) == Some(true))
+        path.match_indices('/').any(|(end, _)| rules.ignores(&path[..end], true) == Some(true))
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         for (index, rule) in RULES.iter().enumerate() {
             for other in ["", RULES[(index * 7 + 1) % RULES.len()]] {
                 let text = format!("{other}\n{rule}\n");
-                let rules = Gitignore::parse(text.as_bytes());
+                let rules = Gitignore::parse(&text);
                 for path in PATHS.iter().filter(|path| !inside_ignored(&rules, path)) {
                     let (bare, is_dir) = path.strip_suffix('/').map_or((*path, false), |bare| (bare, true));
                     if is_dir {
@@ -148,7 +148,7 @@ mod tests {
                         let outermost = bare.split('/').next().unwrap();
                         fs::remove_dir_all(folder.path().join(outermost)).unwrap();
                     }
-                    assert_eq!(rules.ignores(bare.as_bytes(), is_dir), expected, "{text:?} {path:?}");
+                    assert_eq!(rules.ignores(bare, is_dir), expected, "{text:?} {path:?}");
                 }
             }
         }
@@ -156,10 +156,10 @@ mod tests {
 
     #[test]
     fn the_last_rule_that_matches_decides() {
-        let rules = Gitignore::parse(b"*.py\r\n!keep.py\nbuild/\n");
-        assert_eq!(rules.ignores(b"a/x.py", false), Some(true));
-        assert_eq!(rules.ignores(b"a/keep.py", false), Some(false));
-        assert_eq!(rules.ignores(b"build", true), Some(true));
-        assert_eq!(rules.ignores(b"build", false), None);
+        let rules = Gitignore::parse("*.py\r\n!keep.py\nbuild/\n");
+        assert_eq!(rules.ignores("a/x.py", false), Some(true));
+        assert_eq!(rules.ignores("a/keep.py", false), Some(false));
+        assert_eq!(rules.ignores("build", true), Some(true));
+        assert_eq!(rules.ignores("build", false), None);
     }
 }

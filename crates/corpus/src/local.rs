@@ -194,7 +194,7 @@ pub(crate) const ENVIRONMENT: &str = "pyvenv.cfg";
 /// The rules in a folder, if it has any.
 fn gitignore_of(folder: &Path) -> io::Result<Option<Gitignore>> {
     match fs::read(folder.join(".gitignore")) {
-        Ok(text) => Ok(Some(Gitignore::parse(&text))),
+        Ok(text) => Ok(Some(Gitignore::parse(&encode_name(&text)))),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => Ok(None),
         Err(error) => Err(error),
     }
@@ -203,7 +203,7 @@ fn gitignore_of(folder: &Path) -> io::Result<Option<Gitignore>> {
 /// Whether the innermost `.gitignore` that speaks of `path`, in the innermost of `levels`, has it ignored.
 fn is_ignored(levels: &[Level], path: &Path, is_dir: bool) -> bool {
     let rules = levels.iter().rev().filter_map(|level| Some((&level.folder.path, level.gitignore.as_ref()?)));
-    let mut spoken = rules.filter_map(|(folder, rules)| rules.ignores(path.strip_prefix(folder).ok()?.as_os_str().as_bytes(), is_dir));
+    let mut spoken = rules.filter_map(|(folder, rules)| rules.ignores(&encode_name(path.strip_prefix(folder).ok()?.as_os_str().as_bytes()), is_dir));
     spoken.next().unwrap_or(false)
 }
 

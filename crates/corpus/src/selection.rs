@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use fast_glob::glob_match;
+use glob::{MatchOptions, Pattern};
 
 /// What is taken unless told otherwise: what CPython takes for source.
 pub const INCLUDE: [&str; 2] = ["*.py", "*.pyw"];
@@ -99,6 +99,10 @@ impl Selection {
     }
 }
 
+/// How patterns match, here and in `.gitignore` files: `*` and `?` stand for anything within a name.
+pub(crate) const MATCHING: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
 fn name_of(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
@@ -107,8 +111,8 @@ fn name_of(path: &str) -> &str {
 struct Patterns {
     /// Most are names as they are.
     literal: BTreeSet<String>,
-    names: Vec<String>,
-    paths: Vec<String>,
+    names: Vec<Pattern>,
+    paths: Vec<Pattern>,
 }
 
 impl Patterns {
@@ -118,17 +122,20 @@ impl Patterns {
             let failed = |reason: &str| SelectionError { pattern: pattern.to_owned(), reason: reason.to_owned() };
             let below = pattern.strip_prefix("./").unwrap_or(pattern);
             let whole = below.strip_suffix('/').unwrap_or(below);
-            let glob = whole.strip_prefix('/').unwrap_or(whole).to_owned();
-            if glob.is_empty() || glob.starts_with('!') {
+            let glob = whole.strip_prefix('/').unwrap_or(whole);
+            if glob.is_empty() {
                 return Err(failed("it names nothing"));
             }
-            fast_glob::validate(&glob).map_err(|error| failed(&error.to_string()))?;
+            if glob.starts_with('!') || glob.contains(['{', '\\']) {
+                return Err(failed("`!` in front, braces and backslashes have no meaning here; write [!], [{] or several patterns"));
+            }
+            let compiled = Pattern::new(glob).map_err(|error| failed(error.msg))?;
             if whole.contains('/') {
-                all.paths.push(glob);
-            } else if glob.contains(['*', '?', '[', '{', '\\']) {
-                all.names.push(glob);
+                all.paths.push(compiled);
+            } else if glob.contains(['*', '?', '[']) {
+                all.names.push(compiled);
             } else {
-                all.literal.insert(glob);
+                all.literal.insert(glob.to_owned());
             }
         }
         Ok(all)
@@ -137,8 +144,8 @@ impl Patterns {
     fn matches(&self, path: &str) -> bool {
         let name = name_of(path);
         self.literal.contains(name)
-            || self.names.iter().any(|glob| glob_match(glob, name))
-            || self.paths.iter().any(|glob| glob_match(glob, path))
+            || self.names.iter().any(|glob| glob.matches_with(name, MATCHING))
+            || self.paths.iter().any(|glob| glob.matches_with(path, MATCHING))
     }
 }
 
@@ -196,7 +203,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_pattern_that_is_none_is_named() {
-        for bad in ["a[", "a{", "!a", "", "/"] {
+        for bad in ["a[", "a{b,c}", "!a", "a**b", "", "/"] {
             let error = Selection::new(INCLUDE, ["ok", bad]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{bad:?} is no glob pattern: ")), "{error}");
         }

@@ -10,20 +10,21 @@ use crate::stores::Stores;
 /// Opens the job's corpus. Nothing is read.
 ///
 /// # Errors
-/// When its location is none, or its store refuses its settings.
+/// When its location or a pattern is none, or its store refuses its settings.
 pub(crate) fn open_corpus(job: &Job, stores: &Stores) -> Result<Corpus> {
     let location = Location::parse(&job.corpus).map_err(external)?;
     let form = match &job.repo {
         Some(name) => Form::Repository(name.clone()),
         None => Form::Tree,
     };
+    let selection = job.options.selection().map_err(external)?;
     // A local folder is not read through its object store: names on a disk need not be text.
     let corpus = match location.local_path() {
-        Some(folder) => Corpus::local(folder, form),
+        Some(folder) => Corpus::local(folder, form, selection),
         None => {
             let place = stores.open(location.uri()).map_err(external)?;
-            Corpus::objects(place.store, place.path, form)
+            Corpus::objects(place.store, place.pages, place.path, form, selection)
         }
     };
-    Ok(corpus.with_limit(job.options.max_file_bytes).excluding(job.options.exclude.iter().cloned()))
+    Ok(corpus.with_limit(job.options.max_file_bytes))
 }

@@ -1,7 +1,7 @@
 //! What a job is: the few hundred bytes that travel from the client to the scheduler and on to every executor.
 
 use bytefacts_bytecode::flow::{Terminators, UnknownOpname};
-use bytefacts_corpus::BinOptions;
+use bytefacts_corpus::{BinOptions, EXCLUDE, INCLUDE, Selection, SelectionError};
 use bytefacts_facts::{Options, RunAttrs};
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +63,16 @@ pub struct ExtractOptions {
     pub compile_memory_bytes: u64,
     /// Executors that must have died while working on nothing but one file until that file is an error row of stage `quarantine`.
     pub quarantine_after: u32,
-    /// Names of folders that are left out wherever they are. `.git` always is.
+    /// Files that are taken: glob patterns, as [`bytefacts_corpus::Selection`] has them.
+    pub include: Vec<String>,
+    /// Files and folders that are left out: patterns too. Folders named `.git` always are.
     pub exclude: Vec<String>,
+    /// What is left out beside them, so that the defaults need not be repeated.
+    pub extend_exclude: Vec<String>,
+    /// Whether virtual environments are taken: folders with a `pyvenv.cfg`.
+    pub virtual_environments: bool,
+    /// Whether what the `.gitignore` files of the corpus name is left out. In folders only.
+    pub respect_gitignore: bool,
     /// The part of all files that an oracle judges: a worker derives what CPython's `dis` says of them, and every difference from
     /// the row becomes an error of stage `oracle` in it. Nothing else in a row depends on it.
     pub oracle: SampleRate,
@@ -90,7 +98,11 @@ impl Default for ExtractOptions {
             compile_cpu_seconds: 60,
             compile_memory_bytes: 4 << 30,
             quarantine_after: 3,
-            exclude: Vec::new(),
+            include: INCLUDE.map(str::to_owned).to_vec(),
+            exclude: EXCLUDE.map(str::to_owned).to_vec(),
+            extend_exclude: Vec::new(),
+            virtual_environments: false,
+            respect_gitignore: false,
             oracle: SampleRate::default(),
             parallel_min_files: 8,
             parallel_max_bytes: 64 << 20,
@@ -104,6 +116,16 @@ impl ExtractOptions {
     #[must_use]
     pub fn comparable(&self) -> bool {
         !self.adaptive
+    }
+
+    /// Which files of the corpus are taken.
+    ///
+    /// # Errors
+    /// When a pattern is none.
+    pub fn selection(&self) -> Result<Selection, SelectionError> {
+        let exclude = self.exclude.iter().chain(&self.extend_exclude);
+        let selection = Selection::new(self.include.iter().map(String::as_str), exclude.map(String::as_str))?;
+        Ok(selection.environments(self.virtual_environments).gitignore(self.respect_gitignore))
     }
 
     /// The opcodes that end a block without being jumps.

@@ -4,6 +4,7 @@
 //! the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the workload's identity alone: they never enter a plan, a session setting or a manifest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
@@ -41,10 +43,12 @@ pub enum StoreError {
 }
 
 /// A place in an object store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     /// The store's client.
     pub store: Arc<dyn ObjectStore>,
+    /// The same client where it lists page by page, from any key on.
+    pub pages: Option<Arc<dyn PaginatedListStore>>,
     /// The store's root as DataFusion names it (`file:///`, `s3://bucket/`).
     pub root: ObjectStoreUrl,
     /// The path inside the store.
@@ -72,10 +76,34 @@ impl Default for StoreOptions {
 }
 
 /// The registry: store clients by scheme and authority.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Stores {
     options: StoreOptions,
-    clients: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    clients: Mutex<BTreeMap<String, StoreClient>>,
+}
+
+/// A client, as the two things that it is.
+#[derive(Clone)]
+struct StoreClient {
+    store: Arc<dyn ObjectStore>,
+    pages: Option<Arc<dyn PaginatedListStore>>,
+}
+
+impl StoreClient {
+    fn paged<S: ObjectStore + PaginatedListStore>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { store: Arc::clone(&store) as _, pages: Some(store) }
+    }
+
+    fn plain(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, pages: None }
+    }
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Stores {
@@ -97,16 +125,16 @@ impl Stores {
         let root = ObjectStoreUrl::parse(&key).map_err(|e| open_error(generic(e)))?;
 
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match clients.get(&key) {
-            Some(store) => Arc::clone(store),
+        let StoreClient { store, pages } = match clients.get(&key) {
+            Some(client) => client.clone(),
             None => {
-                let store = self.client(&url, scheme).map_err(open_error)?;
-                clients.insert(key, Arc::clone(&store));
-                store
+                let client = self.client(&url, scheme).map_err(open_error)?;
+                clients.insert(key, client.clone());
+                client
             }
         };
         let folder = if url.scheme() == "file" { url.to_file_path().ok() } else { None };
-        Ok(Place { store, root, path, folder })
+        Ok(Place { store, pages, root, path, folder })
     }
 
     /// Has a client of the caller's serve all locations of a scheme and authority, such as `s3://bucket`.
@@ -115,11 +143,11 @@ impl Stores {
     /// When `root` is no URL.
     pub fn register(&self, root: &str, client: Arc<dyn ObjectStore>) -> Result<(), StoreError> {
         let url = Url::parse(root).map_err(|source| StoreError::Url { location: root.to_owned(), source })?;
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(&url), client);
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(&url), StoreClient::plain(client));
         Ok(())
     }
 
-    fn client(&self, url: &Url, scheme: ObjectStoreScheme) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    fn client(&self, url: &Url, scheme: ObjectStoreScheme) -> Result<StoreClient, object_store::Error> {
         let retry = RetryConfig {
             max_retries: usize::try_from(self.options.retries).unwrap_or(usize::MAX),
             retry_timeout: Duration::from_secs(self.options.retry_seconds),
@@ -127,20 +155,23 @@ impl Stores {
         };
         let timeout = (ClientConfigKey::Timeout, format!("{} seconds", self.options.timeout_seconds.max(1)));
         Ok(match scheme {
-            ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
+            ObjectStoreScheme::Local => StoreClient::plain(Arc::new(LocalFileSystem::new())),
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?)
+                let client = StoreClient::paged(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?);
+                // S3 Express neither lists in order nor from any key on.
+                let express = url.host_str().is_some_and(|bucket| bucket.ends_with("--x-s3"));
+                if express { StoreClient::plain(client.store) } else { client }
             }
             ObjectStoreScheme::GoogleCloudStorage => {
                 let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
+                StoreClient::paged(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
             }
             ObjectStoreScheme::MicrosoftAzure => {
                 let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
+                StoreClient::paged(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
             }
-            _ => Arc::from(object_store::parse_url(url)?.0),
+            _ => StoreClient::plain(Arc::from(object_store::parse_url(url)?.0)),
         })
     }
 }

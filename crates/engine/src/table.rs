@@ -52,10 +52,11 @@ impl CorpusTable {
             None => {
                 let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(external)?;
                 note_left_out(&inventory.notes);
-                let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
-                    Vec::from_iter(pack_one(inventory.entries))
+                let entries = inventory.entries().map_err(external)?;
+                let bins = if inventory.files() < self.job.options.parallel_min_files {
+                    Vec::from_iter(pack_one(entries).map_err(external)?)
                 } else {
-                    pack(inventory.entries, self.job.bins)
+                    pack(entries, inventory.cost_us(), self.job.bins).collect::<std::result::Result<_, _>>().map_err(external)?
                 };
                 let (fresh, _) = encode_bins(&bins).map_err(external)?;
                 match facts.create_bins(&run, fresh.clone()).await.map_err(landing_error)? {

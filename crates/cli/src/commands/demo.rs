@@ -43,7 +43,7 @@ FROM bytecode_errors WHERE severity = 'error' ORDER BY path, line1",
 pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::load(&args.job)?;
     // Packages that somebody installed beside the library are not the library.
-    settings.extract.exclude.push("site-packages".to_owned());
+    settings.extract.extend_exclude.push("site-packages".to_owned());
     let interpreter = interpreter(&settings, args.install_python, output).await?;
     let facts = match &args.out {
         Some(out) => location(out, "--out")?,

@@ -27,7 +27,8 @@ use crate::summary::Summary;
 /// When the job did not end in a committed run.
 pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::load(&args.job)?;
-    settings.extract.exclude.extend(args.exclude);
+    args.selection.apply(&mut settings.extract);
+    settings.extract.selection().map_err(|error| UsageError(error.to_string()))?;
     if args.cluster.is_some() {
         settings.client.cluster = args.cluster;
     }
