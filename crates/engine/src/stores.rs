@@ -57,6 +57,12 @@ pub struct Place {
     pub folder: Option<PathBuf>,
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("root", &self.root).field("path", &self.path).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
 /// How patient the clients of object stores are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
