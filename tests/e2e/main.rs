@@ -21,6 +21,7 @@ mod oracle;
 mod processes;
 mod records;
 mod s3;
+mod selection;
 mod servers;
 mod shared_cache;
 mod sql;

@@ -18,6 +18,8 @@ pub struct Summary {
     pub run: String,
     /// The corpus, as a URI.
     pub corpus: String,
+    /// The one repository that the whole corpus is; null where its first-level folders are the repositories.
+    pub repository: Option<String>,
     /// Where the facts are, as a URI.
     pub facts: String,
     /// Whether readers see this run now; a newer one may have been committed meanwhile.
@@ -99,12 +101,21 @@ impl Summary {
     }
 
     /// Sums up a committed run.
-    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Option<Duration>) -> Self {
+    pub fn new(
+        manifest: &Manifest,
+        repository: Option<&str>,
+        facts: &str,
+        current: bool,
+        committed_before: bool,
+        wall: Duration,
+        cpu: Option<Duration>,
+    ) -> Self {
         let run = &manifest.run;
         let text = |key: &str| run.interpreter.get(key).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
         Self {
             run: run.run_id.to_string(),
             corpus: run.corpus.clone(),
+            repository: repository.map(str::to_owned),
             facts: facts.to_owned(),
             current,
             committed_before,
@@ -144,6 +155,9 @@ impl Summary {
             line("", "was committed before; nothing was done".to_owned());
         }
         line("corpus", format!("{} ({}, {})", self.corpus, count(self.files, "file"), bytes(self.source_bytes)));
+        if let Some(repository) = &self.repository {
+            line("", format!("as one repository, {repository}"));
+        }
         line("compiled by", self.python.clone());
         line("facts", format!("{} code objects, {} instructions", thousands(self.units), thousands(self.instructions)));
         for (i, error) in self.errors.iter().enumerate() {

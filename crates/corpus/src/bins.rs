@@ -78,8 +78,18 @@ impl Bin {
 ///
 /// With a target cost of `t`, no bin of more than one file costs more than 1.25 `t`. An entry that is an error is yielded
 /// as it is, and nothing behind it.
-pub fn pack<E>(entries: impl IntoIterator<Item = Result<Entry, E>>, total_us: u64, options: BinOptions) -> impl Iterator<Item = Result<Bin, E>> {
-    Packer { entries: entries.into_iter().fuse(), target: options.target_cost_us(total_us), window: Window::default(), next_id: 0, failed: false }
+pub fn pack<E>(
+    entries: impl IntoIterator<Item = Result<Entry, E>>,
+    total_us: u64,
+    options: BinOptions,
+) -> impl Iterator<Item = Result<Bin, E>> {
+    Packer {
+        entries: entries.into_iter().fuse(),
+        target: options.target_cost_us(total_us),
+        window: Window::default(),
+        next_id: 0,
+        failed: false,
+    }
 }
 
 /// Packs all `entries`, which come sorted, into one bin; `None` if there are none.
@@ -312,7 +322,8 @@ pub(crate) mod tests {
             (0..files).map(move |i| Entry { repo: Some(format!("r{:02}", i / 100)), path: format!("{i:05}.py"), size: size(i) })
         };
         let options = BinOptions { target: Target::Bins(200) };
-        let bins = |entries: Vec<Entry>| packed(entries, options).into_iter().map(|bin| bin.files).collect::<std::collections::BTreeSet<_>>();
+        let bins =
+            |entries: Vec<Entry>| packed(entries, options).into_iter().map(|bin| bin.files).collect::<std::collections::BTreeSet<_>>();
         let before = bins(corpus(5_000).collect());
         let mut others = Vec::new();
         for at in (0..5_000).step_by(250) {

@@ -77,6 +77,25 @@ impl Corpus {
         }
     }
 
+    /// What shows that the corpus is a single repository: `.git` or `pyproject.toml` in its root; `None` if neither is there.
+    ///
+    /// # Errors
+    /// If a store does not say.
+    pub async fn repository_marker(&self) -> Result<Option<&'static str>, ReadError> {
+        const MARKERS: [&str; 2] = [".git", "pyproject.toml"];
+        match &self.source {
+            Source::Local(root) => Ok(MARKERS.into_iter().find(|marker| root.join(marker).symlink_metadata().is_ok())),
+            Source::Objects(objects) => {
+                for marker in MARKERS {
+                    if objects::holds(objects, marker).await? {
+                        return Ok(Some(marker));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads one file.
     ///
     /// # Errors

@@ -203,7 +203,8 @@ fn gitignore_of(folder: &Path) -> io::Result<Option<Gitignore>> {
 /// Whether the innermost `.gitignore` that speaks of `path`, in the innermost of `levels`, has it ignored.
 fn is_ignored(levels: &[Level], path: &Path, is_dir: bool) -> bool {
     let rules = levels.iter().rev().filter_map(|level| Some((&level.folder.path, level.gitignore.as_ref()?)));
-    let mut spoken = rules.filter_map(|(folder, rules)| rules.ignores(&encode_name(path.strip_prefix(folder).ok()?.as_os_str().as_bytes()), is_dir));
+    let mut spoken =
+        rules.filter_map(|(folder, rules)| rules.ignores(&encode_name(path.strip_prefix(folder).ok()?.as_os_str().as_bytes()), is_dir));
     spoken.next().unwrap_or(false)
 }
 

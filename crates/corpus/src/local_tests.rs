@@ -253,3 +253,34 @@ fn folders_are_left_out_by_their_name_and_counted() {
     assert_eq!(paths, ["site-packages.py", "x.py"]);
     assert_eq!(inventory.notes.excluded_folders.examples, ["a/site-packages", "site-packages"]);
 }
+
+#[test]
+fn environments_are_left_out_by_what_makes_them_so() {
+    let root = tree(&["a/env/pyvenv.cfg", "a/env/lib/x.py", "a/venv/__init__.py", "a/x.py", "pyvenv.cfg"]);
+    let inventory = list(root.path(), &Form::Tree, &default()).unwrap();
+    let paths: Vec<_> = entries(&inventory).into_iter().map(|e| e.path).collect();
+    assert_eq!(paths, ["venv/__init__.py", "x.py"]);
+    assert_eq!(inventory.notes.environments.examples, ["a/env"]);
+    assert_eq!(list(root.path(), &Form::Tree, &default().environments(true)).unwrap().files(), 3);
+}
+
+#[test]
+fn gitignore_files_count_when_they_are_told_to() {
+    let root = tree(&["a/x.py", "a/build/x.py", "a/pkg/x.py", "a/pkg/keep.py", "b/build/x.py", "b/x.py"]);
+    write(root.path(), "a/.gitignore", "build/\nx.py\n");
+    write(root.path(), "a/pkg/.gitignore", "!x.py\n");
+    assert_eq!(listed(root.path(), &Form::Tree).len(), 6);
+    let inventory = list(root.path(), &Form::Tree, &default().gitignore(true)).unwrap();
+    let found: Vec<_> = entries(&inventory).into_iter().map(|e| format!("{}/{}", e.repo.unwrap(), e.path)).collect();
+    assert_eq!(found, ["a/pkg/keep.py", "a/pkg/x.py", "b/build/x.py", "b/x.py"]);
+    assert_eq!(inventory.notes.ignored.examples, ["a/build", "a/x.py"]);
+}
+
+/// The number of files that a process may have open is limited.
+#[test]
+fn folders_as_deep_as_paths_go_are_listed() {
+    let deep = "d/".repeat(1_500) + "x.py";
+    let root = tree(&[&deep, "d/y.py", "d/d/z.py"]);
+    let paths: Vec<_> = listed(root.path(), &Form::Tree).into_iter().map(|(_, path, _)| path).collect();
+    assert_eq!(paths, [&deep[2..], "d/z.py", "y.py"]);
+}

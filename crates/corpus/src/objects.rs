@@ -178,7 +178,8 @@ impl Taker {
 
     fn finish(self) -> io::Result<Inventory> {
         let Self { mut notes, form, environments, .. } = self;
-        let inside = |path: &str| path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|folder| environments.contains(folder)));
+        let inside =
+            |path: &str| path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|folder| environments.contains(folder)));
         for environment in environments.iter().filter(|environment| !inside(environment)) {
             notes.environments.add(environment.clone());
         }
@@ -216,6 +217,16 @@ fn excluded_folder(folder: &str, selection: &Selection) -> Option<usize> {
     ends.into_iter().find(|end| folder.get(..*end).is_some_and(|folder| selection.excludes(folder)))
 }
 
+/// Whether there is an object `name` right below the prefix, or the head of a git repository in a folder of that name.
+pub(crate) async fn holds(objects: &Objects, name: &'static str) -> Result<bool, ReadError> {
+    let key = if name == ".git" { objects.prefix.clone().join(name).join("HEAD") } else { objects.prefix.clone().join(name) };
+    match objects.store.head(&key).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(ReadError::from_store(error)),
+    }
+}
+
 /// Reads the object of an entry.
 pub(crate) async fn read(objects: &Objects, form: &Form, entry: &Entry, limit: u64) -> Result<Bytes, ReadError> {
     let Objects { store, prefix, .. } = objects;
@@ -246,6 +257,7 @@ mod tests {
 
     use super::*;
     use crate::corpus::Corpus;
+    use crate::pages::tests::{Habit, Keys};
     use crate::selection;
 
     fn entries(inventory: &Inventory) -> Vec<Entry> {
@@ -292,6 +304,79 @@ mod tests {
         assert_eq!(inventory.notes.excluded_folders.examples, [".git", "a/.git"]);
         assert_eq!(inventory.notes.excluded_folders.count, 2);
         assert_eq!(inventory.notes.other_files, 1);
+    }
+
+    fn listed_by_pages(keys: &[&str], habit: Habit) -> Corpus {
+        let keys = Keys::new(keys.iter().map(|key| (*key).to_owned()), 3, habit);
+        Corpus::objects(Arc::new(InMemory::new()), Some(Arc::new(keys)), Path::from("c"), Form::Tree, selection::tests::default())
+    }
+
+    #[tokio::test]
+    async fn keys_that_cannot_be_named_are_entries_that_cannot_be_read() {
+        let keys = [
+            "c//x.py",
+            "c//y.py",
+            "c/../z.py",
+            "c/a//x.py",
+            "c/a/b/../x.py",
+            "c/a/odd\u{1}.py",
+            "c/a/odd\u{1}.txt",
+            "c/a/x.py",
+            "c/b/y.py",
+        ];
+        let corpus = listed_by_pages(&keys, Habit::Ordered);
+        let inventory = corpus.list().await.unwrap();
+        let entries = entries(&inventory);
+        let found: Vec<_> = entries.iter().map(|e| (e.repo.as_deref(), e.path.as_str())).collect();
+        let (unnamed, named) = found.split_at(2);
+        assert_eq!(unnamed, [(None, "../"), (None, "/")]);
+        assert_eq!(
+            named,
+            ["/", "b/../", "odd\u{1}.py", "x.py"]
+                .map(|path| (Some("a"), path))
+                .into_iter()
+                .chain([(Some("b"), "y.py")])
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(inventory.notes.unreadable_folders.examples, ["../", "/", "a//", "a/b/../"]);
+        assert_eq!(inventory.notes.other_files, 1);
+        for entry in entries.iter().filter(|entry| !["x.py", "y.py"].contains(&entry.path.as_str())) {
+            assert_eq!(corpus.read(entry).await.unwrap_err().error_type(), "BadPath", "{entry:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_of_another_order_is_listed_all_the_same() {
+        let keys = ["c/a/x.py", "c/a/y.py", "c/b/.git/x.py", "c/b/x.py", "c/b/y.py", "c/c/.git/x", "c/c/x.py"];
+        for habit in [Habit::Ordered, Habit::Unordered, Habit::FromTheStart] {
+            let inventory = listed_by_pages(&keys, habit).list().await.unwrap();
+            assert_eq!(inventory.files(), 5, "{habit:?}");
+            assert_eq!(inventory.notes.excluded_folders.examples, ["b/.git", "c/.git"], "{habit:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_virtual_environment_is_left_out_with_what_was_listed_before_it_showed() {
+        let keys =
+            ["c/a/env/lib/x.py", "c/a/env/nested/pyvenv.cfg", "c/a/env/pyvenv.cfg", "c/a/x.py", "c/.venv/pyvenv.cfg", "c/pyvenv.cfg"];
+        let inventory = corpus(&keys, Form::Tree).await.list().await.unwrap();
+        assert_eq!(entries(&inventory), [Entry { repo: Some("a".into()), path: "x.py".into(), size: 8 }]);
+        assert_eq!((inventory.notes.environments.examples, inventory.notes.environments.count), (vec!["a/env".to_owned()], 1));
+        assert_eq!(inventory.notes.excluded_folders.examples, [".venv"]);
+    }
+
+    #[tokio::test]
+    async fn gitignore_files_are_respected_in_folders_only() {
+        let selection = selection::tests::default().gitignore(true);
+        let corpus = Corpus::objects(Arc::new(InMemory::new()), None, Path::from("c"), Form::Tree, selection);
+        assert!(matches!(corpus.list().await, Err(ListError::Gitignore { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_repository_shows_by_what_is_in_its_root() {
+        for (key, marker) in [("c/.git/HEAD", Some(".git")), ("c/pyproject.toml", Some("pyproject.toml")), ("c/a/pyproject.toml", None)] {
+            assert_eq!(corpus(&[key], Form::Tree).await.repository_marker().await.unwrap(), marker, "{key}");
+        }
     }
 
     #[tokio::test]

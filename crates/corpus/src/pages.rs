@@ -336,4 +336,4 @@ fn blamed(prefix: &str, key: &str) -> Option<String> {
 
 #[cfg(test)]
 #[path = "pages_tests.rs"]
-mod tests;
+pub(crate) mod tests;

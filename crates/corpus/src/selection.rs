@@ -51,8 +51,8 @@ pub struct SelectionError {
     reason: String,
 }
 
-/// Which files of a corpus are taken.
-#[derive(Clone, Debug)]
+/// Which files of a corpus are taken. The default takes none.
+#[derive(Clone, Debug, Default)]
 pub struct Selection {
     include: Patterns,
     exclude: Patterns,
@@ -66,10 +66,7 @@ impl Selection {
     ///
     /// # Errors
     /// If a pattern is none.
-    pub fn new<'a>(
-        include: impl IntoIterator<Item = &'a str>,
-        exclude: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, SelectionError> {
+    pub fn new<'a>(include: impl IntoIterator<Item = &'a str>, exclude: impl IntoIterator<Item = &'a str>) -> Result<Self, SelectionError> {
         let (include, exclude) = (Patterns::new(include)?, Patterns::new(exclude)?);
         Ok(Self { include, exclude, environments: false, gitignore: false })
     }

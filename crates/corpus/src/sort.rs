@@ -351,7 +351,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(ProptestConfig::with_cases(60))]
 
         #[test]
         fn entries_come_sorted_and_each_name_once(entries in entries(), held in 1usize..50, runs in 2usize..5, text in 10usize..1_000) {

@@ -39,6 +39,7 @@ mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
 pub use budget::Budget;
+pub use corpus::{RecognitionError, SingleRepository, single_repository};
 pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;

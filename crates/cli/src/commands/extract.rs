@@ -1,5 +1,6 @@
 //! `bytefacts extract`: the main job, on the embedded cluster or on another one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +11,7 @@ use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, dis
 use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_job};
+use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, SingleRepository, run_job, single_repository};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
@@ -37,7 +38,12 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         (Some(run), _) => resume(&settings, &args.job, &run, facts).await?,
         (None, Some(corpus)) => {
             let corpus = location(&corpus, "CORPUS")?;
-            extract(&settings, &args.job, interpreter(&settings).await?, corpus, args.repo, facts).await?
+            check_apart(&corpus, &facts)?;
+            let repo = match args.repo {
+                None if !args.tree => recognised_repository(&settings, &corpus, output).await,
+                repo => repo,
+            };
+            extract(&settings, &args.job, interpreter(&settings).await?, corpus, repo, facts).await?
         }
         (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
     };
@@ -46,6 +52,37 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
     Ok(summary.exit())
+}
+
+/// The name of the single repository that `corpus` looks like, if it does.
+async fn recognised_repository(settings: &Settings, corpus: &Location, output: &Output) -> Option<String> {
+    match single_repository(corpus, &Stores::new(settings.stores)).await {
+        Ok(found) => {
+            let SingleRepository { name, marker } = found?;
+            output
+                .note(format!("{marker} is in the corpus: it is one repository, {name}; --tree takes its folders as repositories instead"));
+            Some(name)
+        }
+        // The scheduler may see what this machine does not.
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!("whether the corpus is one repository is unknown, its folders are taken as repositories: {error:#}");
+            None
+        }
+    }
+}
+
+/// Refuses facts inside the corpus: they would be part of what they are made from.
+fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
+    let (Some(corpus), Some(facts)) = (corpus.local_path(), facts.local_path()) else { return Ok(()) };
+    // What is not there yet is where its parent really is.
+    let real = facts.ancestors().find_map(|parent| Some(parent.canonicalize().ok()?.join(facts.strip_prefix(parent).ok()?)));
+    let inside = |facts: &Path, corpus: &Path| facts.starts_with(corpus);
+    if inside(facts, corpus) || corpus.canonicalize().ok().zip(real).is_some_and(|(corpus, facts)| inside(&facts, &corpus)) {
+        let (facts, corpus) = (facts.display(), corpus.display());
+        return Err(UsageError(format!("--out: {facts} lies inside the corpus {corpus}: choose a place outside")).into());
+    }
+    Ok(())
 }
 
 /// The interpreter of this machine. A job for a cluster needs none here: without one that is named, the executors' own decides.
@@ -184,7 +221,7 @@ impl<'a> Work<'a> {
             tracing::warn!(%error, "could not tidy up behind the run; the next run will");
         }
         let current = committed.current.run_id == committed.manifest.run.run_id;
-        Ok(Summary::new(&committed.manifest, self.facts.uri(), current, !committed.newly, self.begun.elapsed(), cpu))
+        Ok(Summary::new(&committed.manifest, job.repo.as_deref(), self.facts.uri(), current, !committed.newly, self.begun.elapsed(), cpu))
     }
 
     async fn embedded(&self, job: &Job, interpreter: Interpreter) -> anyhow::Result<Finished> {
