@@ -61,19 +61,22 @@ impl PaginatedListStore for Keys {
         if let Some(token) = options.page_token {
             behind = token;
         }
-        let mut items: BTreeSet<Item> = BTreeSet::new();
-        for (key, size) in self.keys.iter().filter(|(key, _)| key.starts_with(prefix)) {
-            let folder = key[prefix.len()..].find('/').filter(|_| options.delimiter.is_some());
-            match folder {
-                // A folder is listed if any of its keys lies behind.
-                Some(end) if *key > behind => items.insert((key[..=prefix.len() + end].to_owned(), None)),
-                None if *key > behind => items.insert((key.clone(), Some(*size))),
-                _ => false,
-            };
-        }
-        // The folder that ended the page before is not listed again.
-        items.retain(|(name, size)| size.is_some() || !behind.starts_with(&format!("{name}{LAST}{LAST}")));
         let most = options.max_keys.unwrap_or(usize::MAX).min(self.page);
+        let mut items: BTreeSet<Item> = BTreeSet::new();
+        let first = prefix.max(behind.as_str()).to_owned();
+        for (key, size) in self.keys.range(first..).filter(|(key, _)| **key > behind).take_while(|(key, _)| key.starts_with(prefix)) {
+            match key[prefix.len()..].find('/').filter(|_| options.delimiter.is_some()) {
+                // A folder is listed if any of its keys lies behind, but not again where it ended the page before.
+                Some(end) => match key[..=prefix.len() + end].to_owned() {
+                    folder if behind.starts_with(&format!("{folder}{LAST}{LAST}")) => false,
+                    folder => items.insert((folder, None)),
+                },
+                None => items.insert((key.clone(), Some(*size))),
+            };
+            if items.len() > most {
+                break;
+            }
+        }
         let more = items.len() > most;
         let mut items: Vec<Item> = items.into_iter().take(most).collect();
         let token = items.last().map(|(name, size)| if size.is_some() { name.clone() } else { format!("{name}{LAST}{LAST}") });

@@ -42,9 +42,8 @@ impl PaginatedListStore for Generated {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let behind = options.page_token.or(options.offset).unwrap_or_default();
         let mut result = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
-        let mut last = behind;
+        let (mut number, mut last) = (self.behind(&behind), behind);
         for _ in 0..options.max_keys.unwrap_or(1_000) {
-            let number = self.behind(&last);
             if number == self.files {
                 return Ok(PaginatedListResult { result, page_token: None });
             }
@@ -54,10 +53,12 @@ impl PaginatedListStore for Generated {
                 let end = prefix.len() + key[prefix.len()..].find('/').unwrap();
                 result.common_prefixes.push(Path::parse(&key[..end]).unwrap());
                 last = format!("{}{}", &key[..=end], char::MAX);
+                number = self.behind(&last);
             } else {
                 let (location, last_modified) = (Path::parse(&key).unwrap(), std::time::UNIX_EPOCH.into());
                 result.objects.push(ObjectMeta { location, last_modified, size: number % 20_000, e_tag: None, version: None });
                 last = key;
+                number += 1;
             }
         }
         Ok(PaginatedListResult { result, page_token: Some(last) })
