@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytefacts_cache::{Cache, CacheOptions};
 use bytefacts_compile::Interpreter;
-use bytefacts_corpus::{BinOptions, Corpus, Entry, Form, Target, encode_bins, pack};
+use bytefacts_corpus::{Bin, Corpus, Entry, Form, encode_bins, predicted_cost_us};
 use bytefacts_engine::{ExtractOptions, SampleRate};
 use bytefacts_landing::{Manifest, RunId};
 
@@ -27,14 +27,18 @@ fn options(optimize: u8, oracle: f64) -> ExtractOptions {
 /// Puts a listing into some order.
 type Order = fn(&mut Vec<Entry>);
 
-/// Records the bins of a run as a scheduler does that lists the corpus in an order of its own.
+/// Records the bins of a run as a scheduler does that deals files out in an order of its own. Within a bin they are sorted, as all bins are.
 async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: Order) {
     let selection = ExtractOptions::default().selection().unwrap();
     let inventory = Corpus::local(corpus, Form::Tree, selection).list().await.unwrap();
     let mut entries: Vec<_> = inventory.entries().unwrap().map(Result::unwrap).collect();
     order(&mut entries);
-    let entries = entries.into_iter().map(Ok::<_, ()>);
-    let bins: Vec<_> = pack(entries, inventory.cost_us(), BinOptions { target: Target::Bins(shape.bins) }).map(Result::unwrap).collect();
+    let mut bins = Vec::new();
+    for (bin_id, files) in (0..).zip(entries.chunks(entries.len().div_ceil(shape.bins as usize))) {
+        let mut files = files.to_vec();
+        files.sort();
+        bins.push(Bin { bin_id, cost_us: files.iter().map(|file| predicted_cost_us(file.size)).sum(), files });
+    }
     let (bins, _) = encode_bins(&bins).unwrap();
     store(facts).create_bins(&RunId::new(shape.run).unwrap(), bins).await.unwrap();
 }
