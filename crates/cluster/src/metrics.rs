@@ -110,8 +110,13 @@ pub fn of_executor(node: Arc<Node>, view: ExecutorView) -> Result<Registry, Clus
         ];
         if let Some(pool) = node.pool_stats() {
             readings.push(counter("bytefacts_worker_starts_total", "Compile workers started.", pool.starts));
-            let causes =
-                [("crash", pool.crashes), ("time_limit", pool.timeouts), ("memory_limit", pool.out_of_memory), ("recycled", pool.recycled)];
+            let causes = [
+                ("crash", pool.crashes),
+                ("killed", pool.killed),
+                ("time_limit", pool.timeouts),
+                ("memory_limit", pool.out_of_memory),
+                ("recycled", pool.recycled),
+            ];
             let restarts = causes.map(|(cause, count)| (cause.to_owned(), count));
             readings.push(labelled("bytefacts_worker_restarts_total", "Compile workers replaced, by cause.", "cause", restarts));
         }

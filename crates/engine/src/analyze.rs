@@ -17,12 +17,12 @@ use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 use tokio::sync::mpsc::Sender;
 
-use crate::care::Care;
+use crate::care::{Care, OwnAttempts};
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
@@ -138,8 +138,10 @@ impl ExecutionPlan for AnalyzeExec {
         let job = self.job.clone();
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
         let rows = output.tx();
+        let attempts = OwnAttempts::new(&node);
+        let own = attempts.clone();
         output.spawn(async move {
-            let mut analysis = Analysis::begin(job, node, rows, files).await?;
+            let mut analysis = Analysis::begin(job, node, attempts, rows, files).await?;
             while let Some(batch) = bins.next().await {
                 for bin in bin_rows(&batch?)? {
                     analysis.bin(bin).await?;
@@ -147,7 +149,11 @@ impl ExecutionPlan for AnalyzeExec {
             }
             Ok(())
         });
-        Ok(output.build())
+        // Whoever lands the rows holds the stream until the last bin has its record. If it is dropped before, the attempts are taken back.
+        let rows = output.build().inspect(move |_| {
+            let _ = &own;
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }
 
@@ -190,7 +196,8 @@ struct Analysis {
     schema: SchemaRef,
     rows: Sender<Result<RecordBatch>>,
     files: Count,
-    quarantine_after: u32,
+    job: Job,
+    attempts: OwnAttempts,
     landed_bins: Option<LandedBins>,
     /// Taken while a blocking thread appends to it.
     builder: Option<RowBuilder>,
@@ -198,7 +205,7 @@ struct Analysis {
 }
 
 impl Analysis {
-    async fn begin(job: Job, node: Arc<Node>, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
+    async fn begin(job: Job, node: Arc<Node>, attempts: OwnAttempts, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
         let facts = node.stores().open(&job.facts).map_err(external)?.facts();
         let run = RunId::new(job.run.clone()).map_err(external)?;
         let interpreter = node.interpreter_of(&job, &facts, &run).await?;
@@ -208,9 +215,10 @@ impl Analysis {
             run,
             schema: schema_with_work(&coded_schema()),
             builder: Some(builder),
-            quarantine_after: job.options.quarantine_after,
+            attempts,
             landed_bins: node.landed_bins(&job),
-            loader: Arc::new(Loader::new(job, interpreter, Arc::clone(&node)).await?),
+            loader: Arc::new(Loader::new(job.clone(), &interpreter, Arc::clone(&node)).await?),
+            job,
             node,
             rows,
             files,
@@ -238,7 +246,7 @@ impl Analysis {
             tracing::info!(run = %self.run, bin = row.bin, files = record.stats.files, "bin taken over, nothing of it has changed");
             return self.send_landed(row.bin).await;
         }
-        let care = Arc::new(Care::begin(&self.facts, &self.run, row.bin, &self.node, self.quarantine_after).await?);
+        let care = Arc::new(Care::begin(&self.job, &self.facts, &self.run, row.bin, &self.node, &self.attempts).await?);
         let streamed = self.files(bin, &care).await;
         if streamed.is_err() {
             care.forget().await;
@@ -270,24 +278,21 @@ impl Analysis {
 
     async fn files(&mut self, bin: Bin, care: &Arc<Care>) -> Result<()> {
         let loader = Arc::clone(&self.loader);
-        let loaded = futures::stream::iter((0u32..).zip(bin.files))
+        let loaded = futures::stream::iter(bin.files)
             // Memory is reserved in the order of the files, so that the file that all others wait for is never the one that waits for memory.
-            .then(|(index, entry)| {
-                let node = Arc::clone(&self.node);
-                async move { node.reserve(entry.size).await.map(|permit| (index, entry, permit)) }
+            .then(|entry| {
+                let care = Arc::clone(care);
+                async move { care.reserve(entry.size).await.map(|permit| (entry, permit)) }
             })
             .map(move |reserved| {
                 let (loader, care) = (Arc::clone(&loader), Arc::clone(care));
                 SpawnedTask::spawn(async move {
-                    let (index, entry, permit) = reserved?;
-                    if care.next_file(index).await? {
-                        return Ok(Loaded::quarantined(entry, permit));
-                    }
-                    loader.load(entry, permit).await
+                    let (entry, permit) = reserved?;
+                    if care.is_careful() { loader.load_carefully(entry, &care, permit).await } else { loader.load(entry, permit).await }
                 })
                 .join_unwind()
             })
-            .buffered(care.files_in_flight(self.node.files_in_flight()));
+            .buffered(care.files_in_flight());
         futures::pin_mut!(loaded);
         let mut builder = self.builder.take();
         while let Some(file) = loaded.next().await {
@@ -295,6 +300,7 @@ impl Analysis {
             let Some(rows) = builder.take() else { return internal_err!("the row builder is gone") };
             let (rows, work, errors) = append(rows, file, bin.bin_id).await?;
             self.node.progress().add_file(&work, &errors);
+            care.file_done().await;
             self.files.add(1);
             self.work.push(work);
             let full = rows.bytes() >= BATCH_BYTES;

@@ -16,7 +16,6 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 
-use crate::care;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
@@ -252,7 +251,7 @@ impl<'a> Landing<'a> {
         open.stats.wall_us = u64::try_from(open.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         match open.writer.finish(open.stats, open.digests).await {
             Ok(record) => {
-                care::clear(&self.facts, &self.run, open.bin, "").await;
+                self.node.open_attempts().landed(&self.facts, &self.run, open.bin).await;
                 // Of another attempt's record the sources are not known: a file may have changed between its read and this one's.
                 if record.attempt == open.attempt
                     && let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources)
@@ -264,7 +263,7 @@ impl<'a> Landing<'a> {
                 Ok(Some(record))
             }
             Err(error) => {
-                care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
+                self.node.open_attempts().failed(&self.run, open.bin).await;
                 Err(landing_error(error))
             }
         }
@@ -274,7 +273,7 @@ impl<'a> Landing<'a> {
     async fn abort(&mut self) {
         if let Some(open) = self.open.take() {
             open.writer.abort().await;
-            care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
+            self.node.open_attempts().failed(&self.run, open.bin).await;
         }
     }
 }

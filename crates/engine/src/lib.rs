@@ -32,6 +32,7 @@ mod session;
 mod snapshot;
 pub mod stores;
 mod table;
+pub mod trial;
 mod udf;
 mod unit;
 pub mod validate;

@@ -15,11 +15,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::budget::Budget;
+use crate::care::OpenAttempts;
 use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
 use crate::reuse::LandedBins;
 use crate::stores::Stores;
+use crate::trial::{TrialCommand, Trials};
 
 /// How a node is equipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Node {
     runtime: Handle,
     incarnation: u64,
     attempts: AtomicU64,
+    open_attempts: Arc<OpenAttempts>,
+    trial: Option<TrialCommand>,
 }
 
 /// What compiles the files of a job.
@@ -88,7 +92,35 @@ impl Node {
             // Only told apart, never compared or written to a row: the hasher's random keys are randomness enough.
             incarnation: std::hash::RandomState::new().build_hasher().finish(),
             attempts: AtomicU64::new(0),
+            open_attempts: Arc::default(),
+            trial: None,
         }
+    }
+
+    /// Has files that may be killers tried by processes that are started so. Without it nobody finds out which file kills: a bin is tried again
+    /// until somebody loses patience.
+    #[must_use]
+    pub fn with_trials(self, command: TrialCommand) -> Self {
+        Self { trial: Some(command), ..self }
+    }
+
+    /// Trials of the files of a job, if this node can make any.
+    ///
+    /// # Errors
+    /// Never for a job that travelled: it is serialised once more.
+    pub(crate) fn trials(&self, job: &Job) -> Result<Option<Trials>> {
+        let Some(command) = self.trial.clone() else { return Ok(None) };
+        Trials::new(command, job, &self.interpreter, &self.options.worker).map(Some)
+    }
+
+    /// The attempts that are noted in journals.
+    pub(crate) fn open_attempts(&self) -> &Arc<OpenAttempts> {
+        &self.open_attempts
+    }
+
+    /// The runtime of this process, which outlives those of tasks.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The object stores.
@@ -124,13 +156,7 @@ impl Node {
 
     /// A name for an attempt at a bin that no other attempt of any process has.
     pub fn next_attempt(&self) -> String {
-        format!("{}{:x}", self.attempt_prefix(), self.attempts.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// What the names of all attempts of this process begin with.
-    #[must_use]
-    pub fn attempt_prefix(&self) -> String {
-        format!("{:016x}_", self.incarnation)
+        format!("{:016x}_{:x}", self.incarnation, self.attempts.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The interpreter of the whole run, which is this node's. It must be the one that the job names, if it names one, and the one that the
@@ -202,7 +228,9 @@ impl Node {
 
     /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time. What the shared cache is still
     /// to get is uploaded, as far as it can be in some seconds.
+    /// Notes of attempts under way are taken back: they ended, but not by dying.
     pub async fn shutdown(&self) {
+        self.open_attempts.leave().await;
         if let Some(cache) = &self.cache
             && !cache.flush().await
         {
@@ -269,7 +297,7 @@ pub fn identity(interpreter: &Interpreter) -> InterpreterId {
 pub(crate) fn pool_error(error: PoolError) -> datafusion::error::DataFusionError {
     match error {
         PoolError::Optimize(_) => external(error),
-        PoolError::Closed | PoolError::Start { .. } => transient(error),
+        PoolError::Closed | PoolError::Start { .. } | PoolError::Killed { .. } => transient(error),
     }
 }
 

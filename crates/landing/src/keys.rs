@@ -90,9 +90,14 @@ pub(crate) fn interpreter(run: &RunId) -> String {
     format!("runs/{run}/interpreter.json")
 }
 
+/// Folder of the journals of a run's bins.
+pub(crate) fn journals_folder(run: &RunId) -> String {
+    format!("runs/{run}/attempts")
+}
+
 /// Folder of the journal of one bin.
 pub(crate) fn journal_folder(run: &RunId, bin_id: u32) -> String {
-    format!("runs/{run}/attempts/{bin_id:06}")
+    format!("{}/{bin_id:06}", journals_folder(run))
 }
 
 /// The journal's note that an attempt began.
@@ -100,19 +105,19 @@ pub(crate) fn journal_begun(run: &RunId, bin_id: u32, attempt: &AttemptId) -> St
     format!("{}/{attempt}-begun", journal_folder(run, bin_id))
 }
 
-/// The journal's note that an attempt began to work on the file of this index in its bin.
-pub(crate) fn journal_file(run: &RunId, bin_id: u32, attempt: &AttemptId, file: u32) -> String {
-    format!("{}/{attempt}-{file:08}", journal_folder(run, bin_id))
+/// The journal's note that an attempt has done so many files of its bin.
+pub(crate) fn journal_progress(run: &RunId, bin_id: u32, attempt: &AttemptId, files: u32) -> String {
+    format!("{}/{attempt}-{files:08}", journal_folder(run, bin_id))
 }
 
-/// The attempt and, unless it only says that the attempt began, the file of a journal's note with this name.
+/// The attempt and, unless it only says that the attempt began, the files done of a journal's note with this name.
 pub(crate) fn note_of_journal(name: &str) -> Option<(AttemptId, Option<u32>)> {
     let (attempt, what) = name.split_once('-')?;
-    let file = match what {
+    let files = match what {
         "begun" => None,
         number => Some(number.parse().ok()?),
     };
-    Some((AttemptId::new(attempt).ok()?, file))
+    Some((AttemptId::new(attempt).ok()?, files))
 }
 
 pub(crate) fn done_folder(run: &RunId) -> String {
@@ -189,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_note_tells_its_attempt_and_file() {
+    fn the_name_of_a_note_tells_its_attempt_and_progress() {
         let (run, attempt) = (RunId::new("r").unwrap(), AttemptId::new("3f_2").unwrap());
         let name_of = |key: String| key.rsplit('/').next().unwrap().to_owned();
         assert_eq!(note_of_journal(&name_of(journal_begun(&run, 7, &attempt))), Some((attempt.clone(), None)));
-        assert_eq!(note_of_journal(&name_of(journal_file(&run, 7, &attempt, 12))), Some((attempt.clone(), Some(12))));
+        assert_eq!(note_of_journal(&name_of(journal_progress(&run, 7, &attempt, 12))), Some((attempt.clone(), Some(12))));
         for foreign in ["begun", "a-", "a-x", "-begun"] {
             assert_eq!(note_of_journal(foreign), None, "{foreign}");
         }

@@ -41,7 +41,6 @@ pub use commit::{CommitRequest, Committed, ExpectedBin, Fold};
 pub use copy::PinnedFile;
 pub use error::{LandingError, is_transient};
 pub use id::{AttemptId, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
-pub use journal::Journal;
 pub use keys::{DATA_FOLDER, decode_repo, encode_repo};
 pub use record::{
     BinRecord, BinStats, Current, ErrorCount, FileDigest, LandedFile, Manifest, RepoDigests, RepoSummary, RunHeader, Verdict,
