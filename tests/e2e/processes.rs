@@ -51,6 +51,11 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Kills it without a word, as the kernel or a power cut would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

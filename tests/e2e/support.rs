@@ -12,6 +12,7 @@ use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
+use bytefacts_engine::trial::TrialCommand;
 use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, facts_session, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
 use tempfile::TempDir;
@@ -113,10 +114,17 @@ fn copy_python_files(from: &Path, to: &Path) {
 
 /// The same interpreter with a module `dis` of its own, which is the real one and then does `patch`: a judge that errs.
 pub fn with_patched_dis(python: &Interpreter, folder: &Path, patch: &str) -> Interpreter {
+    python_with_patched("dis", python, folder, patch)
+}
+
+/// The same interpreter with a module of its own, which is the real one and then does `patch`.
+pub fn python_with_patched(module: &str, python: &Interpreter, folder: &Path, patch: &str) -> Interpreter {
     use std::os::unix::fs::PermissionsExt as _;
-    let real = "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), 'dis.py')\n\
-                exec(compile(open(_path).read(), _path, 'exec'))\n";
-    std::fs::write(folder.join("dis.py"), format!("{real}{patch}\n")).unwrap();
+    let real = format!(
+        "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), '{module}.py')\n\
+         exec(compile(open(_path).read(), _path, 'exec'))\n"
+    );
+    std::fs::write(folder.join(format!("{module}.py")), format!("{real}{patch}\n")).unwrap();
     let executable = folder.join("python3.13");
     let home = python.executable.parent().and_then(Path::parent).unwrap();
     // It calls itself by its own name, so that who looks behind it finds it again.
@@ -170,7 +178,11 @@ pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change:
     };
     let progress = Arc::new(Progress::default());
     let nodes: Vec<_> = (0..shape.executors)
-        .map(|_| Arc::new(Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress))))
+        .map(|_| {
+            let node = Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress));
+            let program = env!("CARGO_BIN_EXE_bytefacts").into();
+            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
+        })
         .collect();
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };

@@ -52,6 +52,9 @@ pub enum Command {
     Executor(Box<Executor>),
     /// Delete what no committed run names: files of lost attempts, and runs that died.
     Gc(Gc),
+    /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
+    #[command(hide = true)]
+    Trial,
 }
 
 /// How results are written.

@@ -64,5 +64,6 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
         Command::Executor(executor) => commands::executor::run(*executor, output).await,
         Command::Gc(gc) => commands::gc::run(gc, output).await,
+        Command::Trial => commands::trial::run().await,
     }
 }

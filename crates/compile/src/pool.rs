@@ -66,6 +66,21 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    /// The counters of two pools together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            units: self.units + other.units,
+            starts: self.starts + other.starts,
+            crashes: self.crashes + other.crashes,
+            killed: self.killed + other.killed,
+            timeouts: self.timeouts + other.timeouts,
+            out_of_memory: self.out_of_memory + other.out_of_memory,
+            recycled: self.recycled + other.recycled,
+            cpu: self.cpu + other.cpu,
+        }
+    }
+
     /// Workers that were replaced, for whatever reason.
     #[must_use]
     pub const fn restarts(&self) -> u64 {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
+use crate::progress::NOTE_EVERY;
 use crate::trial::{Killer, Trials};
 
 /// One attempt at one bin, as its journal knows it.
@@ -43,9 +44,6 @@ struct Notes {
     bin: u32,
     attempt: AttemptId,
 }
-
-/// How often an attempt notes how far it is: one small put a bin, and well within anybody's patience.
-const NOTE_EVERY: Duration = Duration::from_secs(30);
 
 impl Care {
     /// Reads the journal and notes that this attempt begins. `own` takes the note back if the attempt ends before its bin is landed.

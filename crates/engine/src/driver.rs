@@ -17,7 +17,7 @@ use datafusion::common::DataFusionError;
 use tokio::time::Instant;
 
 use crate::job::{InterpreterId, Job};
-use crate::progress::Progress;
+use crate::progress::{Progress, Signs};
 use crate::snapshot::schema_snapshot;
 use crate::stores::{StoreError, Stores};
 
@@ -53,7 +53,7 @@ pub enum JobError {
         reason: String,
     },
     /// The cluster got no further, however often it was asked.
-    #[error("the job stands still: no further bin was landed for {seconds} s; see the executors' logs")]
+    #[error("the job stands still: no file was done for {seconds} s; see the executors' logs")]
     Stalled {
         /// How long was waited.
         seconds: u64,
@@ -107,7 +107,8 @@ pub trait JobCluster: Send + Sync {
 /// How long a client holds on to a job that does not get on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Without a further bin for so long, the job is cancelled and submitted again. Longer than the longest bin takes.
+    /// Without a further bin, or a note of an executor that it gets on with one, for so long, the job is cancelled and submitted again. Longer
+    /// than the longest file takes; executors note twice a minute.
     pub stall: Duration,
     /// How long a cluster may be out of reach.
     pub unreachable: Duration,
@@ -150,7 +151,7 @@ pub async fn run_job(
     let started_at_ms = clock.now_millis();
     let facts = stores.open(&job.facts)?.facts();
     let run_id = RunId::new(job.run.clone())?;
-    let mut run = OpenRun { facts: &facts, run: &run_id, progress, bins: None, done: BTreeSet::new() };
+    let mut run = OpenRun { facts: &facts, run: &run_id, progress, bins: None, done: BTreeSet::new(), has_begun: false };
     let answers = supervise(cluster, job, &mut run, patience).await?;
 
     let expected = run.expected().await?;
@@ -199,6 +200,7 @@ async fn supervise(
     run.look().await?;
     loop {
         let before = run.done.len();
+        run.has_begun = false;
         let ended = tokio::select! {
             answers = cluster.submit(job) => match answers {
                 Ok(answers) => {
@@ -226,12 +228,18 @@ async fn supervise(
         } else if cluster.is_reachable().await {
             fruitless += 1;
         }
-        if fruitless >= patience.fruitless || !reachable_within(cluster, patience.unreachable).await {
+        // What nobody has begun stands in line behind other jobs.
+        let in_line = matches!(ended, Ended::Stalled(_)) && !run.has_begun && patience.fruitless > 1;
+        let enough = if in_line { patience.fruitless.saturating_mul(IN_LINE) } else { patience.fruitless };
+        if fruitless >= enough || !reachable_within(cluster, patience.unreachable).await {
             return Err(ended.into());
         }
         tracing::warn!(run = %run.run, reason = %ended, done = run.done.len(), "submitting the job again: bins with a record are not done again");
     }
 }
+
+/// How much more patience there is with a job that nobody has begun.
+const IN_LINE: u32 = 10;
 
 /// Waits for a cluster that is out of reach; says whether it came back.
 async fn reachable_within(cluster: &dyn JobCluster, limit: Duration) -> bool {
@@ -257,7 +265,7 @@ impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "{error}"),
-            Self::Stalled(limit) => write!(f, "no further bin was landed for {} s", limit.as_secs()),
+            Self::Stalled(limit) => write!(f, "nothing has got on for {} s", limit.as_secs()),
         }
     }
 }
@@ -279,12 +287,16 @@ struct OpenRun<'a> {
     /// Known once the scheduler has recorded them.
     bins: Option<Vec<ExpectedBin>>,
     done: BTreeSet<u32>,
+    /// Whether anybody has worked on what was submitted last.
+    has_begun: bool,
 }
 
 impl OpenRun<'_> {
     /// Watches the records until the job stalls, or is whole and its answer does not come.
     async fn watch(&mut self, patience: Patience) -> Result<Ended, JobError> {
         let mut since = Instant::now();
+        let mut signs = Signs::begin(self.facts, self.run).await;
+        let done_before = self.done.len();
         loop {
             tokio::time::sleep(patience.poll).await;
             let before = self.done.len();
@@ -297,7 +309,13 @@ impl OpenRun<'_> {
             }
             let limit = if self.is_whole() { ANSWER_DUE.min(patience.stall) } else { patience.stall };
             if since.elapsed() >= limit {
-                return Ok(Ended::Stalled(limit));
+                // What goes on inside of bins is looked at only now: it costs a request.
+                let gets_on = signs.are_new().await;
+                self.has_begun = signs.any || self.done.len() > done_before;
+                if !gets_on || self.is_whole() {
+                    return Ok(Ended::Stalled(limit));
+                }
+                since = Instant::now();
             }
         }
     }
@@ -407,6 +425,8 @@ fn coverage_fault(expected: &[ExpectedBin], landed: &BTreeMap<u32, Vec<u64>>) ->
 
 #[cfg(test)]
 mod tests {
+    use bytefacts_landing::{AttemptId, SystemClock};
+
     use super::*;
 
     fn expect(bins: &[(u32, u64)]) -> Vec<ExpectedBin> {
@@ -444,6 +464,59 @@ mod tests {
             let error = recorded_interpreter(recorded, &job(Some(python("3.13.0")))).unwrap_err();
             assert!(matches!(error, JobError::Interpreter { .. }), "{error}");
         }
+    }
+
+    /// A cluster that never answers, and notes some times that it gets on with a bin before it stands still.
+    struct Standing {
+        facts: FactsStore,
+        notes: u32,
+        submissions: std::sync::atomic::AtomicU32,
+    }
+
+    const STALL: Duration = Duration::from_millis(400);
+
+    #[async_trait]
+    impl JobCluster for Standing {
+        async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>, DataFusionError> {
+            let number = self.submissions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (run, attempt) = (RunId::new(job.run.clone()).unwrap(), AttemptId::new(format!("a{number}")).unwrap());
+            for files in 0..self.notes {
+                tokio::time::sleep(STALL / 2).await;
+                self.facts.note_progress(&run, 0, &attempt, files).await.unwrap();
+            }
+            std::future::pending().await
+        }
+        async fn cancel(&self) {}
+        async fn is_reachable(&self) -> bool {
+            true
+        }
+    }
+
+    /// How long the client holds on to a job, and how often it submits it.
+    async fn patience_with(notes: u32, fruitless: u32) -> (Duration, u32) {
+        let stores = Stores::default();
+        stores.register("memory://", std::sync::Arc::new(object_store::memory::InMemory::new())).unwrap();
+        let job = Job { facts: "memory:///facts".to_owned(), ..job(None) };
+        let cluster = Standing { facts: stores.open(&job.facts).unwrap().facts(), notes, submissions: Default::default() };
+        let patience = Patience { stall: STALL, fruitless, poll: Duration::from_millis(20), ..Patience::default() };
+        let begun = Instant::now();
+        let error = run_job(&cluster, &job, &stores, &SystemClock, patience, None).await.unwrap_err();
+        assert!(matches!(error, JobError::Stalled { .. }), "{error}");
+        (begun.elapsed(), cluster.submissions.into_inner())
+    }
+
+    #[tokio::test]
+    async fn files_done_inside_of_a_bin_are_progress() {
+        let (stood, _) = patience_with(0, 1).await;
+        assert!(stood >= STALL && stood < 3 * STALL, "{stood:?}");
+        let (got_on, submissions) = patience_with(8, 1).await;
+        assert!(got_on >= 4 * STALL && submissions == 1, "what is slow does not stand still: {got_on:?}");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_nobody_has_begun_stands_in_line() {
+        assert_eq!(patience_with(1, 2).await.1, 2, "it was begun, and then stood still");
+        assert_eq!(patience_with(0, 2).await.1, 2 * IN_LINE);
     }
 
     #[test]

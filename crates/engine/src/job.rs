@@ -61,7 +61,8 @@ pub struct ExtractOptions {
     pub compile_cpu_seconds: u64,
     /// Address space of one compile worker, in bytes; a file that needs more becomes an error row.
     pub compile_memory_bytes: u64,
-    /// Executors that must have died while working on nothing but one file until that file is an error row of stage `quarantine`.
+    /// Processes that must have died while they worked on nothing but one file, by a signal of their own or for want of memory, until that file is an
+    /// error row of stage `quarantine`.
     pub quarantine_after: u32,
     /// Names of folders that are left out wherever they are. `.git` always is.
     pub exclude: Vec<String>,

@@ -3,7 +3,8 @@
 //! The cache of compiled units spares the compiler; analysing and landing again what has not changed would still cost half of a cold run. So the
 //! cache also notes where the data files of a bin are, under a digest of all that determines them: the names and contents of the sources, the
 //! options, the interpreter, the build of the analysis itself, and the place of the facts. A later run has the store copy those files, which
-//! sends no byte of them anywhere. Whether such a bin may be there is asked by names and sizes first, so that a cold run reads nothing twice.
+//! sends no byte of them anywhere. A node believes only itself in this: the notes stay out of the tier of the cache that nodes share, or whoever
+//! writes there could name any objects as the facts of anything. Whether such a bin may be there is asked by names and sizes first, so that a cold run reads nothing twice.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -51,7 +52,7 @@ impl LandedBins {
         }
         let o = &job.options;
         let prefix = format!(
-            "landed 2\n{}\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
+            "landed 3\n{}\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
             job.facts,
             env!("BYTEFACTS_FINGERPRINT"),
             interpreter.implementation,
@@ -69,7 +70,7 @@ impl LandedBins {
 
     /// Whether a bin of these names and sizes was landed before. Its contents decide whether it can be taken over.
     pub(crate) async fn may_have(&self, files: &[Entry]) -> bool {
-        self.cache.get_async(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
+        self.cache.get_own(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
     }
 
     /// Lands a bin again whose sources are these, if it was landed and its files are still there.
@@ -82,7 +83,7 @@ impl LandedBins {
         attempt: AttemptId,
     ) -> Result<Option<BinRecord>, LandingError> {
         let begun = Instant::now();
-        let kept = self.cache.get_async(self.content(sources)).await;
+        let kept = self.cache.get_own(self.content(sources)).await;
         let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok()) else { return Ok(None) };
         let mut files = Vec::with_capacity(kept.files.len());
         for (seq, pinned) in (0..).zip(&kept.files) {
@@ -127,9 +128,9 @@ impl LandedBins {
         }
         let kept = Kept { stats: record.stats.clone(), digests: record.digests.clone(), files };
         if let Ok(kept) = serde_json::to_vec(&kept) {
-            self.cache.put_async(self.content(sources), kept.into()).await;
+            self.cache.put_own(self.content(sources), kept.into()).await;
             let shape = self.shape(sources.iter().map(|s| (s.repo.as_deref(), s.path.as_str(), s.bytes)));
-            self.cache.put_async(shape, Bytes::from_static(b"landed")).await;
+            self.cache.put_own(shape, Bytes::from_static(b"landed")).await;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::corpus::open_corpus;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::land::{LandExec, landed_schema};
+use crate::progress::note_planning;
 use crate::stores::Stores;
 
 /// A corpus whose scan extracts and lands its facts.
@@ -50,7 +51,8 @@ impl CorpusTable {
         let recorded = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
             None => {
-                let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(external)?;
+                let corpus = open_corpus(&self.job, &self.stores)?;
+                let inventory = note_planning(&facts, &run, corpus.list()).await.map_err(external)?;
                 note_left_out(&inventory.notes);
                 let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
                     Vec::from_iter(pack_one(inventory.entries))

@@ -100,6 +100,11 @@ pub(crate) fn journal_folder(run: &RunId, bin_id: u32) -> String {
     format!("{}/{bin_id:06}", journals_folder(run))
 }
 
+/// The note that a run is still being planned.
+pub(crate) fn journal_planning(run: &RunId, time: u32) -> String {
+    format!("{}/planning/{time:08}", journals_folder(run))
+}
+
 /// The journal's note that an attempt began.
 pub(crate) fn journal_begun(run: &RunId, bin_id: u32, attempt: &AttemptId) -> String {
     format!("{}/{attempt}-begun", journal_folder(run, bin_id))

@@ -13,6 +13,7 @@ use bytefacts_engine::stores::Stores;
 
 use crate::args;
 use crate::commands::extract::open_cache;
+use crate::commands::trial;
 use crate::config::Settings;
 use crate::daemon::{Announcement, ProbeServer, fresh_number, termination};
 use crate::exit::{Exit, UsageError};
@@ -50,7 +51,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let equipment = NodeOptions { workers: cores, memory_budget_bytes: own.memory_budget_bytes, worker: WorkerSettings::default() };
     let stores = Arc::new(Stores::new(settings.stores));
     let cache = open_cache(&settings, &stores)?;
-    let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())));
+    let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())).with_trials(trial::command()?));
     let mut executor = Executor::start(listener, options, Arc::clone(&node)).await?;
     let (view, probed) = (executor.view(), executor.view());
     let probes = args.daemon.probes.unwrap_or(own.probes);

@@ -14,6 +14,7 @@ use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_j
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
+use crate::commands::trial;
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
@@ -192,15 +193,17 @@ impl<'a> Work<'a> {
         let options =
             NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
         let cache = open_cache(settings, &self.stores)?;
+        let trial = trial::command()?;
         let nodes: Vec<_> = (0..settings.embedded.executors)
             .map(|_| {
                 let (stores, progress) = (Arc::clone(&self.stores), Arc::clone(&progress));
-                Arc::new(Node::new(options.clone(), interpreter.clone(), stores, cache.clone(), progress))
+                Arc::new(Node::new(options.clone(), interpreter.clone(), stores, cache.clone(), progress).with_trials(trial.clone()))
             })
             .collect();
         let cluster = Embedded::start(&nodes, Arc::clone(&self.stores), EmbeddedOptions { cores_per_executor: cores }).await?;
         let client = Client::new(cluster.url(), Arc::clone(&self.stores), self.job_settings(job));
-        let result = self.follow(&client, job, Patience::embedded(), progress, false).await;
+        let patience = Patience { stall: Duration::from_secs(self.settings.client.stall_seconds.max(1)), ..Patience::embedded() };
+        let result = self.follow(&client, job, patience, progress, false).await;
         for (number, node) in nodes.iter().enumerate() {
             let peaks = node.peaks().await;
             tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");

@@ -10,4 +10,5 @@ pub mod python;
 pub mod runs;
 pub mod scheduler;
 pub mod sql;
+pub mod trial;
 pub mod validate;

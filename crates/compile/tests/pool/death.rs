@@ -55,7 +55,7 @@ async fn settled(limits: &Limits, count: usize) -> Vec<u32> {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(20), look).await.unwrap_or_else(|_| panic!("{:?} workers instead of {count}", workers(limits)))
+    timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{:?} workers instead of {count}", workers(limits)))
 }
 
 #[tokio::test]

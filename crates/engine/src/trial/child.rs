@@ -1,6 +1,6 @@
 //! The process that tries files: it does with them all that an executor would do, throws the result away, and may die of it.
 
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
