@@ -39,22 +39,35 @@ fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
 /// Kills whoever has started the worker: an executor, or what an executor has put in its place.
 const KILLS_ITS_MASTER: &str = "_os.kill(_os.getppid(), _signal.SIGABRT); _time.sleep(60)";
 
-/// Files large enough to be caught at, in three repositories.
-fn large_corpus() -> TempDir {
+/// Some files in three repositories.
+fn corpus_of_some_files() -> TempDir {
     let corpus = folder();
     for repo in ["a", "b", "c"] {
         for file in 0..4 {
-            let source: String = (0..1_500).map(|i| format!("def f{i}_{file}(a, b):\n    return [a + {i} for c in b if c]\n")).collect();
+            let source = functions(1_500, &format!("of_{file}"));
             write_files(corpus.path(), &[(&format!("{repo}/m{file}.py"), source.as_bytes())]);
         }
     }
     corpus
 }
 
+/// A file that takes seconds, so that whatever happens happens while it is worked on; and others.
+fn corpus_with_a_large_file() -> TempDir {
+    let corpus = corpus_of_some_files();
+    write_files(corpus.path(), &[("b/large.py", functions(25_000, "of_large").as_bytes())]);
+    corpus
+}
+
+fn functions(count: usize, name: &str) -> String {
+    (0..count).map(|i| format!("def f{i}_{name}(a, b):\n    return [a + {i} for c in b if c]\n")).collect()
+}
+
 /// The embedded extraction of a corpus in several bins, with two executors of a core each.
 async fn extraction(python: &Interpreter, home: &Path, corpus: &Path, facts: &Path, run: &str) -> Command {
-    write_files(home, &[("settings.yaml", b"bins: {count: 6}")]);
     let settings = home.join("settings.yaml");
+    if !settings.exists() {
+        write_files(home, &[("settings.yaml", b"bins: {count: 6}")]);
+    }
     let args = ["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap(), "--run-id", run, "--no-cache", "--jobs", "2"];
     let mut command = bytefacts(&home.join("cache"), &args).await;
     command.args(["--progress", "never", "--format", "json", "--config"]).arg(settings).env("BYTEFACTS_PYTHON", &python.executable);
@@ -101,7 +114,7 @@ async fn only_the_killer_is_missing(facts: &Path, run: &str, expected: &Manifest
 /// Where everything is one process, the killer takes the whole job with it, once. The next attempt finds it out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killer_takes_an_embedded_job_with_it_once() {
-    let (corpus, facts, home) = (large_corpus(), folder(), folder());
+    let (corpus, facts, home) = (corpus_of_some_files(), folder(), folder());
     let (expected, deadly) = (undisturbed(corpus.path()).await, deadly(&python().await, home.path(), KILLS_ITS_MASTER));
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
     let first = extraction(&deadly, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
@@ -116,7 +129,7 @@ async fn a_killer_takes_an_embedded_job_with_it_once() {
 /// On a cluster, executors come back, and the job goes on by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
-    let (corpus, facts, mut processes) = (large_corpus(), folder(), Processes::new());
+    let (corpus, facts, mut processes) = (corpus_of_some_files(), folder(), Processes::new());
     let expected = undisturbed(corpus.path()).await;
     let deadly = deadly(&python().await, processes.home.path(), KILLS_ITS_MASTER);
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
@@ -140,19 +153,19 @@ async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
     only_the_killer_is_missing(facts.path(), "r", &expected).await;
 }
 
-/// However often a job is interrupted or killed, whatever it is at then: no file is blamed.
+/// However often a job is interrupted or killed, and always at the same file: it is not blamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupts_and_kills_are_no_fault_of_a_file() {
-    let (corpus, python) = (large_corpus(), python().await);
+    let (corpus, python) = (corpus_with_a_large_file(), python().await);
     let expected = undisturbed(corpus.path()).await;
-    let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(2), number("BYTEFACTS_SEED").unwrap_or(5));
+    let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(1), number("BYTEFACTS_SEED").unwrap_or(5));
     let (mut random, mut hits) = (Random(seed), 0);
     for trial in 0..trials {
         let (facts, home) = (folder(), folder());
-        for _ in 0..5 {
-            let signal = if random.below(2) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
+        for _ in 0..7 {
+            let signal = if random.below(3) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
             let command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
-            hits += u32::from(disturb(command, Duration::from_millis(300 + random.below(2_500)), signal));
+            hits += u32::from(disturb(command, Duration::from_millis(1_000 + random.below(2_000)), signal));
         }
         let last = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
         let stderr = String::from_utf8_lossy(&last.stderr);
@@ -164,19 +177,23 @@ async fn interrupts_and_kills_are_no_fault_of_a_file() {
     assert!(hits > 0, "no job was hit under way");
 }
 
-/// Two clients of one run are at the same bins at the same time, and each sees the other's notes.
+/// Clients of one run are at the same file at the same time, and each sees the notes of the others; that a single death would do to blame a
+/// file makes no difference, for there is none.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_client_is_no_fault_of_a_file() {
-    let (corpus, facts, homes, python) = (large_corpus(), folder(), [folder(), folder()], python().await);
+async fn further_clients_are_no_fault_of_a_file() {
+    let (corpus, facts, homes, python) = (corpus_with_a_large_file(), folder(), [folder(), folder(), folder()], python().await);
     let expected = undisturbed(corpus.path()).await;
     let mut clients = Vec::new();
     for home in &homes {
+        write_files(home.path(), &[("settings.yaml", b"bins: {count: 6}\nextract: {quarantine_after: 1}")]);
         let mut command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
         clients.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
     for client in clients {
         let output = client.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(0) || stderr.contains("has been committed"), "{stderr}");
     }
     check(facts.path(), "r", &expected).await;
     assert_eq!(quarantined(facts.path()).await, Vec::<Vec<String>>::new());
@@ -185,7 +202,7 @@ async fn a_second_client_is_no_fault_of_a_file() {
 /// A job that is interrupted takes its notes back: who resumes it need not be careful.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_end_leaves_no_notes() {
-    let (corpus, facts, home, python) = (large_corpus(), folder(), folder(), python().await);
+    let (corpus, facts, home, python) = (corpus_of_some_files(), folder(), folder(), python().await);
     let run = bytefacts_landing::RunId::new("r").unwrap();
     let mut child = extraction(&python, home.path(), corpus.path(), facts.path(), "r")
         .await
@@ -252,7 +269,7 @@ async fn a_file_that_takes_all_memory_becomes_a_row() {
     let Some(group) = Group::new("hungry", GROUP_BYTES) else {
         return not_tested("files that take all memory", "no control group can be made");
     };
-    let (corpus, facts, home) = (large_corpus(), folder(), folder());
+    let (corpus, facts, home) = (corpus_of_some_files(), folder(), folder());
     let expected = undisturbed(corpus.path()).await;
     let hungry = deadly(&python().await, home.path(), "_all = [bytes(range(256)) * 4096 for _ in range(3000)]");
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
@@ -264,41 +281,43 @@ async fn a_file_that_takes_all_memory_becomes_a_row() {
     assert_eq!(counts, [[expected.run.stats.files.to_string()]]);
 }
 
-/// A neighbour that takes all memory, and has the kernel kill whom it likes: no file of ours is to blame. The job may fail of it, and goes on
-/// when the neighbour is gone.
+/// A neighbour that takes all memory, and whom the kernel spares: it kills ours in its place, again and again at the same file. The job may die
+/// of it, and goes on when the neighbour is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hungry_neighbour_is_no_fault_of_a_file() {
     let Some(group) = Group::new("neighbour", GROUP_BYTES) else { return not_tested("hungry neighbours", "no control group can be made") };
-    let (corpus, facts, home, python) = (large_corpus(), folder(), folder(), python().await);
+    let (corpus, facts, home, python) = (corpus_with_a_large_file(), folder(), folder(), python().await);
     let expected = undisturbed(corpus.path()).await;
     let mut neighbour = Command::new(&python.executable);
-    // It takes what it can get, a little at a time, so that it is seldom the one who asks too much; and begins anew when it was.
-    neighbour.args(["-c", "import time\nheld = []\nwhile True:\n    held.append(bytes(range(256)) * 4096)\n    time.sleep(0.002)\n    held = held if len(held) < 600 else []\n"]);
-    let mut kills = 0;
-    for attempt in 0..6 {
+    // It takes a little at a time up to what leaves too little for others, and begins anew.
+    let takes = "import time\nopen('/proc/self/oom_score_adj', 'w').write('-1000')\nheld = []\nwhile True:\n    \
+                 held.append(bytes(range(256)) * 4096)\n    time.sleep(0.003)\n    held = held if len(held) < 640 else []\n";
+    neighbour.args(["-c", takes]).stderr(Stdio::null());
+    let (mut killed, mut ended) = (0, 0);
+    for _ in 0..6 {
         let mut beside = group.member(&neighbour).spawn().unwrap();
         let mut job = group.member(&extraction(&python, home.path(), corpus.path(), facts.path(), "r").await);
         let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = Instant::now();
-        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(12) {
+        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(15) {
             if beside.try_wait().unwrap().is_some() {
-                kills += 1;
                 beside = group.member(&neighbour).spawn().unwrap();
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        kills += u32::from(job.try_wait().unwrap().is_some_and(|status| status.signal().is_some()));
+        match job.try_wait().unwrap() {
+            Some(status) if status.signal().is_some() => killed += 1,
+            Some(_) => ended += 1,
+            None => {}
+        }
         for mut child in [job, beside] {
             let _ = child.kill();
             let _ = child.wait();
-        }
-        if attempt >= 1 && kills > 0 {
-            break;
         }
     }
     let output = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(0) || stderr.contains("has been committed"), "{stderr}");
     check(facts.path(), "r", &expected).await;
-    eprintln!("{kills} times the kernel was seen to kill somebody");
+    eprintln!("of six jobs beside it the neighbour had {killed} killed, {ended} ended by themselves; 0 files quarantined");
 }

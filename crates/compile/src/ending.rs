@@ -52,9 +52,33 @@ impl Witness {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = sleep(LOOK_EVERY) => self.peak = self.peak.max(self.process.and_then(resident).unwrap_or(0)),
+                () = sleep(LOOK_EVERY) => self.look(),
             }
         }
+    }
+
+    /// Like [`Witness::watch`], but gives up, with `None`, when the process has nearly all the memory that is left beside this one. In a container
+    /// the kernel often kills all processes at once for the hunger of one, and then nobody is left to say whose it was.
+    pub async fn watch_hunger<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let own = resident(std::process::id()).unwrap_or(0);
+        let left = memory_there_is().map_or(u64::MAX, |all| all.saturating_sub(own) / 10 * 9);
+        self.watch_below(left, work).await
+    }
+
+    async fn watch_below<T>(&mut self, bytes: u64, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        while self.peak < bytes {
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = sleep(LOOK_EVERY) => self.look(),
+            }
+        }
+        None
+    }
+
+    fn look(&mut self) {
+        self.peak = self.peak.max(self.process.and_then(resident).unwrap_or(0));
     }
 
     /// What ended the process, if it died; `None` for one that exited.
@@ -194,6 +218,18 @@ mod tests {
         });
         assert_eq!(held.await.len(), 64 << 20);
         assert!(witness.peak >= 64 << 20 || cfg!(not(target_os = "linux")), "{}", witness.peak);
+    }
+
+    #[tokio::test]
+    async fn who_eats_up_what_is_left_is_not_waited_for() {
+        if cfg!(not(target_os = "linux")) {
+            return;
+        }
+        let slow = || sleep(Duration::from_millis(200));
+        let mut witness = Witness::of(Some(std::process::id()));
+        assert_eq!(witness.watch_below(1 << 60, slow()).await, Some(()));
+        assert_eq!(witness.watch_below(witness.peak / 2, slow()).await, None);
+        assert_eq!(Witness::of(None).watch_hunger(slow()).await, Some(()), "of nobody nothing is known");
     }
 
     #[test]

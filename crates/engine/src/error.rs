@@ -1,4 +1,7 @@
 //! Errors into DataFusion's: Ballista retries `IoError` and nothing else, so what may heal must become one, and what will not must not.
+//!
+//! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (`stores.rs`), a bin by
+//! Ballista, since executors are lost, and a job by its client (`driver.rs`), since schedulers are.
 
 use std::error::Error;
 use std::io;

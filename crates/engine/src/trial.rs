@@ -94,11 +94,16 @@ impl Trials {
                 None => self.start().await?,
             };
             let mut witness = Witness::of(process.child.id());
-            if witness.watch(process.tries(entry, source)).await.is_ok() {
-                self.process = Some(process);
-                return Ok(None);
-            }
-            let how = match process.end().await.and_then(|status| witness.ending(status)) {
+            let ended = match witness.watch_hunger(process.tries(entry, source)).await {
+                Some(Ok(())) => {
+                    self.process = Some(process);
+                    return Ok(None);
+                }
+                Some(Err(_)) => process.end().await.and_then(|status| witness.ending(status)),
+                // It is killed where it is dropped, below.
+                None => Some(Ending::OutOfMemory),
+            };
+            let how = match ended {
                 None => return Ok(None),
                 Some(Ending::FromOutside(how)) => {
                     losses += 1;
