@@ -240,10 +240,11 @@ impl Group {
         None
     }
 
-    /// The command, as a member of the group from its first moment on.
-    fn member(&self, command: &Command) -> Command {
+    /// The command, as a member of the group from its first moment on; with a score by which the kernel chooses whom to kill.
+    fn member(&self, command: &Command, score: u32) -> Command {
         let mut member = Command::new("sh");
-        member.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs")).arg(command.get_program());
+        let join = format!("echo $$ > \"$0\" && echo {score} > /proc/self/oom_score_adj && exec \"$@\"");
+        member.args(["-c", &join]).arg(self.0.join("cgroup.procs")).arg(command.get_program());
         member.args(command.get_args());
         member.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         member
@@ -273,7 +274,7 @@ async fn a_file_that_takes_all_memory_becomes_a_row() {
     let expected = undisturbed(corpus.path()).await;
     let hungry = deadly(&python().await, home.path(), "_all = [bytes(range(256)) * 4096 for _ in range(3000)]");
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
-    let output = group.member(&extraction(&hungry, home.path(), corpus.path(), facts.path(), "r").await).output().unwrap();
+    let output = group.member(&extraction(&hungry, home.path(), corpus.path(), facts.path(), "r").await, 0).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let errors = query_text(facts.path(), "SELECT path, stage, error_type, message FROM bytecode_errors").await;
     assert_eq!(errors, [[POISON, "compile", "MemoryLimit", "more memory than the executor has"]]);
@@ -290,18 +291,18 @@ async fn a_hungry_neighbour_is_no_fault_of_a_file() {
     let expected = undisturbed(corpus.path()).await;
     let mut neighbour = Command::new(&python.executable);
     // It takes a little at a time up to what leaves too little for others, and begins anew.
-    let takes = "import time\nopen('/proc/self/oom_score_adj', 'w').write('-1000')\nheld = []\nwhile True:\n    \
+    let takes = "import time\nheld = []\nwhile True:\n    \
                  held.append(bytes(range(256)) * 4096)\n    time.sleep(0.003)\n    held = held if len(held) < 640 else []\n";
     neighbour.args(["-c", takes]).stderr(Stdio::null());
     let (mut killed, mut ended) = (0, 0);
     for _ in 0..6 {
-        let mut beside = group.member(&neighbour).spawn().unwrap();
-        let mut job = group.member(&extraction(&python, home.path(), corpus.path(), facts.path(), "r").await);
+        let mut beside = group.member(&neighbour, 0).spawn().unwrap();
+        let mut job = group.member(&extraction(&python, home.path(), corpus.path(), facts.path(), "r").await, 900);
         let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = Instant::now();
-        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(15) {
+        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(8) {
             if beside.try_wait().unwrap().is_some() {
-                beside = group.member(&neighbour).spawn().unwrap();
+                beside = group.member(&neighbour, 0).spawn().unwrap();
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
