@@ -53,6 +53,8 @@ pub(super) struct Levels {
     definition: u8,
     /// The elements whose struct is null.
     nulls: Option<NullBuffer>,
+    /// Rows of the root.
+    rows: usize,
 }
 
 impl Levels {
@@ -60,12 +62,17 @@ impl Levels {
     pub(super) fn root(rows: usize) -> Result<Self> {
         let repetitions = Repetitions::new(vec![0; rows], 0)?;
         let buffer = LevelBuffer { definitions: vec![OPEN; rows], repetitions, element: 0, elements: rows, encoded: RefCell::default() };
-        Ok(Self { buffer: Rc::new(buffer), definition: 0, nulls: None })
+        Ok(Self { buffer: Rc::new(buffer), definition: 0, nulls: None, rows })
     }
 
     /// The number of slots.
     pub(super) fn len(&self) -> usize {
         self.buffer.definitions.len()
+    }
+
+    /// The number of rows of the root, which all columns share.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The number of values that a column has here.
@@ -87,7 +94,7 @@ impl Levels {
             elements: self.buffer.elements,
             encoded: RefCell::default(),
         };
-        Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
+        Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)), rows: self.rows }
     }
 
     /// The elements of lists that may be null, and those elements that stand in one that is there.
@@ -142,7 +149,7 @@ impl Levels {
             elements: elements.len(),
             encoded: RefCell::default(),
         };
-        Ok((Self { buffer: Rc::new(buffer), definition, nulls: None }, elements))
+        Ok((Self { buffer: Rc::new(buffer), definition, nulls: None, rows: self.rows }, elements))
     }
 
     /// The elements of a leaf that are null, in it or around it.
