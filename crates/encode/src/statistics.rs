@@ -1,7 +1,7 @@
 //! What readers skip by: the least and the greatest value and the number of nulls, of each page and of the whole chunk.
 //!
 //! Columns of the root have them. A leaf of a list has not: no reader turns a condition on an element into one on pages, and
-//! what a page holds of a list, some ten thousand instructions of hundreds of functions, spans nearly all there is (`examples/pages.rs` of
+//! what a page holds of a list, some ten thousand instructions of hundreds of functions, spans nearly all there is (`examples/encodings.rs` of
 //! `bytefacts-facts` counts how much).
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};

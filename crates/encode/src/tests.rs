@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{BoundaryOrder, Type};
+use parquet::basic::{BoundaryOrder, Encoding, Type};
 use parquet::data_type::ByteArray;
 use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ColumnIndexBuilder, ParquetColumnIndex, ParquetOffsetIndex, RowGroupMetaData};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -227,6 +227,18 @@ fn files_say_what_they_are_sorted_by_and_who_wrote_them() {
     let (version, build) = version.split_once(" (build ").unwrap();
     assert_eq!((application, version), ("bytefacts", env!("CARGO_PKG_VERSION")));
     assert!(build.strip_suffix(')').is_some_and(|build| !build.is_empty()), "{build}");
+}
+
+/// Not all readers know the encodings that Parquet has got later.
+#[test]
+fn texts_are_encoded_as_old_readers_know_it() {
+    let [few, many]: [ArrayRef; 2] =
+        [1, 1000].map(|distinct| Arc::new((0..1000).map(|n| Some(format!("{}", n % distinct))).collect::<StringArray>()) as ArrayRef);
+    let batch = RecordBatch::try_from_iter([("few", few), ("many", many)]).unwrap();
+    let metadata = metadata(&encode(&batch.schema(), &[batch], &[true]));
+    let encodings = |leaf: usize| metadata.row_group(0).column(leaf).encodings().collect::<Vec<_>>();
+    assert_eq!(encodings(0), [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY]);
+    assert_eq!(encodings(1), [Encoding::PLAIN, Encoding::RLE]);
 }
 
 /// Texts that a dictionary makes small are large again for who reads them.
