@@ -8,6 +8,7 @@
 mod bad_inputs;
 mod chaos;
 mod cli;
+mod clients;
 mod clocks;
 mod clouds;
 mod cluster;
