@@ -158,7 +158,7 @@ impl ColumnChunk {
         let has_dictionary = encodings.contains(&Encoding::RLE_DICTIONARY);
         if has_dictionary {
             encodings.push(Encoding::PLAIN);
-            encoder.dictionary.encode(&mut compressor.page);
+            encoder.dictionary.encode(&mut compressor.page)?;
             let (buf, uncompressed) = compressor.compress()?;
             let num_values = u32::try_from(encoder.dictionary.len()).map_err(|e| ParquetError::External(e.into()))?;
             pages.write(Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false }, uncompressed)?;

@@ -205,7 +205,7 @@ impl Node {
         match (self, array.data_type()) {
             (Self::Leaf(chunk), _) => chunk.write(array, levels, compressor),
             (Self::Struct { nullable, fields }, DataType::Struct(_)) => {
-                let levels = levels.of_struct(*nullable, array.nulls());
+                let levels = levels.of_struct(*nullable, array.nulls())?;
                 let mut columns = array.as_struct().columns().iter();
                 fields.iter_mut().zip(&mut columns).try_for_each(|(field, column)| field.write(column, &levels, compressor))
             }

@@ -264,5 +264,6 @@ fn producer_tag(producer: Producer) -> u8 {
         Producer::Instr(_) => 1,
         Producer::Exception(_) => 2,
         Producer::Lasti(_) => 3,
+        Producer::Phi(_) => 4,
     }
 }

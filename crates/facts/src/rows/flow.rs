@@ -237,5 +237,6 @@ fn producer_number(producer: Producer) -> usize {
         Producer::Instr(_) => 1,
         Producer::Exception(_) => 2,
         Producer::Lasti(_) => 3,
+        Producer::Phi(_) => 4,
     }
 }
