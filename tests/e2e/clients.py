@@ -18,17 +18,27 @@ import sys
 COLUMNS = ["repo", "path", "file_id", "file_sha256", "source_bytes", "source_lines"]
 
 
-def whole(table):
-    """A digest of the values of an Arrow table, which is independent of how its types are spelled."""
+def whole(rows):
+    """A digest of the values of rows, however a client spells a map."""
     digest = hashlib.sha256()
-    rows = sorted(json.dumps(row, sort_keys=True, default=pairs) for row in table.to_pylist(maps_as_pydicts="strict"))
-    for row in rows:
+    for row in sorted(json.dumps(plain(row), sort_keys=True) for row in rows):
         digest.update(row.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
-def pairs(value):
-    raise TypeError(f"a value of type {type(value)}")
+def plain(value):
+    """Maps as dicts, but for empty ones, which some cannot tell from empty lists."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()} or []
+    if isinstance(value, list):
+        if value and all(isinstance(item, dict) and item.keys() == {"key", "value"} for item in value):
+            return {item["key"]: plain(item["value"]) for item in value}
+        return [plain(item) for item in value]
+    return value
+
+
+def of_arrow(table):
+    return table.to_pylist(maps_as_pydicts="strict")
 
 
 def ordered(rows):
@@ -50,7 +60,7 @@ def pyarrow(paths):
         "a_path": dataset.to_table(columns=["repo"], filter=ds.field("path") == "modul.py")["repo"].to_pylist(),
         "opnames": {count["values"]: count["counts"] for count in counts.to_pylist()},
         "longest": pc.max(pc.utf8_length(pc.struct_field(instructions, "argrepr"))).as_py(),
-        "whole": whole(dataset.to_table()),
+        "whole": whole(of_arrow(dataset.to_table())),
     }
 
 
@@ -59,7 +69,6 @@ def duckdb(paths):
 
     connection = client.connect()
     # The files say what their rows are of; folders are not asked.
-    connection.execute("CREATE TABLE names AS SELECT unnest(?) AS name", [paths])
     connection.execute(f"CREATE VIEW facts AS SELECT * FROM read_parquet({paths!r}, hive_partitioning = false)")
     ask = lambda sql: connection.execute(sql).fetchall()
     instructions = "(SELECT unnest(u.instructions) AS i FROM (SELECT unnest(code_objects) AS u FROM facts))"
@@ -69,7 +78,7 @@ def duckdb(paths):
         "a_path": [repo for repo, in ask("SELECT repo FROM facts WHERE path = 'modul.py'")],
         "opnames": dict(ask(f"SELECT i.opname, count(*) FROM {instructions} GROUP BY 1")),
         "longest": ask(f"SELECT max(length(i.argrepr)) FROM {instructions}")[0][0],
-        "whole": whole(connection.execute("SELECT * FROM facts").to_arrow_table()),
+        "whole": whole(of_arrow(connection.sql("SELECT * FROM facts").to_arrow_table())),
     }
 
 
@@ -87,8 +96,7 @@ def polars(paths):
         "a_path": facts.filter(pl.col("path") == "modul.py").select("repo").collect()["repo"].to_list(),
         "opnames": dict(counts.rows()),
         "longest": instructions.select(pl.col("argrepr").str.len_chars().max()).collect().item(),
-        # polars has no maps: they are lists of pairs there.
-        "whole": None,
+        "whole": whole(facts.collect().to_dicts()),
     }
 
 
@@ -111,7 +119,7 @@ def datafusion(paths):
         "a_path": values("SELECT repo FROM facts WHERE path = 'modul.py'"),
         "opnames": dict(zip(counts["opname"].to_pylist(), counts["n"].to_pylist())),
         "longest": values(f"SELECT max(character_length(i['argrepr'])) FROM {instructions}")[0],
-        "whole": whole(ask("SELECT * FROM facts")),
+        "whole": whole(of_arrow(ask("SELECT * FROM facts"))),
     }
 
 
