@@ -102,13 +102,12 @@ def polars(paths):
 
 def datafusion(paths):
     import datafusion as client
-    import pyarrow as pa
 
     context = client.SessionContext()
     for number, path in enumerate(paths):
         context.register_parquet(f"facts_{number}", path)
     union = " UNION ALL ".join(f"SELECT * FROM facts_{number}" for number in range(len(paths)))
-    ask = lambda sql: pa.Table.from_batches(context.sql(f"WITH facts AS ({union}) {sql}").collect())
+    ask = lambda sql: context.sql(f"WITH facts AS ({union}) {sql}").to_arrow_table()
     values = lambda sql, column=0: ask(sql).column(column).to_pylist()
     instructions = "(SELECT unnest(u['instructions']) AS i FROM (SELECT unnest(code_objects) AS u FROM facts))"
     counts = ask(f"SELECT i['opname'] AS opname, count(*) AS n FROM {instructions} GROUP BY 1")

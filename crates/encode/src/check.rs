@@ -3,6 +3,7 @@
 //! Readers believe them and skip what they need not read, so that a wrong one loses rows without an error. The values are
 //! looked at as they are read anyway, and by other code than that which writes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -24,6 +25,20 @@ pub struct Violation {
     pub page: Option<usize>,
     /// What is wrong.
     pub reason: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { column, row_group, page, reason } = self;
+        write!(f, "row group {row_group}")?;
+        if !column.is_empty() {
+            write!(f, ", column {column}")?;
+        }
+        if let Some(page) = page {
+            write!(f, ", page {page}")?;
+        }
+        write!(f, ": {reason}")
+    }
 }
 
 /// Compares statistics and indexes of a file with its rows, which it takes in their order, all columns of them.

@@ -323,8 +323,7 @@ fn damaged(change: impl FnOnce(&mut Vec<RowGroupMetaData>, &mut ParquetColumnInd
     change(&mut groups, &mut columns, &mut offsets);
     let builder = metadata.into_builder().set_row_groups(groups);
     let metadata = builder.set_column_index(Some(columns)).set_offset_index(Some(offsets)).build();
-    let found = check(&file, metadata);
-    found.iter().map(|v| format!("{} {} {:?}: {}", v.column, v.row_group, v.page, v.reason)).collect()
+    check(&file, metadata).iter().map(ToString::to_string).collect()
 }
 
 /// A row group whose column has other statistics.
@@ -346,10 +345,10 @@ fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
     // Chunks: a count of nulls that is missing or wrong, bounds that leave values out, bounds of nothing.
     let statistics =
         |leaf, statistics: Option<Statistics>| damaged(|groups, _, _| groups[0] = with_statistics(&groups[0], leaf, statistics));
-    assert_eq!(statistics(3, texts("x", "x", None)), ["file_sha256 0 None: bounds without a count of nulls"]);
-    assert_eq!(statistics(3, texts("x", "x", Some(1))), ["file_sha256 0 None: 1 nulls, where there are 2"]);
-    assert_eq!(statistics(1, texts("b", "c", Some(0))), ["path 0 None: least value Bytes([98]), where it is Bytes([97])"]);
-    assert_eq!(statistics(1, texts("a", "b", Some(0))), ["path 0 None: greatest value Bytes([98]), where it is Bytes([99])"]);
+    assert_eq!(statistics(3, texts("x", "x", None)), ["row group 0, column file_sha256: bounds without a count of nulls"]);
+    assert_eq!(statistics(3, texts("x", "x", Some(1))), ["row group 0, column file_sha256: 1 nulls, where there are 2"]);
+    assert_eq!(statistics(1, texts("b", "c", Some(0))), ["row group 0, column path: least value Bytes([98]), where it is Bytes([97])"]);
+    assert_eq!(statistics(1, texts("a", "b", Some(0))), ["row group 0, column path: greatest value Bytes([98]), where it is Bytes([99])"]);
     let numbers = Statistics::int64(Some(2), Some(2), None, Some(0), false);
     assert_eq!(statistics(5, Some(numbers)).len(), 2);
     assert_eq!(statistics(1, None), [""; 0]);
@@ -373,7 +372,10 @@ fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
     });
     assert_eq!(
         found,
-        ["path 0 Some(0): greatest value Bytes([97]), where it is Bytes([98])", "path 0 Some(1): 1 nulls, where there are 0"]
+        [
+            "row group 0, column path, page 0: greatest value Bytes([97]), where it is Bytes([98])",
+            "row group 0, column path, page 1: 1 nulls, where there are 0"
+        ]
     );
     let found = page(3, |index| {
         index.append(true, Vec::new(), Vec::new(), 1);
@@ -386,9 +388,9 @@ fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
         index.append(false, b"c".into(), b"c".into(), 0);
         index.set_boundary_order(BoundaryOrder::DESCENDING);
     });
-    assert_eq!(found, ["path 0 None: pages that are said to descend"]);
+    assert_eq!(found, ["row group 0, column path: pages that are said to descend"]);
     let found = page(1, |index| index.append(false, b"a".into(), b"c".into(), 0));
-    assert_eq!(found, ["path 0 None: an index of 1 pages, where there are 2"]);
+    assert_eq!(found, ["row group 0, column path: an index of 1 pages, where there are 2"]);
     // Where pages begin.
     let offset = |change: fn(&mut OffsetIndexMetaData)| damaged(|_, _, offsets| change(&mut offsets[0][2]));
     assert!(!offset(|index| index.page_locations[1].first_row_index = 1).is_empty());

@@ -70,6 +70,8 @@ checks! {
     FileSha256 = "file.sha256", "data files";
     /// It is Parquet that can be read to its end.
     FileReadable = "file.readable", "data files";
+    /// What it says of its values (counts, bounds, where pages begin), by which readers skip, is so.
+    FileStatistics = "file.statistics", "data files";
     /// It has as many rows as the manifest says.
     FileRows = "file.rows", "data files";
     /// It lies in the folder of the repository that the manifest says.
