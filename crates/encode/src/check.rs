@@ -75,6 +75,16 @@ enum Value {
     Bytes(Vec<u8>),
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Bytes(value) => write!(f, "{:?}", String::from_utf8_lossy(value)),
+        }
+    }
+}
+
 /// Values that were read.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -293,12 +303,12 @@ impl StatisticsCheck {
                 if let Some(bound) = &stated.least
                     && (bound > least || stated.least_is_exact && bound != least)
                 {
-                    reasons.push(format!("least value {bound:?}, where it is {least:?}"));
+                    reasons.push(format!("least value {bound}, where it is {least}"));
                 }
                 if let Some(bound) = &stated.greatest
                     && (bound < greatest || stated.greatest_is_exact && bound != greatest)
                 {
-                    reasons.push(format!("greatest value {bound:?}, where it is {greatest:?}"));
+                    reasons.push(format!("greatest value {bound}, where it is {greatest}"));
                 }
             }
         }

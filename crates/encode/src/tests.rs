@@ -347,8 +347,8 @@ fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
         |leaf, statistics: Option<Statistics>| damaged(|groups, _, _| groups[0] = with_statistics(&groups[0], leaf, statistics));
     assert_eq!(statistics(3, texts("x", "x", None)), ["row group 0, column file_sha256: bounds without a count of nulls"]);
     assert_eq!(statistics(3, texts("x", "x", Some(1))), ["row group 0, column file_sha256: 1 nulls, where there are 2"]);
-    assert_eq!(statistics(1, texts("b", "c", Some(0))), ["row group 0, column path: least value Bytes([98]), where it is Bytes([97])"]);
-    assert_eq!(statistics(1, texts("a", "b", Some(0))), ["row group 0, column path: greatest value Bytes([98]), where it is Bytes([99])"]);
+    assert_eq!(statistics(1, texts("b", "c", Some(0))), [r#"row group 0, column path: least value "b", where it is "a""#]);
+    assert_eq!(statistics(1, texts("a", "b", Some(0))), [r#"row group 0, column path: greatest value "b", where it is "c""#]);
     let numbers = Statistics::int64(Some(2), Some(2), None, Some(0), false);
     assert_eq!(statistics(5, Some(numbers)).len(), 2);
     assert_eq!(statistics(1, None), [""; 0]);
@@ -373,7 +373,7 @@ fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
     assert_eq!(
         found,
         [
-            "row group 0, column path, page 0: greatest value Bytes([97]), where it is Bytes([98])",
+            r#"row group 0, column path, page 0: greatest value "a", where it is "b""#,
             "row group 0, column path, page 1: 1 nulls, where there are 0"
         ]
     );
