@@ -50,6 +50,14 @@ pub enum Command {
     Scheduler(Box<Scheduler>),
     /// Run an executor of a cluster.
     Executor(Box<Executor>),
+    /// Show how a cluster is: its executors, and how far the jobs under way are.
+    Status(Cluster),
+    /// List the jobs of a cluster: those under way, and the last that ended.
+    Jobs(Cluster),
+    /// List the executors of a cluster.
+    Executors(Cluster),
+    /// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
+    Cancel(Cancel),
     /// Delete what no committed run names: files of lost attempts, and runs that died.
     Gc(Gc),
 }
@@ -130,6 +138,9 @@ pub struct Extract {
     /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
     #[arg(long, value_name = "URL", help_heading = "Cluster")]
     pub cluster: Option<String>,
+    /// When this client is ended, leave the job to the cluster; without it, the job ends too. Either way --resume goes on with the run and commits it.
+    #[arg(long, help_heading = "Cluster")]
+    pub detach: bool,
     /// Leave out folders of this name, wherever they are (repeatable). `.git` is always left out.
     #[arg(long, value_name = "FOLDER")]
     pub exclude: Vec<String>,
@@ -150,7 +161,8 @@ pub struct DaemonArgs {
     /// Where to serve /healthz, /readyz and /metrics, as HOST:PORT.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub probes: Option<SocketAddr>,
-    /// The host under which the others of the cluster find this process [default: that of --listen].
+    /// The host under which the others of the cluster find this process [default: that of --listen; where it listens on all addresses, an executor
+    /// is found at the one that the scheduler sees].
     #[arg(long, value_name = "HOST")]
     pub external_host: Option<String>,
     /// How the line that says where it listens is written.
@@ -188,6 +200,31 @@ pub struct Executor {
     /// What every daemon takes.
     #[command(flatten)]
     pub daemon: DaemonArgs,
+}
+
+/// A cluster that is asked.
+#[derive(Debug, ClapArgs)]
+pub struct Cluster {
+    /// The cluster's scheduler, as df://HOST:PORT [default: `client.cluster` of the settings].
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// End a run or a job.
+#[derive(Debug, ClapArgs)]
+pub struct Cancel {
+    /// The run, or a job of it as `bytefacts jobs` names it.
+    #[arg(value_name = "RUN|JOB")]
+    pub what: String,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
 }
 
 /// Delete what no committed run names.

@@ -1,7 +1,7 @@
 //! What the daemons share: the signals that end them, and how they say where they listen.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +28,11 @@ pub fn termination() -> anyhow::Result<impl Future<Output = &'static str>> {
             _ = interrupt.recv() => "Ctrl-C",
         }
     })
+}
+
+/// The host of an address, as far as others can use it: not where a daemon listens on all addresses of its machine.
+pub fn reachable_host(address: SocketAddr) -> Option<IpAddr> {
+    Some(address.ip()).filter(|host| !host.is_unspecified())
 }
 
 /// The probes of a daemon, ready until it is told to leave.

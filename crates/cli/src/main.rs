@@ -1,6 +1,7 @@
 //! The `bytefacts` command line.
 
 mod args;
+mod cluster;
 mod commands;
 mod config;
 mod daemon;
@@ -63,6 +64,10 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Python(python) => commands::python::run(python, output).await,
         Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
         Command::Executor(executor) => commands::executor::run(*executor, output).await,
+        Command::Status(cluster) => commands::status::run(cluster, output).await,
+        Command::Jobs(cluster) => commands::jobs::run(cluster, output).await,
+        Command::Executors(cluster) => commands::executors::run(cluster, output).await,
+        Command::Cancel(cancel) => commands::cancel::run(cancel, output).await,
         Command::Gc(gc) => commands::gc::run(gc, output).await,
     }
 }

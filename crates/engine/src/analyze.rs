@@ -199,7 +199,7 @@ struct Analysis {
 
 impl Analysis {
     async fn begin(job: Job, node: Arc<Node>, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
-        let facts = node.stores().open(&job.facts).map_err(external)?.facts();
+        let facts = node.stores().open_facts(&job.facts).map_err(external)?;
         let run = RunId::new(job.run.clone()).map_err(external)?;
         let interpreter = node.interpreter_of(&job, &facts, &run).await?;
         let builder = RowBuilder::new(&job.attrs(&interpreter), job.row_options().map_err(external)?);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use bytefacts_facts::flat;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Result, TableReference, internal_err};
+use datafusion::common::{Result, TableReference, internal_err, plan_err};
 use datafusion::datasource::file_format::FileFormatFactory;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF, WindowUDF};
@@ -57,6 +57,14 @@ impl PhysicalCodec {
     pub fn new(inner: Arc<dyn PhysicalExtensionCodec>, node: Option<Arc<Node>>) -> Self {
         Self { inner, node }
     }
+
+    /// Executors do not rely on what a scheduler has checked: it may be another one, and it may have been told otherwise.
+    fn admit(&self, job: &Job) -> Result<()> {
+        match &self.node {
+            Some(node) => node.stores().admit(job).map_err(external),
+            None => job.check().map_err(external),
+        }
+    }
 }
 
 /// An operator on the wire; its child travels beside it.
@@ -89,8 +97,20 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         let [input] = inputs else { return internal_err!("an operator of bytefacts takes one input, got {}", inputs.len()) };
         let input = Arc::clone(input);
         Ok(match operator {
-            Operator::Analyze { job } => Arc::new(AnalyzeExec::new(job, input, self.node.clone())),
-            Operator::Land { job, projection } => Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?),
+            Operator::Analyze { job } => {
+                self.admit(&job)?;
+                let analyze = AnalyzeExec::new(job, input, self.node.clone());
+                analyze.check_input()?;
+                Arc::new(analyze)
+            }
+            Operator::Land { job, projection } => {
+                self.admit(&job)?;
+                // Rows that nobody has analysed are no facts.
+                if input.downcast_ref::<AnalyzeExec>().is_none_or(|analyze| *analyze.job() != job) {
+                    return plan_err!("what is landed is not the analysis of the same job");
+                }
+                Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?)
+            }
             Operator::Flatten { table, columns } => match flat::by_name(&table) {
                 Some(table) => Arc::new(FlattenExec::try_new(table, columns, input)?),
                 None => return internal_err!("there is no flat table {table}: the plan is of another version of bytefacts"),
@@ -148,7 +168,10 @@ impl LogicalExtensionCodec for LogicalCodec {
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
         match decode::<Job>(buf)? {
-            Some(job) => Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores)))),
+            Some(job) => {
+                self.stores.admit(&job).map_err(external)?;
+                Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores))))
+            }
             None => self.inner.try_decode_table_provider(buf, table, schema, ctx),
         }
     }

@@ -10,8 +10,9 @@ use crate::stores::Stores;
 /// Opens the job's corpus. Nothing is read.
 ///
 /// # Errors
-/// When its location is none, or its store refuses its settings.
+/// When its location is none or not allowed, or its store refuses its settings.
 pub(crate) fn open_corpus(job: &Job, stores: &Stores) -> Result<Corpus> {
+    stores.access().corpus(&job.corpus).map_err(external)?;
     let location = Location::parse(&job.corpus).map_err(external)?;
     let form = match &job.repo {
         Some(name) => Form::Repository(name.clone()),

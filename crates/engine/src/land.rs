@@ -113,7 +113,8 @@ impl ExecutionPlan for LandExec {
         let Some(node) = self.node.clone() else { return internal_err!("LandExec was executed on a process that is no executor") };
         let task = context.task_id().unwrap_or_default();
         let mut input = self.input.execute(partition, context)?;
-        let landed_bytes = MetricBuilder::new(&self.metrics).counter("landed_bytes", partition);
+        let (metrics, of) = (self.metrics.clone(), partition);
+        let tell = move |record: &BinRecord| count_landed(&metrics, of, record);
         let (job, projection) = (self.job.clone(), self.projection.clone());
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
         let rows = output.tx();
@@ -127,7 +128,7 @@ impl ExecutionPlan for LandExec {
                 match records {
                     Ok(records) => {
                         for record in records {
-                            landed_bytes.add(record.files.iter().map(|f| usize::try_from(f.bytes).unwrap_or(0)).sum());
+                            tell(&record);
                             if rows.send(answer(&record, projection.as_deref())).await.is_err() {
                                 landing.abort().await;
                                 return Ok(()); // nobody listens any more
@@ -141,12 +142,30 @@ impl ExecutionPlan for LandExec {
                 }
             }
             if let Some(record) = landing.finish().await? {
-                landed_bytes.add(record.files.iter().map(|f| usize::try_from(f.bytes).unwrap_or(0)).sum());
+                tell(&record);
                 let _: Result<(), _> = rows.send(answer(&record, projection.as_deref())).await;
             }
             Ok(())
         });
         Ok(output.build())
+    }
+}
+
+/// The metric of files in landed bins.
+pub const FILES_METRIC: &str = "landed_files";
+
+/// What the metrics of errors in landed bins begin with; the stage follows.
+pub const ERRORS_METRIC: &str = "landed_errors_";
+
+/// Tells the scheduler, to which metrics travel, how far the run is.
+fn count_landed(metrics: &ExecutionPlanMetricsSet, partition: usize, record: &BinRecord) {
+    let add = |name: String, count: u64| {
+        MetricBuilder::new(metrics).counter(name, partition).add(usize::try_from(count).unwrap_or(usize::MAX));
+    };
+    add("landed_bytes".to_owned(), record.files.iter().map(|f| f.bytes).sum());
+    add(FILES_METRIC.to_owned(), record.stats.files);
+    for error in record.stats.errors.iter().filter(|error| error.severity == "error") {
+        add(format!("{ERRORS_METRIC}{}", error.stage), error.count);
     }
 }
 
@@ -194,7 +213,7 @@ impl<'a> Landing<'a> {
     fn new(job: &Job, node: &'a Node, task: String) -> Result<Self> {
         let run = RunId::new(job.run.clone()).map_err(external)?;
         Ok(Self {
-            facts: node.stores().open(&job.facts).map_err(external)?.facts(),
+            facts: node.stores().open_facts(&job.facts).map_err(external)?,
             run,
             schema: coded_schema(),
             node,

@@ -9,6 +9,7 @@
 //! validate: whether a committed run keeps what the contract promises        (validate.rs)
 //! ```
 
+pub mod access;
 mod analyze;
 mod budget;
 mod care;
@@ -42,8 +43,8 @@ pub use budget::Budget;
 pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
-pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
-pub use land::{LandExec, landed_schema};
+pub use job::{ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job};
+pub use land::{ERRORS_METRIC, FILES_METRIC, LandExec, landed_schema};
 pub use progress::{Progress, Reading, StageCounts};
 pub use sample::{NoRate, SampleRate};
 pub use session::{FACTS_TABLE, facts_session, register_facts};

@@ -91,6 +91,12 @@ impl Node {
         }
     }
 
+    /// What this node compiles with.
+    #[must_use]
+    pub fn interpreter_id(&self) -> InterpreterId {
+        identity(&self.interpreter)
+    }
+
     /// The object stores.
     #[must_use]
     pub fn stores(&self) -> &Stores {

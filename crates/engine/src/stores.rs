@@ -19,6 +19,9 @@ use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig}
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::access::{Access, Refused};
+use crate::job::{BadJob, Job};
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -38,6 +41,20 @@ pub enum StoreError {
         /// What the store says.
         source: object_store::Error,
     },
+    /// It is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Why a job is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum JobRefused {
+    /// It is no job that can be done.
+    #[error(transparent)]
+    Job(#[from] BadJob),
+    /// It asks for what is not allowed.
+    #[error(transparent)]
+    Access(#[from] Refused),
 }
 
 /// A place in an object store.
@@ -76,13 +93,44 @@ impl Default for StoreOptions {
 pub struct Stores {
     options: StoreOptions,
     clients: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    access: Access,
 }
 
 impl Stores {
     /// A registry of clients with this patience.
     #[must_use]
     pub fn new(options: StoreOptions) -> Self {
-        Self { options, clients: Mutex::default() }
+        Self { options, ..Self::default() }
+    }
+
+    /// Does only what is allowed for the jobs of others.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Refuses a job that asks for what is not allowed, or is none.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn admit(&self, job: &Job) -> Result<(), JobRefused> {
+        job.check()?;
+        Ok(self.access.admit(job)?)
+    }
+
+    /// Opens where facts are.
+    ///
+    /// # Errors
+    /// When they are not allowed there, and as [`Stores::open`].
+    pub fn open_facts(&self, location: &str) -> Result<FactsStore, StoreError> {
+        self.access.facts(location)?;
+        Ok(self.open(location)?.facts())
+    }
+
+    /// What is allowed for the jobs of others.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Opens the store that `location` (a URL such as `file:///data/facts` or `s3://bucket/facts`) lies in.
@@ -140,7 +188,8 @@ impl Stores {
                 let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
                 Arc::new(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
             }
-            _ => Arc::from(object_store::parse_url(url)?.0),
+            // Whatever else the crate knows (HTTP, memory) is no place for facts, and a way for others to have this process make requests.
+            _ => return Err(object_store::Error::NotSupported { source: format!("{}:// is not supported", url.scheme()).into() }),
         })
     }
 }
@@ -187,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_no_store_is_refused_with_its_name() {
-        for bad in ["facts", "ftp://host/facts", "s3://"] {
+        for bad in ["facts", "ftp://host/facts", "s3://", "http://host/facts", "memory:///facts"] {
             let error = Stores::default().open(bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }

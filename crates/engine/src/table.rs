@@ -44,7 +44,7 @@ impl CorpusTable {
 
     /// The bins of the run, as rows for `AnalyzeExec`: those on record, else freshly packed ones.
     async fn bins(&self) -> Result<Vec<BinRow>> {
-        let facts = self.stores.open(&self.job.facts).map_err(external)?.facts();
+        let facts = self.stores.open_facts(&self.job.facts).map_err(external)?;
         let run = RunId::new(self.job.run.clone()).map_err(external)?;
 
         let recorded = match facts.bins(&run).await.map_err(landing_error)? {

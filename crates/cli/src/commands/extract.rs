@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
@@ -15,7 +15,7 @@ use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
 use crate::config::Settings;
-use crate::daemon::fresh_number;
+use crate::daemon::{fresh_number, termination};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::progress::ProgressBar;
@@ -30,6 +30,10 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     settings.extract.exclude.extend(args.exclude);
     if args.cluster.is_some() {
         settings.client.cluster = args.cluster;
+    }
+    settings.client.detach |= args.detach;
+    if args.detach && settings.client.cluster.is_none() {
+        return Err(UsageError("--detach leaves the job to a cluster: name one by --cluster; the embedded one ends with this process".to_owned()).into());
     }
     let facts = location(&args.out, "--out")?;
     let summary = match (args.resume, args.corpus) {
@@ -237,23 +241,34 @@ impl<'a> Work<'a> {
         progress: Arc<Progress>,
         remote: bool,
     ) -> anyhow::Result<Finished> {
+        let told_to_end = termination()?;
         let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
         let result = tokio::select! {
             result = run_job(client, job, &self.stores, &SystemClock, patience, remote.then_some(&*progress)) => result.map_err(Into::into),
-            signal = tokio::signal::ctrl_c() => {
-                client.cancel().await;
-                signal.context("cannot listen for Ctrl-C").and_then(|()| {
-                    bail!("interrupted; what is done is kept: `bytefacts extract --resume {} --out {}` goes on", self.run, self.facts.uri())
-                })
-            }
+            signal = told_to_end => Err(self.leave(client, signal, remote).await),
         };
         bar.stop().await;
         result
     }
 }
 
+impl Work<'_> {
+    /// Ends the job with its client, unless the user wants to leave it to the cluster; what there is to say of it.
+    async fn leave(&self, client: &Client, signal: &str, remote: bool) -> anyhow::Error {
+        let cluster = self.settings.client.cluster.as_ref().filter(|_| remote);
+        let on = cluster.map(|url| format!(" --cluster {url}")).unwrap_or_default();
+        let resume = format!("`bytefacts extract --resume {} --out {}{on}`", self.run, self.facts.uri());
+        if let Some(url) = cluster.filter(|_| self.settings.client.detach) {
+            let run = &self.run;
+            return anyhow!("{signal}: the cluster goes on with run {run}, `bytefacts status --cluster {url}` shows how far it is; {resume} commits it");
+        }
+        client.cancel().await;
+        anyhow!("{signal}: run {} was interrupted; what is done is kept: {resume} goes on", self.run)
+    }
+}
+
 /// The URL of a scheduler as the client wants it.
-fn scheduler_url(url: &str) -> anyhow::Result<String> {
+pub fn scheduler_url(url: &str) -> anyhow::Result<String> {
     let authority = url.strip_prefix("df://").unwrap_or(url);
     let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     match port {

@@ -192,7 +192,8 @@ fn schema_lines(record: &SchemaRecord) -> Vec<String> {
 }
 
 /// A time as ISO 8601, UTC, in whole seconds.
-fn utc(ms: u64) -> String {
+/// A time as text.
+pub fn utc(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
     time.map_or_else(|| "?".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::args;
 use crate::config::Settings;
-use crate::daemon::{Announcement, ProbeServer, termination};
+use crate::daemon::{Announcement, ProbeServer, reachable_host, termination};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -20,11 +20,16 @@ use crate::output::Output;
 /// When it cannot start, or fails.
 pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<Exit> {
     let settings = Settings::read(args.daemon.config.as_deref())?;
-    let stores = Arc::new(Stores::new(settings.stores));
-    let settings = settings.scheduler;
     let told_to_end = termination()?;
-    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.listen))?;
-    let external_host = args.daemon.external_host.or(settings.external_host).unwrap_or_else(|| address.ip().to_string());
+    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.scheduler.listen))?;
+    let access = settings.access.access(address.ip().is_loopback())?;
+    let stores = Arc::new(Stores::new(settings.stores).with_access(access));
+    let settings = settings.scheduler;
+    // Where executors pull nobody dials by this name: it only tells schedulers apart.
+    let external_host = match args.daemon.external_host.or(settings.external_host).or(reachable_host(address).map(|host| host.to_string())) {
+        Some(host) => host,
+        None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+    };
     let options = SchedulerOptions {
         external_host,
         executor_timeout: Duration::from_secs(settings.executor_timeout_seconds),
@@ -49,7 +54,12 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
             sleep(Duration::from_millis(100)).await;
         }
     };
-    if timeout(Duration::from_secs(settings.drain_seconds), idle).await.is_err() {
+    let insisted = termination()?;
+    let drained = tokio::select! {
+        drained = timeout(Duration::from_secs(settings.drain_seconds), idle) => drained.is_ok(),
+        _ = insisted => false,
+    };
+    if !drained {
         // Ballista 55 keeps jobs in memory only.
         tracing::warn!(jobs = view.running_jobs(), "jobs under way are lost with this scheduler; their clients submit them again");
     }
