@@ -16,6 +16,7 @@ mod full_disk;
 mod graph;
 mod interruption;
 mod judged;
+mod operations;
 mod options;
 mod oracle;
 mod processes;

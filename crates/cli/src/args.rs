@@ -58,6 +58,8 @@ pub enum Command {
     Executors(Cluster),
     /// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
     Cancel(Cancel),
+    /// Check what an extraction needs: the interpreter, stores, the cache, limits of this machine, a cluster; say what to do about what is wrong.
+    Doctor(Doctor),
     /// Delete what no committed run names: files of lost attempts, and runs that died.
     Gc(Gc),
 }
@@ -225,6 +227,31 @@ pub struct Cancel {
     /// The cluster.
     #[command(flatten)]
     pub cluster: Cluster,
+}
+
+/// Check what an extraction needs. Nothing is left behind.
+///
+/// Ends with 0 unless a check fails, and then with 1. A warning is no failure.
+#[derive(Debug, ClapArgs)]
+pub struct Doctor {
+    /// A corpus that is to be read: a path or a URI.
+    #[arg(long, value_name = "URI")]
+    pub corpus: Option<String>,
+    /// Where facts are to be written: a path or a URI. A few small objects are written there and deleted again.
+    #[arg(long, value_name = "URI", env = "BYTEFACTS_FACTS")]
+    pub facts: Option<String>,
+    /// A cluster: its scheduler, as df://HOST:PORT [default: `client.cluster` of the settings].
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// The CPython 3.13 that compiles. Found by itself without this option.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the checks are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// Delete what no committed run names.

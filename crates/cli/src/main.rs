@@ -68,6 +68,7 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Jobs(cluster) => commands::jobs::run(cluster, output).await,
         Command::Executors(cluster) => commands::executors::run(cluster, output).await,
         Command::Cancel(cancel) => commands::cancel::run(cancel, output).await,
+        Command::Doctor(doctor) => commands::doctor::run(doctor, output).await,
         Command::Gc(gc) => commands::gc::run(gc, output).await,
     }
 }

@@ -1,4 +1,4 @@
-//! What a scheduler tells its executors without being asked: that there is work, and that a job is over.
+//! What a scheduler tells its executors without being asked: that there is work, and that a job was cancelled.
 //!
 //! Executors of Ballista ask for work twenty times a second, which is most of what an idle cluster does, and learn in no way that a job was
 //! cancelled. Ours hold a connection open on which they are told, and ask once a second for fear of a message that is lost. They dial, here too.
@@ -38,8 +38,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 pub(crate) enum Event {
     /// There may be work.
     Work,
-    /// A job is over: what is still done for it is done in vain.
-    Ended { job: String },
+    /// A job was cancelled: what is still done for it is done in vain.
+    Cancelled { job: String },
     /// The scheduler is there.
     Alive,
 }
@@ -120,7 +120,7 @@ impl Drop for Listener {
     }
 }
 
-/// Does what the scheduler says, for as long as the executor lives: `wake` has it ask for work, and the tasks of a job that is over are ended.
+/// Does what the scheduler says, for as long as the executor lives: `wake` has it ask for work, and the tasks of a cancelled job are ended.
 pub(crate) async fn follow(scheduler: RemoteScheduler, introduction: Introduction, tasks: Arc<Tasks>, wake: Arc<Notify>) {
     loop {
         if let Err(error) = follow_once(&scheduler, &introduction, &tasks, &wake).await {
@@ -143,7 +143,7 @@ async fn follow_once(scheduler: &RemoteScheduler, introduction: &Introduction, t
     while let Ok(Some(line)) = timeout(SILENCE, lines.next()).await {
         match serde_json::from_slice(&line) {
             Ok(Event::Work) => wake.notify_one(),
-            Ok(Event::Ended { job }) => tasks.end(&job).await,
+            Ok(Event::Cancelled { job }) => tasks.end(&job).await,
             Ok(Event::Alive) => {}
             // A scheduler of another version may say more.
             Err(error) => tracing::debug!(%error, "the scheduler says what is not understood"),
@@ -198,10 +198,10 @@ mod tests {
         let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
         let said = async |lines: &mut Lines| serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap();
         assert_eq!(said(&mut lines).await, Event::Work, "what came before");
-        let ended = Event::Ended { job: "j1\n".to_owned() };
-        events.send(ended.clone());
+        let cancelled = Event::Cancelled { job: "j1\n".to_owned() };
+        events.send(cancelled.clone());
         events.send(Event::Work);
-        assert_eq!((said(&mut lines).await, said(&mut lines).await), (ended, Event::Work));
+        assert_eq!((said(&mut lines).await, said(&mut lines).await), (cancelled, Event::Work));
         assert_eq!(events.introduction("e1"), Some(introduction("e1")));
 
         // A new connection takes the place of the old one, whose end then changes nothing.
@@ -218,7 +218,7 @@ mod tests {
         let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
         lines.next().await.unwrap();
         for n in 0..WAITING * 2 {
-            events.send(Event::Ended { job: n.to_string() });
+            events.send(Event::Cancelled { job: n.to_string() });
         }
         assert_eq!(serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap(), Event::Work);
     }

@@ -226,7 +226,12 @@ impl ExecutorView {
     }
 }
 
-fn executor(options: &ExecutorOptions, address: SocketAddr, work_dir: &str, tasks: Arc<Tasks>) -> Result<Arc<BallistaExecutor>, ClusterError> {
+fn executor(
+    options: &ExecutorOptions,
+    address: SocketAddr,
+    work_dir: &str,
+    tasks: Arc<Tasks>,
+) -> Result<Arc<BallistaExecutor>, ClusterError> {
     let runtime_error = |error| ClusterError::Runtime(Box::new(error));
     let runtime = sealed_runtime().map_err(runtime_error)?;
     let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));

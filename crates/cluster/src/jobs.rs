@@ -128,7 +128,10 @@ impl Jobs {
             inner.jobs.remove(&oldest);
         }
         drop(inner);
-        self.events.send(Event::Ended { job: id.to_owned() });
+        // Of one that failed, what is under way may still be landed: whoever submits it again finds it done.
+        if state == JobState::Cancelled {
+            self.events.send(Event::Cancelled { job: id.to_owned() });
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

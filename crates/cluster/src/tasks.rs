@@ -55,7 +55,7 @@ impl Tasks {
         let Some(executor) = self.executor.get() else { return };
         let keys: Vec<Key> = self.running.lock().iter().filter(|(of, _, _)| of == job).cloned().collect();
         if !keys.is_empty() {
-            tracing::info!(job, tasks = keys.len(), "the job is over: its tasks are ended");
+            tracing::info!(job, tasks = keys.len(), "the job was cancelled: its tasks are ended");
         }
         for (job, stage, task) in keys {
             if let Err(error) = executor.cancel_task(JobId::from(job), stage, task).await {

@@ -236,7 +236,9 @@ mod tests {
         ] {
             assert!(!allows(&["s3://bucket/corpora"], text), "{text}");
         }
-        for text in ["file:///data/corpus/../x", "file:///data/corpus/..%2Fx", "file:/data/corpus/x", "file://host/data/corpus/x", "/data/corpus/x"] {
+        for text in
+            ["file:///data/corpus/../x", "file:///data/corpus/..%2Fx", "file:/data/corpus/x", "file://host/data/corpus/x", "/data/corpus/x"]
+        {
             assert!(!allows(&["/data/corpus"], text), "{text}");
         }
     }

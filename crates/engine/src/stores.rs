@@ -15,7 +15,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -71,6 +71,9 @@ pub struct Place {
 }
 
 /// How patient the clients of object stores are.
+///
+/// They bridge what passes in seconds: a throttled request, a connection that broke. Whoever asks has patience of its own for what lasts longer:
+/// a task is done again by Ballista, and a job submitted again by its client. Each of them multiplies the patience below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreOptions {
@@ -84,9 +87,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { retries: 10, retry_seconds: 180, timeout_seconds: 30 }
+        Self { retries: 5, retry_seconds: 30, timeout_seconds: 30 }
     }
 }
+
+/// The longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// The registry: store clients by scheme and authority.
 #[derive(Debug, Default)]
@@ -171,7 +177,7 @@ impl Stores {
         let retry = RetryConfig {
             max_retries: usize::try_from(self.options.retries).unwrap_or(usize::MAX),
             retry_timeout: Duration::from_secs(self.options.retry_seconds),
-            ..RetryConfig::default()
+            backoff: BackoffConfig { max_backoff: MAX_BACKOFF, ..BackoffConfig::default() },
         };
         let timeout = (ClientConfigKey::Timeout, format!("{} seconds", self.options.timeout_seconds.max(1)));
         Ok(match scheme {

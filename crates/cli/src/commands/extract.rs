@@ -33,7 +33,10 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     }
     settings.client.detach |= args.detach;
     if args.detach && settings.client.cluster.is_none() {
-        return Err(UsageError("--detach leaves the job to a cluster: name one by --cluster; the embedded one ends with this process".to_owned()).into());
+        return Err(UsageError(
+            "--detach leaves the job to a cluster: name one by --cluster; the embedded one ends with this process".to_owned(),
+        )
+        .into());
     }
     let facts = location(&args.out, "--out")?;
     let summary = match (args.resume, args.corpus) {
@@ -260,7 +263,9 @@ impl Work<'_> {
         let resume = format!("`bytefacts extract --resume {} --out {}{on}`", self.run, self.facts.uri());
         if let Some(url) = cluster.filter(|_| self.settings.client.detach) {
             let run = &self.run;
-            return anyhow!("{signal}: the cluster goes on with run {run}, `bytefacts status --cluster {url}` shows how far it is; {resume} commits it");
+            return anyhow!(
+                "{signal}: the cluster goes on with run {run}, `bytefacts status --cluster {url}` shows how far it is; {resume} commits it"
+            );
         }
         client.cancel().await;
         anyhow!("{signal}: run {} was interrupted; what is done is kept: {resume} goes on", self.run)

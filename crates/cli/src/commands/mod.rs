@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod demo;
 pub mod dis;
+pub mod doctor;
 pub mod executor;
 pub mod executors;
 pub mod extract;

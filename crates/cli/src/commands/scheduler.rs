@@ -26,7 +26,8 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     let stores = Arc::new(Stores::new(settings.stores).with_access(access));
     let settings = settings.scheduler;
     // Where executors pull nobody dials by this name: it only tells schedulers apart.
-    let external_host = match args.daemon.external_host.or(settings.external_host).or(reachable_host(address).map(|host| host.to_string())) {
+    let external_host = match args.daemon.external_host.or(settings.external_host).or(reachable_host(address).map(|host| host.to_string()))
+    {
         Some(host) => host,
         None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
     };

@@ -23,9 +23,10 @@ pub async fn run(args: args::Cluster, output: &mut Output) -> anyhow::Result<Exi
 }
 
 fn text(url: &str, status: &ClusterStatus) -> anyhow::Result<String> {
-    let (cores, in_use) = status.executors.iter().fold((0, 0), |(cores, in_use), executor| {
-        (cores + u64::from(executor.cores), in_use + u64::from(executor.cores_in_use))
-    });
+    let (cores, in_use) = status
+        .executors
+        .iter()
+        .fold((0, 0), |(cores, in_use), executor| (cores + u64::from(executor.cores), in_use + u64::from(executor.cores_in_use)));
     let under_way: Vec<_> = status.jobs.iter().filter(|job| !job.state.is_over()).collect();
     let ready = if status.ready { "ready" } else { "not ready: it has fewer executors than `scheduler.min_executors` asks for" };
     let mut text = format!(

@@ -177,7 +177,9 @@ mod tests {
         said.corpus("s3://b/x").unwrap_err();
         said.facts("file:///x").unwrap();
         assert!(access("{facts: ['ftp://x']}", true).unwrap_err().to_string().starts_with("access.facts: "));
-        for (text, alone) in [("127.0.0.1:1", true), ("localhost:1", true), ("[::1]:1", true), ("10.0.0.1:1", false), ("no-such-host.invalid:1", false)] {
+        for (text, alone) in
+            [("127.0.0.1:1", true), ("localhost:1", true), ("[::1]:1", true), ("10.0.0.1:1", false), ("no-such-host.invalid:1", false)]
+        {
             assert_eq!(is_loopback(text), alone, "{text}");
         }
     }
