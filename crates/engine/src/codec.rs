@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use bytefacts_facts::flat;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Result, TableReference, internal_err, plan_err};
+use datafusion::common::{DataFusionError, Result, TableReference, internal_err, plan_err};
 use datafusion::datasource::file_format::FileFormatFactory;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF, WindowUDF};
@@ -61,8 +61,8 @@ impl PhysicalCodec {
     /// Executors do not rely on what a scheduler has checked: it may be another one, and it may have been told otherwise.
     fn admit(&self, job: &Job) -> Result<()> {
         match &self.node {
-            Some(node) => node.stores().admit(job).map_err(external),
-            None => job.check().map_err(external),
+            Some(node) => node.stores().admit(job).map_err(refused),
+            None => job.check().map_err(refused),
         }
     }
 }
@@ -83,6 +83,11 @@ fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
 /// The value behind our tag, or `None` when the bytes are not ours.
 fn decode<T: DeserializeOwned>(buf: &[u8]) -> Result<Option<T>> {
     buf.strip_prefix(TAG).map(|json| serde_json::from_slice(json).map_err(external)).transpose()
+}
+
+/// Why a job is not taken, as text: Ballista tells clients of the errors of its executors by their debug print.
+fn refused(error: impl std::fmt::Display) -> DataFusionError {
+    DataFusionError::Plan(error.to_string())
 }
 
 impl PhysicalExtensionCodec for PhysicalCodec {
@@ -169,7 +174,7 @@ impl LogicalExtensionCodec for LogicalCodec {
     ) -> Result<Arc<dyn TableProvider>> {
         match decode::<Job>(buf)? {
             Some(job) => {
-                self.stores.admit(&job).map_err(external)?;
+                self.stores.admit(&job).map_err(refused)?;
                 Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores))))
             }
             None => self.inner.try_decode_table_provider(buf, table, schema, ctx),
