@@ -51,6 +51,17 @@ impl Client {
         plan.job_id().map(Into::into)
     }
 
+    /// Ends what was submitted last: its tasks too, wherever they run.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer; the job may then go on.
+    pub async fn end_job(&self) -> Result<(), RestError> {
+        for id in self.under_way().await? {
+            self.scheduler.cancel(&id).await?;
+        }
+        Ok(())
+    }
+
     /// The jobs of this client that are under way: the one whose id it knows, else, as long as no answer has come, those of its run.
     async fn under_way(&self) -> Result<Vec<String>, RestError> {
         if let Some(id) = self.job_id() {
@@ -100,13 +111,7 @@ impl JobCluster for Client {
     }
 
     async fn cancel(&self) {
-        let cancelled = async {
-            for id in self.under_way().await? {
-                self.scheduler.cancel(&id).await?;
-            }
-            Ok::<_, RestError>(())
-        };
-        if let Err(error) = cancelled.await {
+        if let Err(error) = self.end_job().await {
             tracing::debug!(%error, "the job could not be cancelled; what it still lands does no harm");
         }
     }

@@ -10,8 +10,9 @@ use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, dis
 use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_job};
+use bytefacts_engine::{Finished, Job, Patience, Progress, run_job};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use tokio::time::timeout;
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
 use crate::config::Settings;
@@ -267,8 +268,14 @@ impl Work<'_> {
                 "{signal}: the cluster goes on with run {run}, `bytefacts status --cluster {url}` shows how far it is; {resume} commits it"
             );
         }
-        client.cancel().await;
-        anyhow!("{signal}: run {} was interrupted; what is done is kept: {resume} goes on", self.run)
+        let run = &self.run;
+        // Whoever ends a process does not wait long for it.
+        match (timeout(Duration::from_secs(3), client.end_job()).await, cluster) {
+            (Ok(Ok(())), _) | (_, None) => anyhow!("{signal}: run {run} was interrupted; what is done is kept: {resume} goes on"),
+            (_, Some(url)) => anyhow!(
+                "{signal}: the scheduler does not answer, and run {run} may go on: `bytefacts cancel {run} --cluster {url}` ends it, {resume} goes on with it"
+            ),
+        }
     }
 }
 
