@@ -348,7 +348,7 @@ mod tests {
                 places.extend(inner.as_object().into_iter().flatten().map(|(inner, _)| format!("/{key}/{inner}")));
             }
             let mut foreign = whole.clone();
-            *foreign.pointer_mut(at.get(&places)).unwrap() = with;
+            *foreign.pointer_mut(at.get(places.as_slice()).as_str()).unwrap() = with;
             let mut damaged = sent(&whole);
             let position = byte.0.index(damaged.len());
             damaged[position] = byte.1;
