@@ -146,6 +146,7 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         options: ExtractOptions { exclude: shape.exclude.clone(), ..shape.options.clone() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
         interpreter: Some(identity(python)),
+        use_cache: true,
     }
 }
 

@@ -52,6 +52,16 @@ pub enum Command {
     Executor(Box<Executor>),
     /// Delete what no committed run names: files of lost attempts, and runs that died.
     Gc(Gc),
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command.
+    Man {
+        /// The folder that they are put into, such as ~/.local/share/man/man1.
+        folder: PathBuf,
+    },
 }
 
 /// How results are written.
@@ -76,6 +86,20 @@ pub enum ProgressMode {
     Never,
 }
 
+/// What ends a job's command with exit code 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A file that was given up, or an oracle that differs or could not tell.
+    #[default]
+    Findings,
+    /// Any error of any file, such as one that does not compile.
+    Error,
+    /// Any error or warning, such as an invalid escape sequence.
+    Warning,
+    /// Nothing: a job that commits its run ends with 0.
+    Never,
+}
+
 /// What every command that runs a job takes.
 #[derive(Debug, ClapArgs)]
 pub struct JobArgs {
@@ -94,7 +118,7 @@ pub struct JobArgs {
     /// Name of the run. A run of this name that did not end is resumed [default: from the time].
     #[arg(long, value_name = "ID")]
     pub run_id: Option<String>,
-    /// Compile every file, and keep nothing for the next run.
+    /// Compile every file, and keep nothing for the next run: on a cluster too.
     #[arg(long)]
     pub no_cache: bool,
     /// Share compiled units with other machines: a path or a URI below which they are kept, beside the cache of this one. Nothing is ever deleted
@@ -107,6 +131,9 @@ pub struct JobArgs {
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// What ends the command with exit code 3 although its run is committed.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    pub fail_on: FailOn,
     /// The options.
     #[command(flatten)]
     pub options: OptionArgs,
@@ -125,7 +152,8 @@ pub struct Extract {
     #[arg(long, value_name = "NAME")]
     pub repo: Option<String>,
     /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize",
+        "dont_inherit", "adaptive", "include_cfg_derivations", "terminator_opnames", "oracle", "parallel_min_files", "parallel_max_bytes"])]
     pub resume: Option<String>,
     /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
     #[arg(long, value_name = "URL", help_heading = "Cluster")]

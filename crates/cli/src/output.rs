@@ -38,9 +38,10 @@ impl Output {
     /// # Errors
     /// When `BYTEFACTS_LOG` holds what is no filter.
     pub fn start_log(&self) -> anyhow::Result<()> {
-        // Ballista logs an error for every LIMIT that ends a shuffle early, and a line for every task: theirs are shown on demand only.
+        // Ballista logs an error for every LIMIT that ends a shuffle early, a line for every task, and twice or thrice what the error of a job
+        // says again: theirs are shown on demand only.
         let default = match self.verbose {
-            0 => "warn,ballista=error,ballista_core=error,ballista_scheduler=error,ballista_executor=error,datafusion=error",
+            0 => "warn,ballista=off,ballista_core=off,ballista_scheduler=off,ballista_executor=off,datafusion=off",
             1 => "info,ballista=warn,ballista_core=warn,ballista_scheduler=warn,ballista_executor=warn,datafusion=warn",
             2 => "debug,h2=info,hyper=info,tower=info,ballista=info",
             _ => "trace",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytefacts_landing::{ErrorCount, Manifest, RunHeader};
 use serde::Serialize;
 
+use crate::args::FailOn;
 use crate::exit::Exit;
 
 /// The stage of the errors of files that were given up.
@@ -93,9 +94,9 @@ impl Oracle {
 }
 
 impl Summary {
-    /// How the command ends: with findings if the oracle differs anywhere, or could not tell, or if a file was given up since executors died of it.
-    pub fn exit(&self) -> Exit {
-        exit(self.oracle, &self.errors)
+    /// How the command ends.
+    pub fn exit(&self, fail_on: FailOn) -> Exit {
+        exit(fail_on, self.oracle, &self.errors)
     }
 
     /// Sums up a committed run.
@@ -178,10 +179,17 @@ impl Summary {
     }
 }
 
-fn exit(oracle: Option<Oracle>, errors: &[ErrorCount]) -> Exit {
+fn exit(fail_on: FailOn, oracle: Option<Oracle>, errors: &[ErrorCount]) -> Exit {
     let differs = oracle.is_some_and(|oracle| oracle.differences + oracle.not_judged > 0);
-    let given_up = errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
-    if differs || given_up { Exit::Findings } else { Exit::Clean }
+    let given_up = || errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
+    let has = |severity: &str| errors.iter().any(|error| error.severity == severity && error.count > 0);
+    let fails = match fail_on {
+        FailOn::Findings => differs || given_up(),
+        FailOn::Error => differs || has("error"),
+        FailOn::Warning => differs || has("error") || has("warning"),
+        FailOn::Never => false,
+    };
+    if fails { Exit::Findings } else { Exit::Clean }
 }
 
 /// `1 file`, `2,132 files`.
@@ -212,14 +220,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_was_given_up_is_a_finding_and_one_that_does_not_compile_is_none() {
-        let errors = |stage: &str| {
-            let error = ErrorCount { stage: stage.to_owned(), error_type: "X".to_owned(), severity: "error".to_owned(), count: 1 };
-            vec![error]
+    fn what_is_a_finding_is_for_the_user_to_say() {
+        use FailOn::{Error, Findings, Never, Warning};
+        let errors = |stage: &str, severity: &str| {
+            let (stage, severity) = (stage.to_owned(), severity.to_owned());
+            vec![ErrorCount { stage, error_type: "X".to_owned(), severity, count: 1 }]
         };
-        assert_eq!(exit(None, &errors("quarantine")), Exit::Findings);
-        assert_eq!(exit(None, &errors("compile")), Exit::Clean);
-        assert_eq!(exit(Some(Oracle { files: 3, differences: 1, not_judged: 0 }), &[]), Exit::Findings);
+        let differs = Some(Oracle { files: 3, differences: 1, not_judged: 0 });
+        for (oracle, errors, fails) in [
+            (None, vec![], &[][..]),
+            (None, errors("compile", "warning"), &[Warning]),
+            (None, errors("compile", "error"), &[Warning, Error]),
+            (None, errors("quarantine", "error"), &[Warning, Error, Findings]),
+            (differs, vec![], &[Warning, Error, Findings]),
+        ] {
+            for level in [Never, Findings, Error, Warning] {
+                let expected = if fails.contains(&level) { Exit::Findings } else { Exit::Clean };
+                assert_eq!(exit(level, oracle, &errors), expected, "{level:?} of {errors:?}");
+            }
+        }
     }
 
     #[test]

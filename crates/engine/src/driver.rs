@@ -16,6 +16,7 @@ use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use tokio::time::Instant;
 
+use crate::error::{is_lasting, words};
 use crate::job::{InterpreterId, Job};
 use crate::progress::Progress;
 use crate::snapshot::schema_snapshot;
@@ -31,8 +32,16 @@ pub enum JobError {
     #[error(transparent)]
     Id(#[from] bytefacts_landing::IdError),
     /// The cluster failed the job.
-    #[error("the job failed: {0}")]
+    #[error("the job failed: {}", words(.0))]
     Query(Box<DataFusionError>),
+    /// The cluster could not be reached any more.
+    #[error("the cluster has been out of reach for {seconds} s; its last word: {last}")]
+    Unreachable {
+        /// How long was waited.
+        seconds: u64,
+        /// How the last submission ended.
+        last: String,
+    },
     /// The run's files could not be read or written.
     #[error(transparent)]
     Landing(#[from] LandingError),
@@ -212,6 +221,11 @@ async fn supervise(
             },
             watched = run.watch(patience) => watched?,
         };
+        if let Ended::Failed(error) = &ended
+            && is_lasting(error)
+        {
+            return Err(ended.into());
+        }
         // A bin may have been recorded since the watch last looked.
         run.look().await?;
         if matches!(ended, Ended::Stalled(_)) || run.is_whole() {
@@ -226,8 +240,11 @@ async fn supervise(
         } else if cluster.is_reachable().await {
             fruitless += 1;
         }
-        if fruitless >= patience.fruitless || !reachable_within(cluster, patience.unreachable).await {
+        if fruitless >= patience.fruitless {
             return Err(ended.into());
+        }
+        if !reachable_within(cluster, patience.unreachable).await {
+            return Err(JobError::Unreachable { seconds: patience.unreachable.as_secs(), last: ended.to_string() });
         }
         tracing::warn!(run = %run.run, reason = %ended, done = run.done.len(), "submitting the job again: bins with a record are not done again");
     }
@@ -256,7 +273,7 @@ enum Ended {
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Failed(error) => write!(f, "{error}"),
+            Self::Failed(error) => f.write_str(&words(error)),
             Self::Stalled(limit) => write!(f, "no further bin was landed for {} s", limit.as_secs()),
         }
     }
@@ -421,7 +438,7 @@ mod tests {
         let place = || "file:///nowhere".to_owned();
         let bins = bytefacts_corpus::BinOptions { target: bytefacts_corpus::Target::Bins(1) };
         let options = crate::job::ExtractOptions::default();
-        Job { corpus: place(), repo: None, facts: place(), run: "r1".to_owned(), options, bins, interpreter }
+        Job { corpus: place(), repo: None, facts: place(), run: "r1".to_owned(), options, bins, interpreter, use_cache: true }
     }
 
     fn written(interpreter: &InterpreterId) -> Option<Bytes> {

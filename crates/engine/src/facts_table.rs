@@ -20,7 +20,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::error::landing_error;
+use crate::error::local;
 use crate::stores::Place;
 
 /// A run of facts as a table.
@@ -46,12 +46,12 @@ impl FactsTable {
         let facts = self.facts();
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => match facts.current().await.map_err(landing_error)? {
+            None => match facts.current().await.map_err(local)? {
                 Some(current) => current.run_id,
                 None => return plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
             },
         };
-        match facts.manifest(&run).await.map_err(landing_error)? {
+        match facts.manifest(&run).await.map_err(local)? {
             Some(manifest) => Ok(manifest),
             None => plan_err!("run {run} is not committed: `bytefacts runs` lists those that are"),
         }
@@ -90,7 +90,7 @@ impl FactsTable {
         }
         let facts = self.facts();
         let files = files.into_iter().map(|file| {
-            let path = facts.path_of(&file.key).map_err(landing_error)?;
+            let path = facts.path_of(&file.key).map_err(local)?;
             let mut partitioned = PartitionedFile::new(path.to_string(), file.bytes);
             partitioned.object_meta.location = path; // `new` would parse the key a second time
             Ok(partitioned.with_partition_values(vec![ScalarValue::Utf8(file.repo)]))

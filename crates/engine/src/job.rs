@@ -25,6 +25,14 @@ pub struct Job {
     /// The interpreter that must compile; without it the first executor decides. An executor with another one refuses the job: rows must not
     /// depend on the node.
     pub interpreter: Option<InterpreterId>,
+    /// Whether executors may take compiled units and landed bins from their caches, and keep these there.
+    #[serde(default = "yes")]
+    pub use_cache: bool,
+}
+
+/// Jobs that were recorded before there was a choice use the cache.
+fn yes() -> bool {
+    true
 }
 
 /// The identity of a CPython build as far as rows depend on it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytefacts_cache::Cache;
 use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, PoolStats, WorkerSettings};
 use bytefacts_landing::{Created, FactsStore, RunId};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::Result;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
@@ -105,7 +105,7 @@ impl Node {
 
     /// The bins that this node landed before, as far as the job may take them over.
     pub(crate) fn landed_bins(&self, job: &Job) -> Option<LandedBins> {
-        LandedBins::of(job, &identity(&self.interpreter), self.cache()?)
+        LandedBins::of(job, &identity(&self.interpreter), self.cache().filter(|_| job.use_cache)?)
     }
 
     /// The counters of this process.
@@ -243,15 +243,10 @@ fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<(
     if own == expected {
         return Ok(());
     }
-    exec_err!(
+    Err(external(format!(
         "this executor has {} {} (magic {}), but run {run} is made with {} {} (magic {}): give every executor the same interpreter",
-        own.implementation,
-        own.version,
-        own.magic,
-        expected.implementation,
-        expected.version,
-        expected.magic
-    )
+        own.implementation, own.version, own.magic, expected.implementation, expected.version, expected.magic
+    )))
 }
 
 /// What rows depend on of an interpreter.

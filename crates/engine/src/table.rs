@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use bytefacts_corpus::{Notes, encode_bins, index_bins, pack, pack_one};
 use bytefacts_landing::{Created, RunId};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, plan_err};
+use datafusion::common::Result;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analyze::{AnalyzeExec, BinRow, bins_batch, bins_schema};
 use crate::corpus::open_corpus;
-use crate::error::{external, landing_error};
+use crate::error::{external, landing_error, list_error};
 use crate::job::Job;
 use crate::land::{LandExec, landed_schema};
 use crate::stores::Stores;
@@ -50,7 +50,7 @@ impl CorpusTable {
         let recorded = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
             None => {
-                let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(external)?;
+                let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(list_error)?;
                 note_left_out(&inventory.notes);
                 let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
                     Vec::from_iter(pack_one(inventory.entries))
@@ -89,7 +89,7 @@ impl TableProvider for CorpusTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bins = self.bins().await?;
         if bins.is_empty() {
-            return plan_err!("run {} has no bins: its corpus has no Python files", self.job.run);
+            return Err(external(format!("run {} has no bins: its corpus has no Python files", self.job.run)));
         }
         let partitions = bins.iter().map(|bin| Ok(vec![bins_batch(&[*bin])?])).collect::<Result<Vec<_>>>()?;
         let source = MemorySourceConfig::try_new_exec(&partitions, bins_schema(), None)?;

@@ -153,7 +153,7 @@ impl Loader {
 
     /// The compiled unit from the cache, else from a worker; and the tier of the cache that had it.
     async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, Option<Tier>)> {
-        let Some(cache) = self.node.cache() else {
+        let Some(cache) = self.node.cache().filter(|_| self.job.use_cache) else {
             return Ok((self.compilers.pool.compile(source).await.map_err(pool_error)?, None));
         };
         let key = outcome::key(&self.key_prefix, sha256);

@@ -14,9 +14,10 @@ use bytefacts_engine::stores::Stores;
 use crate::args;
 use crate::commands::extract::open_cache;
 use crate::config::Settings;
-use crate::daemon::{Announcement, ProbeServer, fresh_number, termination};
+use crate::daemon::{Announcement, ProbeServer, fresh_number};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
 ///
@@ -28,7 +29,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
         settings.cache.shared = args.shared_cache;
     }
     let own = settings.executor.clone();
-    let told_to_end = termination()?;
+    let signals = Signals::listen()?;
     let interpreter = discover(args.python.as_deref().or(settings.python.as_deref())).await?;
     let (listener, address) = listen(args.daemon.listen.unwrap_or(own.listen))?;
 
@@ -59,7 +60,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
 
     tokio::select! {
         reason = executor.failed() => bail!("the executor failed: {reason}"),
-        signal = told_to_end => tracing::info!(signal, running_tasks = view.running_tasks(), "leaving"),
+        signal = signals.first() => tracing::info!(signal, running_tasks = view.running_tasks(), "leaving"),
     }
     probes.leave();
     if !executor.drain(Duration::from_secs(own.drain_seconds)).await {

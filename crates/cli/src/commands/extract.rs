@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
@@ -12,6 +12,8 @@ use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_job};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
 use crate::config::Settings;
@@ -19,6 +21,7 @@ use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::progress::ProgressBar;
+use crate::signals::Signals;
 use crate::summary::Summary;
 
 /// Runs the command.
@@ -31,12 +34,17 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     if args.cluster.is_some() {
         settings.client.cluster = args.cluster;
     }
+    check_options(&args.job, &settings)?;
     let facts = location(&args.out, "--out")?;
     let summary = match (args.resume, args.corpus) {
-        (Some(run), _) => resume(&settings, &args.job, &run, facts).await?,
+        (Some(run), _) => resume(&settings, &args.job, &run, facts, output).await?,
         (None, Some(corpus)) => {
             let corpus = location(&corpus, "CORPUS")?;
-            extract(&settings, &args.job, interpreter(&settings).await?, corpus, args.repo, facts).await?
+            // What a cluster sees under a path may not be here.
+            if settings.client.cluster.is_none() {
+                check_corpus(&corpus)?;
+            }
+            extract(&settings, &args.job, interpreter(&settings).await?, corpus, args.repo, facts, output).await?
         }
         (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
     };
@@ -44,12 +52,35 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         Format::Text => output.data(summary.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
-    Ok(summary.exit())
+    Ok(summary.exit(args.job.fail_on))
 }
 
-/// The interpreter of this machine. A job for a cluster needs none here: without one that is named, the executors' own decides.
+/// Refuses options of the embedded cluster for a job that another one does: what is ignored without a word is taken for granted.
+fn check_options(args: &JobArgs, settings: &Settings) -> Result<(), UsageError> {
+    if settings.client.cluster.is_none() {
+        return Ok(());
+    }
+    for (given, option, instead) in [
+        (args.jobs.is_some(), "--jobs", "each executor is told its cores by `bytefacts executor --cores`"),
+        (args.executors.is_some(), "--executors", "a cluster has those that were started by `bytefacts executor`"),
+        (args.python.is_some(), "--python", "each executor has its own interpreter, by `bytefacts executor --python`"),
+        (args.shared_cache.is_some(), "--shared-cache", "each executor is told by `bytefacts executor --shared-cache`"),
+        (
+            args.options.memory_budget_bytes.is_some(),
+            "--memory-budget-bytes",
+            "each executor has its own setting executor.memory_budget_bytes",
+        ),
+    ] {
+        if given {
+            return Err(UsageError(format!("{option} is of the embedded cluster and does nothing on another one: {instead}")));
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter of this machine. A job for a cluster needs none here: its executors' own decides.
 async fn interpreter(settings: &Settings) -> anyhow::Result<Option<Interpreter>> {
-    if settings.client.cluster.is_some() && settings.python.is_none() {
+    if settings.client.cluster.is_some() {
         return Ok(None);
     }
     Ok(Some(discover(settings.python.as_deref()).await?))
@@ -68,11 +99,8 @@ pub async fn extract(
     corpus: Location,
     repo: Option<String>,
     facts: Location,
+    output: &Output,
 ) -> anyhow::Result<Summary> {
-    // What a cluster sees under a path may not be here.
-    if settings.client.cluster.is_none() {
-        check_corpus(&corpus)?;
-    }
     let run = match &args.run_id {
         Some(id) => RunId::new(id.as_str()).map_err(|error| UsageError(format!("--run-id: {error}")))?,
         None => RunId::generate(SystemTime::now(), fresh_number()),
@@ -85,17 +113,21 @@ pub async fn extract(
         options: settings.extract.clone(),
         bins: settings.bin_options(),
         interpreter: interpreter.as_ref().map(identity),
+        use_cache: settings.cache.enabled,
     };
     let work = Work::open(settings, args, run, facts)?;
+    work.check_reachable().await?;
     work.check_new().await?;
     work.record(&job).await?;
+    output.note(format!("run {}: {} into {}", work.run, shown(&corpus), shown(&work.facts)));
     work.run(&job, interpreter).await
 }
 
 /// Goes on with a run as it was asked for.
-async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location) -> anyhow::Result<Summary> {
+async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location, output: &Output) -> anyhow::Result<Summary> {
     let run = RunId::new(run).map_err(|error| UsageError(format!("--resume: {error}")))?;
     let work = Work::open(settings, args, run, facts)?;
+    work.check_reachable().await?;
     work.check_new().await?;
     let Some(recorded) = work.store.job(&work.run).await? else {
         return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
@@ -103,7 +135,15 @@ async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location)
     let mut job: Job = serde_json::from_slice(&recorded).with_context(|| format!("run {} was begun by another version", work.run))?;
     // A folder of facts may have been moved, or be known by another name here.
     job.facts = work.facts.uri().to_owned();
+    // Where units come from is nothing that rows depend on.
+    job.use_cache = settings.cache.enabled;
+    output.note(format!("run {}: {} into {}", work.run, job.corpus, shown(&work.facts)));
     work.run(&job, interpreter(settings).await?).await
+}
+
+/// As the user writes it: a path, or a URI.
+fn shown(location: &Location) -> String {
+    location.local_path().map_or_else(|| location.uri().to_owned(), |path| path.display().to_string())
 }
 
 /// A run to be done, and where.
@@ -117,6 +157,7 @@ struct Work<'a> {
     begun: Instant,
     /// CPU time until it was begun.
     cpu_before: Duration,
+    signals: Signals,
 }
 
 impl<'a> Work<'a> {
@@ -124,7 +165,37 @@ impl<'a> Work<'a> {
         let stores = Arc::new(Stores::new(settings.stores));
         let store = stores.open(facts.uri())?.facts();
         store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
-        Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now(), cpu_before: cpu_time()? })
+        Ok(Self {
+            settings,
+            progress: args.progress,
+            run,
+            facts,
+            stores,
+            store,
+            begun: Instant::now(),
+            cpu_before: cpu_time()?,
+            signals: Signals::listen()?,
+        })
+    }
+
+    /// Makes sure that somebody listens where the scheduler should be.
+    async fn check_reachable(&self) -> anyhow::Result<()> {
+        let Some(url) = &self.settings.client.cluster else { return Ok(()) };
+        let url = scheduler_url(url)?;
+        let authority = url.strip_prefix("df://").unwrap_or(&url);
+        let begun = Instant::now();
+        loop {
+            let reason = match timeout(KNOCK, TcpStream::connect(authority)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            // One that was started together with this client is given a moment.
+            if begun.elapsed() >= KNOCK {
+                bail!("no scheduler answers at {authority}: {reason}; is it running, and is the address right?");
+            }
+            sleep(KNOCK / 6).await;
+        }
     }
 
     /// Refuses a run that is over and done with.
@@ -201,12 +272,16 @@ impl<'a> Work<'a> {
         let cluster = Embedded::start(&nodes, Arc::clone(&self.stores), EmbeddedOptions { cores_per_executor: cores }).await?;
         let client = Client::new(cluster.url(), Arc::clone(&self.stores), self.job_settings(job));
         let result = self.follow(&client, job, Patience::embedded(), progress, false).await;
-        for (number, node) in nodes.iter().enumerate() {
-            let peaks = node.peaks().await;
-            tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
-            node.shutdown().await;
-        }
-        cluster.stop().await;
+        let in_order = async {
+            for (number, node) in nodes.iter().enumerate() {
+                let peaks = node.peaks().await;
+                tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
+                node.shutdown().await;
+            }
+            cluster.stop().await;
+        };
+        // Too short for that, and the end of the process does the rest.
+        let _: Option<()> = self.signals.bounded(in_order).await;
         result
     }
 
@@ -227,6 +302,12 @@ impl<'a> Work<'a> {
         JobSettings { max_partitions_per_task: self.settings.bins.per_task.unwrap_or(1), ..JobSettings::for_run(&job.run) }
     }
 
+    /// What the user may type to have the run go on.
+    fn resume_command(&self) -> String {
+        let cluster = self.settings.client.cluster.as_ref().map(|url| format!(" --cluster {url}")).unwrap_or_default();
+        format!("bytefacts extract --resume {} --out {}{cluster}", self.run, shown(&self.facts))
+    }
+
     /// Runs the job under a progress bar, until it ends or the user ends it. Where executors are not of this process, `remote`, progress is
     /// read off the records.
     async fn follow(
@@ -240,17 +321,20 @@ impl<'a> Work<'a> {
         let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
         let result = tokio::select! {
             result = run_job(client, job, &self.stores, &SystemClock, patience, remote.then_some(&*progress)) => result.map_err(Into::into),
-            signal = tokio::signal::ctrl_c() => {
-                client.cancel().await;
-                signal.context("cannot listen for Ctrl-C").and_then(|()| {
-                    bail!("interrupted; what is done is kept: `bytefacts extract --resume {} --out {}` goes on", self.run, self.facts.uri())
-                })
+            signal = self.signals.first() => {
+                if self.signals.bounded(client.cancel()).await.is_none() {
+                    tracing::warn!(run = %self.run, "the job could not be cancelled: the cluster may go on with it");
+                }
+                Err(anyhow!("ended by {signal}; what is done is kept: `{}` goes on", self.resume_command()))
             }
         };
         bar.stop().await;
         result
     }
 }
+
+/// How long a scheduler may take to answer the first knock at its door.
+const KNOCK: Duration = Duration::from_secs(3);
 
 /// The URL of a scheduler as the client wants it.
 fn scheduler_url(url: &str) -> anyhow::Result<String> {

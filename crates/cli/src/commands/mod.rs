@@ -6,6 +6,7 @@ pub mod executor;
 pub mod extract;
 pub mod gc;
 pub mod graph;
+pub mod manual;
 pub mod python;
 pub mod runs;
 pub mod scheduler;

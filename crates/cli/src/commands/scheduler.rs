@@ -10,9 +10,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::args;
 use crate::config::Settings;
-use crate::daemon::{Announcement, ProbeServer, termination};
+use crate::daemon::{Announcement, ProbeServer};
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
 ///
@@ -22,7 +23,7 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     let settings = Settings::read(args.daemon.config.as_deref())?;
     let stores = Arc::new(Stores::new(settings.stores));
     let settings = settings.scheduler;
-    let told_to_end = termination()?;
+    let signals = Signals::listen()?;
     let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.listen))?;
     let external_host = args.daemon.external_host.or(settings.external_host).unwrap_or_else(|| address.ip().to_string());
     let options = SchedulerOptions {
@@ -41,7 +42,7 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
 
     tokio::select! {
         reason = scheduler.failed() => bail!("the scheduler failed: {reason}"),
-        signal = told_to_end => tracing::info!(signal, running_jobs = view.running_jobs(), "leaving"),
+        signal = signals.first() => tracing::info!(signal, running_jobs = view.running_jobs(), "leaving"),
     }
     probes.leave();
     let idle = async {
