@@ -112,6 +112,19 @@ impl Drop for Proxy {
     }
 }
 
+/// A store that forbids everything.
+pub struct Forbidding {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _proxy: Proxy,
+}
+
+/// Starts a store that answers every request with 403.
+pub async fn forbidding() -> Forbidding {
+    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1)), |_| Some(Fault::Status(403))).await;
+    Forbidding { address: proxy.address, _proxy: proxy }
+}
+
 /// One request a connection: the proxy says so to both sides.
 async fn serve(
     mut client: TcpStream,

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::Error;
+use bytefacts_engine::stores::explain;
 
 use crate::args::{Args, Command, Format};
 use crate::exit::{Exit, UsageError};
@@ -84,7 +85,9 @@ impl Output {
 fn chain(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
-        let cause = cause.to_string();
+        let store: Option<&object_store::Error> = cause.downcast_ref();
+        let is_store = store.is_some();
+        let cause = store.map_or_else(|| cause.to_string(), explain);
         // Many errors repeat their source in their own text.
         if text.contains(&cause) {
             continue;
@@ -93,6 +96,10 @@ fn chain(error: &Error) -> String {
             text.push_str("\n  caused by: ");
         }
         text.push_str(&cause);
+        // What is below a store's error is in its text.
+        if is_store {
+            break;
+        }
     }
     text
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The exit code of a process that a signal ends is this and the signal's number.
-const BY_SIGNAL: i32 = 128;
+pub const BY_SIGNAL: i32 = 128;
 
 /// Listens for the signals as long as it lives.
 #[derive(Clone)]

@@ -10,6 +10,8 @@ use std::io;
 use bytefacts_corpus::ListError;
 use datafusion::error::DataFusionError;
 
+use crate::stores::{explain, refusal};
+
 /// What stands before the words of an error that no retry heals.
 const LASTING: &str = "⟦lasting: ";
 /// What stands before the words of an error that a later attempt may not meet.
@@ -43,15 +45,17 @@ impl Error for Marked {
 }
 
 /// An error and its causes on one line, each said once: many repeat their cause in their own text.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let said = |error: &(dyn Error + 'static)| error.downcast_ref().map_or_else(|| error.to_string(), explain);
+    let mut text = said(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
+        let said = said(error);
         if !text.contains(&said) {
             text = format!("{text}: {said}");
         }
-        cause = error.source();
+        // What is below a store's error is in its text.
+        cause = if error.is::<object_store::Error>() { None } else { error.source() };
     }
     text
 }
@@ -71,16 +75,26 @@ pub(crate) fn landing_error(error: bytefacts_landing::LandingError) -> DataFusio
     if error.is_transient() { transient(error) } else { external(error) }
 }
 
-/// A corpus that cannot be listed: what a store or a disk refuses now it may give later, what is not there or forbidden stays so.
-pub(crate) fn list_error(error: ListError) -> DataFusionError {
-    match error {
-        ListError::Store { source: object_store::Error::Unauthenticated { .. }, .. } => external(error),
-        ListError::Io { .. } | ListError::Store { .. } | ListError::Interrupted { .. } => transient(error),
-        ListError::Missing { .. }
-        | ListError::NotAFolder { .. }
-        | ListError::Denied { .. }
-        | ListError::Empty { .. }
-        | ListError::NoPythonFiles { .. } => external(error),
+/// A corpus that cannot be listed: what a store or a disk refuses now it may give later, what is not there or forbidden stays so. `corpus` is
+/// its name for the user.
+pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError {
+    match &mut error {
+        ListError::Missing { location }
+        | ListError::NotAFolder { location }
+        | ListError::Denied { location }
+        | ListError::Empty { location }
+        | ListError::NoPythonFiles { location, .. } => {
+            corpus.clone_into(location);
+            external(error)
+        }
+        ListError::Store { location, source } => {
+            corpus.clone_into(location);
+            if refusal(source).is_some() { external(error) } else { transient(error) }
+        }
+        ListError::Io { location, .. } | ListError::Interrupted { location, .. } => {
+            corpus.clone_into(location);
+            transient(error)
+        }
     }
 }
 

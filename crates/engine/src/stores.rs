@@ -71,6 +71,32 @@ impl Default for StoreOptions {
     }
 }
 
+/// What a store's error says, on one line: its own account of a refusal is a page of XML.
+#[must_use]
+pub fn explain(error: &object_store::Error) -> String {
+    if let Some(refusal) = refusal(error) {
+        return refusal.to_owned();
+    }
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_end().to_owned()
+}
+
+/// What a store refuses for good, if that is what the error is. Where a listing is refused, nothing but the text tells.
+#[must_use]
+pub fn refusal(error: &object_store::Error) -> Option<&'static str> {
+    const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
+    let text = error.to_string();
+    if NO_BUCKET.iter().any(|code| text.contains(code)) {
+        Some("the bucket does not exist")
+    } else if matches!(error, object_store::Error::PermissionDenied { .. }) || text.contains("403 Forbidden") {
+        Some("access is forbidden (403): see the credentials and the policy of the bucket")
+    } else if matches!(error, object_store::Error::Unauthenticated { .. }) || text.contains("401 Unauthorized") {
+        Some("the credentials are missing or not valid (401)")
+    } else {
+        None
+    }
+}
+
 /// The registry: store clients by scheme and authority.
 #[derive(Debug, Default)]
 pub struct Stores {
@@ -183,6 +209,16 @@ mod tests {
         let (a, b) = (stores.open("s3://bucket/a").unwrap(), stores.open("s3://bucket/b/c").unwrap());
         assert!(Arc::ptr_eq(&a.store, &b.store));
         assert_eq!((a.root.as_str(), b.path.as_ref()), ("s3://bucket/", "b/c"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_words_and_all_else_by_its_first_line() {
+        let error = |text: &str| generic(std::io::Error::other(text.to_owned()));
+        let missing = error("status code: 404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code></Error>");
+        assert_eq!(explain(&missing), "the bucket does not exist");
+        assert!(explain(&error("status code: 403 Forbidden:")).starts_with("access is forbidden"));
+        assert_eq!(explain(&error("connection reset \nby whom")), "Generic registry error: connection reset");
+        assert_eq!(refusal(&error("status code: 404 Not Found: NoSuchKey")), None);
     }
 
     #[test]

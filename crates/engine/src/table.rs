@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use bytefacts_corpus::{Notes, encode_bins, index_bins, pack, pack_one};
+use bytefacts_corpus::{Location, Notes, encode_bins, index_bins, pack, pack_one};
 use bytefacts_landing::{Created, RunId};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
@@ -50,7 +50,8 @@ impl CorpusTable {
         let recorded = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
             None => {
-                let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(list_error)?;
+                let inventory =
+                    open_corpus(&self.job, &self.stores)?.list().await.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
                 note_left_out(&inventory.notes);
                 let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
                     Vec::from_iter(pack_one(inventory.entries))
@@ -96,6 +97,12 @@ impl TableProvider for CorpusTable {
         let analyze = Arc::new(AnalyzeExec::new(self.job.clone(), source, None));
         Ok(Arc::new(LandExec::try_new(self.job.clone(), analyze, projection.cloned(), None)?))
     }
+}
+
+/// A place as the user writes it: a path, or a URI.
+fn shown(place: &str) -> String {
+    let path = Location::parse(place).ok().and_then(|location| Some(location.local_path()?.display().to_string()));
+    path.unwrap_or_else(|| place.to_owned())
 }
 
 /// What a listing leaves out on purpose is said once, where the corpus is listed.

@@ -129,7 +129,7 @@ async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location,
     let work = Work::open(settings, args, run, facts)?;
     work.check_reachable().await?;
     work.check_new().await?;
-    let Some(recorded) = work.store.job(&work.run).await? else {
+    let Some(recorded) = work.store.job(&work.run).await.with_context(|| work.unusable())? else {
         return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
     };
     let mut job: Job = serde_json::from_slice(&recorded).with_context(|| format!("run {} was begun by another version", work.run))?;
@@ -198,10 +198,15 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// What to say before the error of a store.
+    fn unusable(&self) -> String {
+        format!("cannot use the facts at {}", shown(&self.facts))
+    }
+
     /// Refuses a run that is over and done with.
     async fn check_new(&self) -> anyhow::Result<()> {
         let (run, facts) = (&self.run, self.facts.uri());
-        match self.store.run_state(run).await? {
+        match self.store.run_state(run).await.with_context(|| self.unusable())? {
             RunState::New | RunState::Open => Ok(()),
             RunState::Committed(manifest) => {
                 // A client that died between the commit and the move of `current` has left that to do.
@@ -218,7 +223,9 @@ impl<'a> Work<'a> {
     /// Writes down what the run is to do, or makes sure that it was begun as the same.
     async fn record(&self, job: &Job) -> anyhow::Result<()> {
         let document = serde_json::to_vec_pretty(job)?;
-        let Created::Existing(first) = self.store.create_job(&self.run, document.into()).await? else { return Ok(()) };
+        let Created::Existing(first) = self.store.create_job(&self.run, document.into()).await.with_context(|| self.unusable())? else {
+            return Ok(());
+        };
         let first: Job = serde_json::from_slice(&first).with_context(|| format!("run {} was begun by another version", self.run))?;
         let mut other = Vec::new();
         for (what, same) in [
