@@ -25,6 +25,7 @@ mod refusals;
 mod s3;
 mod servers;
 mod shared_cache;
+mod shell;
 mod signals;
 mod sql;
 mod support;

@@ -183,10 +183,10 @@ impl Sink {
 /// Starts a pager; `None` if there is no such program, and results go straight on.
 fn start(pager: &str) -> Option<Child> {
     let program = pager.split_whitespace().next()?;
-    let found = program.contains('/') || std::env::split_paths(&std::env::var_os("PATH")?).any(|folder| folder.join(program).is_file());
+    let known = std::process::Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status().ok()?;
     let mut command = Command::new("sh");
     command.args(["-c", pager]).stdin(Stdio::piped());
-    found.then(|| command.spawn().ok()).flatten()
+    known.success().then(|| command.spawn().ok()).flatten()
 }
 
 #[cfg(test)]
