@@ -101,9 +101,10 @@ async fn tab_knows_the_columns_behind_an_alias() {
     let mut shell = Shell::start(&[]).await;
     shell.session.send_line("select i.opname, count(*) as n").unwrap();
     shell.session.exp_string(CONTINUATION).unwrap();
-    shell.press("from py_bc_instr\t i where i.opn\t");
-    shell.session.exp_string("py_bc_instructions i where i.opname").unwrap();
-    assert!(shell.ask(" = 'RESUME' group by 1;").contains("RESUME"));
+    // Many tables have columns that begin so, the table of this alias has one.
+    shell.press("from py_bc_instructions i where i.code\t");
+    shell.session.exp_string("py_bc_instructions i where i.code_unit_id").unwrap();
+    assert!(shell.ask(" is not null and opname = 'RESUME' group by 1;").contains("RESUME"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,11 +175,9 @@ async fn a_shell_that_is_told_to_end_gives_the_terminal_back() {
     shell.session.exp_string("select 1").unwrap();
     kill(shell.pid(), Signal::SIGTERM).unwrap();
     shell.session.exp_string("ended with 143").unwrap();
-    // Lines are edited by the terminal again, and what is typed is shown.
+    // The terminal edits lines and makes signals of keys, as it did before.
     let settings = shell.session.exp_eof().unwrap();
-    for on in [" icanon", " echo", " isig"] {
-        assert!(settings.contains(on), "{settings}");
-    }
+    assert!(settings.contains("isig icanon iexten"), "{settings}");
 }
 
 /// A single statement on a terminal fits the line too, and its pager keeps Ctrl-C for itself.
