@@ -11,6 +11,7 @@ from operator import sub
 from decode import LENGTHS
 from effects import COUNTS
 from encoding import NAMES, OPTIONAL, POSITION, SIGNED, UNSIGNED, data, text
+from flow import PRODUCERS, USES
 from graph import BLOCK_KINDS, EDGE_KINDS
 
 
@@ -118,7 +119,7 @@ _BLOCK_KINDS = [text(kind) for kind in BLOCK_KINDS]
 _EDGE_KINDS = [text(kind) for kind in EDGE_KINDS]
 _FLAGS = {False: b"\0", True: b"\1", None: b"\2"}
 # The tags of kinds of edges and of producers are their positions in `flow.USES` and `flow.PRODUCERS`.
-_EDGE_TAGS = [bytes(divmod(code, 4)) for code in range(4 * 5)]
+_EDGE_TAGS = [bytes(divmod(code, len(PRODUCERS))) for code in range(len(PRODUCERS) * len(USES))]
 
 
 class _Stack(dict):

@@ -15,7 +15,7 @@ import variables
 from graph import FlowError, Graph
 
 USES = ["USE_STACK", "USE_LOCAL", "USE_CELL", "USE_GLOBAL", "USE_NAME"]
-PRODUCERS = ["argument", "instr", "exception", "lasti"]
+PRODUCERS = ["argument", "instr", "exception", "lasti", "phi"]
 _ARGUMENT = 0
 
 
@@ -39,7 +39,7 @@ class DataEdges(NamedTuple):
     src: list
     dst: list
     codes: list
-    """4 * kind (of `USES`) + producer (of `PRODUCERS`)"""
+    """len(PRODUCERS) * kind (of `USES`) + producer (of `PRODUCERS`)"""
     operands: list
     variables: list
     """-1 for the stack"""
@@ -51,7 +51,7 @@ def analyze(code, stream, effects, exceptions):
     blocks = graph.build(ops, stream.offsets, len(code.co_code), stream.targets, exceptions)
     depths, operands, sets = stack.run(blocks, effects, exceptions)
     accesses = variables.accesses(code, ops, effects)
-    edges = _data_edges(len(ops), operands, sets, variables.uses(code, blocks, accesses))
+    edges = _data_edges(len(ops), operands, sets, variables.uses(code, blocks, accesses, variables.restores(ops, accesses, operands)))
     nets = [effect.net for effect, depth in zip(effects, depths) if depth >= 0] if -1 in depths else None
     reached = depths if nets is None else [depth for depth in depths if depth >= 0]
     nets = nets or [effect.net for effect in effects]
@@ -85,7 +85,7 @@ def _data_edges(count, operands, sets, uses):
                         names.append(-1)
         while used_at == at:
             _, number, var, makers = uses[next_use]
-            kind = 4 * (var % 4 + 1)
+            kind = len(PRODUCERS) * (var % 4 + 1)
             for maker in (makers,) if type(makers) is int else makers:
                 if maker == variables.NOTHING:
                     continue

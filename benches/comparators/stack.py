@@ -3,7 +3,7 @@
 from effects import COPY, SWAP
 from graph import FlowError
 
-INSTR, EXCEPTION, LASTI = 1, 2, 3
+INSTR, EXCEPTION, LASTI, PHI = 1, 2, 3, 4
 """What makes a value."""
 
 
@@ -37,15 +37,15 @@ class Sets:
     def makers(self, value):
         """(producer, instruction) of each, by instruction.
 
-        An edge is identified by the instructions that it names, so of several makers at one place one stands for all:
-        the instruction, else the exception.
+        An edge is identified by the instructions that it names, so that an instruction and the exception that enters the
+        handler at it are one edge.
         """
         found = self._makers.get(value)
         if found is None:
             by_place = {}
             for member in sorted(self._members(value), reverse=True):
                 kind, place = divmod(member, self.count)
-                by_place[place] = INSTR + kind
+                by_place[place] = PHI if kind == 0 and place in by_place else INSTR + kind
             found = self._makers[value] = [(by_place[place], place) for place in sorted(by_place)]
         return found
 

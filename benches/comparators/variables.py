@@ -2,12 +2,19 @@
 
 import dis
 
-from effects import DEFINE, DELETE, LOCAL, USE
+from effects import CELL, DEFINE, DELETE, LOCAL, USE
 
 _COPY_FREE_VARS = dis.opmap["COPY_FREE_VARS"]
+_SAVE = dis.opmap["LOAD_FAST_AND_CLEAR"]
+# By opcode, the operand that goes into the first local and the one that goes into the second.
+_STORES = {
+    dis.opmap["STORE_FAST"]: (0,),
+    dis.opmap["STORE_FAST_LOAD_FAST"]: (0,),
+    dis.opmap["STORE_FAST_STORE_FAST"]: (1, 0),
+}
 
 CALLER, NOTHING = -1, -2
-"""Makers that are no instructions. What is below them is the capture of that number."""
+"""Makers that are no instructions. What is below them is the late maker of that number: one that blocks before decide."""
 
 
 def accesses(code, ops, effects):
@@ -35,12 +42,31 @@ def argument_count(code):
     return code.co_argcount + code.co_kwonlyargcount + starred
 
 
-def uses(code, graph, accesses):
+def restores(ops, accesses, operands):
+    """For each place in `accesses` that puts back what an inlined comprehension has saved: the saving instruction.
+
+    None for one that saves. A slot is saved with the cell that it may hold, so that what the cell held comes back too.
+    """
+    if _SAVE not in ops:
+        return {}
+    found, stores = {}, {}
+    for place, (at, what, _, _) in enumerate(accesses):
+        if what == DELETE and ops[at] == _SAVE:
+            found[place] = None
+        elif what == DEFINE and ops[at] in _STORES and operands[at]:
+            store = stores[at] = stores.get(at, -1) + 1
+            maker = operands[at][_STORES[ops[at]][store]]
+            if maker < len(ops) and ops[maker] == _SAVE:
+                found[place] = maker
+    return found
+
+
+def uses(code, graph, accesses, restores):
     """(instruction, which of its uses, variable, maker or makers) of the uses that may have one, in order.
 
-    A maker is an instruction or one of those above.
+    A maker is an instruction or one of those above. What a save keeps is two variables more, below 0: the slot and its cell.
     """
-    found, open_uses, captures = [], [], []
+    found, open_uses, late = [], [], []
     blocks = len(graph.firsts)
     # No way leads to the start of compiled code, so there the arguments are defined and nothing else is.
     entered = any(edge[1] == 0 for edge in graph.edges)
@@ -58,7 +84,24 @@ def uses(code, graph, accesses):
         whole = block == 0 and not entered
         current = arguments.copy() if whole else {}
         seen = None if graph.handlers[block] is None else list(current.items())
-        for instr, what, var, number in accesses[start:at]:
+
+        def copied(var):
+            """The maker of what a variable holds now."""
+            maker = current.get(var, NOTHING if whole else None)
+            if maker is None:
+                late.append((block, var))
+                maker = NOTHING - len(late)
+            return maker
+
+        def restored(instr, maker):
+            """The restoring instruction, if there is anything to restore."""
+            if maker >= NOTHING:
+                return NOTHING if maker == NOTHING else instr
+            late.append((None, (instr, maker)))
+            return NOTHING - len(late)
+
+        for place in range(start, at):
+            instr, what, var, number = accesses[place]
             if what == USE:
                 if var in defined:
                     maker = current.get(var)
@@ -68,33 +111,38 @@ def uses(code, graph, accesses):
                         open_uses.append((len(found), block, var))
                         found.append((instr, number, var, ()))
                 continue
-            if what == DEFINE:
-                maker = instr
+            cell = var // 4 * 4 + CELL
+            if place in restores:
+                save = restores[place]
+                if save is None:
+                    slot, held = -1 - 2 * instr, -2 - 2 * instr
+                    steps = [(slot, copied(var)), (held, copied(cell)), (var, NOTHING), (cell, NOTHING)]
+                else:
+                    steps = [(var, restored(instr, copied(-1 - 2 * save))), (cell, copied(-2 - 2 * save))]
+            elif what == DEFINE:
+                steps = [(var, instr)]
             elif what == DELETE:
-                maker = NOTHING
+                steps = [(var, NOTHING)]
             else:
-                local = var // 4 * 4 + LOCAL
-                maker = current.get(local, NOTHING if whole else None)
-                if maker is None:
-                    captures.append((block, local))
-                    maker = NOTHING - len(captures)
-            current[var] = maker
+                steps = [(var, copied(var // 4 * 4 + LOCAL))]
+            current.update(steps)
             if seen is not None and instr != last:
-                seen.append((var, maker))
+                seen += steps
         left[block], raised[block] = current, seen
-    if open_uses or captures:
-        _close(found, open_uses, captures, graph, left, raised, arguments if entered else {})
+    if open_uses or late:
+        _close(found, open_uses, late, graph, left, raised, arguments if entered else {})
     return found
 
 
-def _close(uses, open_uses, captures, graph, left, raised, arguments):
+def _close(uses, open_uses, late, graph, left, raised, arguments):
     """Gives `open_uses`, whose makers stand in other blocks, all that reach them.
 
     A definition is a bit, one for each maker and variable. `left` is what blocks leave in variables, `raised` what
-    they may leave to their handlers.
+    they may leave to their handlers. A late maker is what reaches (block, variable), or (None, (instruction, maker)): the
+    instruction, if the maker made anything.
     """
     wanted = {var for _, _, var in open_uses}
-    wanted.update(local for _, local in captures)
+    wanted.update(var for block, var in late if block is not None)
     bits, makers, masks = {}, [], dict.fromkeys(wanted, 0)
 
     def bit(var, maker):
@@ -139,19 +187,36 @@ def _close(uses, open_uses, captures, graph, left, raised, arguments):
             memo[word] = found
         return found
 
+    early = [set() for _ in late]
+    """Of each late maker, those that it stands for."""
+
     def resolved(found):
-        """The makers, those of captured slots in the place of the captures."""
-        if found and min(found) < NOTHING:
-            found = {maker for maker in found if maker > NOTHING} | {
-                maker for capture in found if capture < NOTHING for maker in reaching(*captures[NOTHING - 1 - capture])
-            }
-        return tuple(sorted(set(found)))
+        gained = set()
+        for maker in found:
+            if maker > NOTHING:
+                gained.add(maker)
+            elif maker < NOTHING:
+                gained |= early[NOTHING - 1 - maker]
+        return gained
+
+    again = True
+    while again:
+        again = False
+        for number, (block, what) in enumerate(late):
+            if block is None:
+                instr, maker = what
+                gained = {instr} if resolved([maker]) else set()
+            else:
+                gained = resolved(reaching(block, what))
+            if gained - early[number]:
+                early[number] |= gained
+                again = True
 
     for index, block, var in open_uses:
-        uses[index] = (*uses[index][:3], resolved(reaching(block, var)))
-    for index, (*use, found) in enumerate(uses) if captures else ():
+        uses[index] = (*uses[index][:3], tuple(sorted(resolved(reaching(block, var)))))
+    for index, (*use, found) in enumerate(uses) if late else ():
         if type(found) is int and found < NOTHING:
-            uses[index] = (*use, resolved([found]))
+            uses[index] = (*use, tuple(sorted(resolved([found]))))
 
 
 def _arriving(graph, start, kept, made, thrown):

@@ -9,6 +9,7 @@ mod cluster;
 mod frames;
 mod job;
 mod memory;
+mod nights;
 mod plot;
 mod process;
 mod relay;
@@ -89,6 +90,25 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// A corpus of many small repositories, night after night: files, bytes and seconds of a cold run, of one after no change and after one file's,
+    /// and of nights in which a share of the repositories changes, next to each other or scattered. Linux only.
+    Nights {
+        /// Repositories.
+        #[arg(long, default_value_t = 10_000)]
+        repositories: usize,
+        /// Files in each.
+        #[arg(long, default_value_t = 10)]
+        files: usize,
+        /// Nights with changes.
+        #[arg(long, default_value_t = 10)]
+        nights: usize,
+        /// The share of the repositories that changes in a night.
+        #[arg(long, default_value_t = 0.01)]
+        share: f64,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The memory of a job at its peak as the corpus grows: copies of the standard library as repositories. Linux only.
     Memory {
         /// How many copies each job has.
@@ -113,6 +133,9 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
         Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
+        Benchmark::Nights { repositories, files, nights: number, share, format } => {
+            nights::nights(nights::Shape { repositories, files, nights: number, share }, format)
+        }
         Benchmark::Memory { copies, jobs, plot, format } => memory::memory(&copies, jobs, plot.as_deref(), format),
     }
 }

@@ -114,10 +114,11 @@ async fn a_cluster_of_processes_gives_what_the_embedded_one_gives() {
 }
 
 /// A bounded, repeatable source of moments and choices.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -137,7 +138,8 @@ enum Fault {
 const FAULTS: [Fault; 6] =
     [Fault::KillExecutor, Fault::KillAllExecutors, Fault::KillScheduler, Fault::KillClient, Fault::FreezeExecutor, Fault::DrainExecutor];
 
-fn number(variable: &str) -> Option<u64> {
+/// A variable of whoever runs the tests that is a number.
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
@@ -303,57 +305,6 @@ async fn two_runs_at_a_time_into_the_same_facts_do_no_harm() {
         assert!(manifest.files.iter().all(|file| facts.path().join(&file.key).exists()), "{}", run.run_id);
     }
     check(facts.path(), runs[0].run_id.as_str(), &expected).await;
-}
-
-/// A file that kills every executor that works on it becomes an error row after a bounded number of deaths, and the run completes. The test is
-/// the killer: it strikes whenever the journal says that the file is being worked on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_kills_its_executor_is_quarantined() {
-    const POISON: &str = "poison.py";
-    let (corpus, facts, processes) = (corpus().await, folder(), Processes::new());
-    let expected = undisturbed(corpus.path()).await;
-    // Long enough at work to be caught at it.
-    let source: String = (0..40_000).map(|i| format!("def f{i}(a, b):\n    return [a + {i} for c in b if c]\n")).collect();
-    std::fs::write(corpus.path().join("b").join(POISON), source).unwrap();
-    let scheduler = processes.scheduler(0).await;
-    let mut executor = Some(processes.executor("n1", scheduler.address).await);
-    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r", "--no-cache"];
-    let mut job = processes.extract(scheduler.address, &args).await;
-
-    let (facts_store, run) = (store(facts.path()), bytefacts_landing::RunId::new("r").unwrap());
-    let (mut deaths, mut seen) = (0, std::collections::BTreeSet::new());
-    let begun = Instant::now();
-    while job.is_running() && begun.elapsed() < LIMIT {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let Some(bins) = facts_store.bins(&run).await.unwrap() else { continue };
-        let bins = bytefacts_corpus::decode_bins(&bins).unwrap();
-        let (bin, index) =
-            bins.iter().find_map(|bin| Some((bin.bin_id, bin.files.iter().position(|f| f.path == POISON)?))).expect("the file is in a bin");
-        let journal = facts.path().join(format!("runs/r/attempts/{bin:06}"));
-        let notes: Vec<String> =
-            std::fs::read_dir(journal).into_iter().flatten().flatten().map(|e| e.file_name().to_str().unwrap().to_owned()).collect();
-        // In the first attempt files are not noted one by one; in later ones they are.
-        let first = notes.iter().find(|note| note.ends_with("-begun") && seen.is_empty());
-        let at_it = notes.iter().find(|note| note.ends_with(&format!("-{index:08}")) && !seen.contains(*note));
-        if let Some(note) = first.or(at_it) {
-            seen.insert(note.clone());
-            executor.take().unwrap().kill();
-            deaths += 1;
-            executor = Some(processes.executor("n1", scheduler.address).await);
-        }
-    }
-    let (code, stdout, stderr) = job.end(LIMIT).await;
-    assert_eq!(code, 3, "a file that was given up is a finding: {stderr}");
-    assert_eq!(deaths, 4, "one death unnoticed, and three at the file");
-    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(summary["files"], expected.run.stats.files + 1, "every file has its row");
-    let errors = query_text(facts.path(), "SELECT path, stage, error_type FROM bytecode_errors WHERE stage = 'quarantine'").await;
-    assert_eq!(errors, [[POISON, "quarantine", "Quarantined"]]);
-    // All others are what they would have been.
-    let of = |manifest: &Manifest, repo: &str| manifest.repos.iter().find(|r| r.repo.as_deref() == Some(repo)).unwrap().digest.clone();
-    let manifest = facts_store.manifest(&run).await.unwrap().unwrap();
-    assert_eq!((of(&manifest, "a"), of(&manifest, "c")), (of(&expected, "a"), of(&expected, "c")));
-    assert_ne!(of(&manifest, "b"), of(&expected, "b"));
 }
 
 /// A cache that cannot be used costs time and a warning, and no row.

@@ -87,12 +87,17 @@ async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
         extract(corpus.path(), facts.path(), &Shape { run: name, cache, ..Shape::default() }).await
     };
     let bytes = |m: &bytefacts_landing::Manifest| {
-        m.files.iter().map(|f| (f.repo.clone(), f.rows, f.bytes, f.sha256.clone())).collect::<std::collections::BTreeSet<_>>()
+        m.files.iter().map(|f| (f.first.clone(), f.rows, f.bytes, f.sha256.clone())).collect::<std::collections::BTreeSet<_>>()
     };
     let cold = run("cold").await;
     let warm = run("warm").await;
     assert!(cold.run.stats.analyse_cpu_us > 0);
     assert_eq!(warm.run.stats.analyse_cpu_us, 0, "nothing was analysed");
+    assert_eq!(warm.files, cold.files, "the same files are named, none is copied");
+    assert_eq!((warm.run.bins_taken_over, warm.run.landed_bytes), (warm.run.bins, 0));
+    let written: u64 = walk(&facts.path().join("runs/warm")).iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
+    assert!(written < 64 << 10, "a night without changes writes kilobytes, this one {written} bytes");
+    assert!(!facts.path().join("bytecode_files_v1/landed=warm").exists());
     assert_eq!((bytes(&warm), &warm.run.digest, &warm.run.stats.errors), (bytes(&cold), &cold.run.digest, &cold.run.stats.errors));
 
     // Of the same size: names and sizes alone do not make a bin the same.
@@ -116,17 +121,9 @@ async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
     assert_eq!((bytes(&mended), &mended.run.digest), (bytes(&expected), &expected.run.digest));
     assert!(mended.run.stats.analyse_cpu_us > 0);
 
-    let mut pending = vec![home.path().to_owned()];
-    while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else {
-                let length = std::fs::metadata(&path).unwrap().len();
-                std::fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
-            }
-        }
+    for path in walk(home.path()) {
+        let length = std::fs::metadata(&path).unwrap().len();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
     }
     let damaged = run("damaged").await;
     assert_eq!((bytes(&damaged), &damaged.run.digest), (bytes(&expected), &expected.run.digest));
@@ -137,6 +134,28 @@ async fn a_bin_whose_files_are_unchanged_is_taken_over_byte_for_byte() {
             assert_eq!(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&landed)), file.sha256);
         }
     }
+}
+
+/// All files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// The number of data files is that of the bins, whatever repositories there are; each has its rows under its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_grow_with_bytes_and_not_with_repositories() {
+    const REPOSITORIES: usize = 1_000;
+    let (corpus, facts) = (folder(), folder());
+    let files: Vec<_> = (0..REPOSITORIES).flat_map(|repo| (0..2).map(move |file| format!("r{repo:04}/m{file}.py"))).collect();
+    let files: Vec<_> = files.iter().map(|path| (path.as_str(), b"x = 1\n".as_slice())).collect();
+    write_files(corpus.path(), &files);
+    let manifest = extract(corpus.path(), facts.path(), &Shape { bins: 4, ..Shape::default() }).await;
+    assert_eq!((manifest.run.repositories, manifest.run.rows), (REPOSITORIES as u64, 2 * REPOSITORIES as u64));
+    assert_eq!(manifest.files.len(), manifest.run.bins as usize);
+    assert!(manifest.run.bins <= 6, "{}", manifest.run.bins);
+    let one = query_text(facts.path(), "SELECT path FROM bytecode_files_v1 WHERE repo = 'r0500' ORDER BY path").await;
+    assert_eq!(one, [["m0.py"], ["m1.py"]]);
 }
 
 /// Two runs into the same facts: readers see the newer, both stay readable, and neither sweeps the other.

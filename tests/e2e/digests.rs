@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytefacts_cache::{Cache, CacheOptions};
 use bytefacts_compile::Interpreter;
-use bytefacts_corpus::{BinOptions, Corpus, Entry, Form, Target, encode_bins, pack};
+use bytefacts_corpus::{Bin, Corpus, Entry, Form, encode_bin, predicted_cost_us};
 use bytefacts_engine::{ExtractOptions, SampleRate};
-use bytefacts_landing::{Manifest, RunId};
+use bytefacts_landing::{AttemptId, BinsWriter, FileName, Manifest, PlannedBin, RunId};
 
 use crate::support::{Shape, extract, folder, library_corpus, python, store};
 
@@ -27,12 +27,29 @@ fn options(optimize: u8, oracle: f64) -> ExtractOptions {
 /// Puts a listing into some order.
 type Order = fn(&mut Vec<Entry>);
 
-/// Records the bins of a run as a scheduler does that lists the corpus in an order of its own.
+/// Writes the bins of a run down as a scheduler does that deals files out in an order of its own, so that bins overlap. Within a bin files are
+/// sorted, as in all bins.
 async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: Order) {
-    let mut entries = Corpus::local(corpus, Form::Tree).list().await.unwrap().entries;
+    let selection = ExtractOptions::default().selection().unwrap();
+    let inventory = Corpus::local(corpus, Form::Tree, selection).list().await.unwrap();
+    let mut entries: Vec<_> = inventory.entries().unwrap().map(Result::unwrap).collect();
     order(&mut entries);
-    let (bins, _) = encode_bins(&pack(entries, BinOptions { target: Target::Bins(shape.bins) })).unwrap();
-    store(facts).create_bins(&RunId::new(shape.run).unwrap(), bins).await.unwrap();
+    let mut bins = Vec::new();
+    for files in entries.chunks(entries.len().div_ceil(shape.bins as usize)) {
+        let mut files = files.to_vec();
+        files.sort();
+        bins.push(Bin { bin_id: 0, cost_us: files.iter().map(|file| predicted_cost_us(file.size)).sum(), files });
+    }
+    let (facts, run) = (store(facts), RunId::new(shape.run).unwrap());
+    let mut writer = BinsWriter::new(&facts, &run, AttemptId::from_random(1)).await.unwrap();
+    for (bin_id, bin) in (0..).zip(bins) {
+        let bin = Bin { bin_id, ..bin };
+        let name = |entry: &Entry| FileName::new(entry.repo.as_deref(), &entry.path);
+        let (first, last) = (name(bin.files.first().unwrap()), name(bin.files.last().unwrap()));
+        let planned = PlannedBin { files: bin.files.len() as u64, source_bytes: 0, cost_us: bin.cost_us, first, last };
+        writer.push(planned, &encode_bin(&bin).unwrap()).await.unwrap();
+    }
+    writer.finish().await.unwrap();
 }
 
 async fn digests(corpus: &Path, shape: Shape) -> (String, Vec<String>) {

@@ -82,7 +82,7 @@ async fn a_resumed_run_keeps_the_bins_that_are_on_record() {
     let shape = Shape { run: "resumed", bins: 4, ..Shape::default() };
     let first = extract(corpus.path(), facts.path(), &shape).await;
     // As if the client had died between the last bin and the commit.
-    std::fs::remove_file(facts.path().join("runs/resumed/manifest.json")).unwrap();
+    std::fs::remove_file(facts.path().join("runs/resumed/run.json")).unwrap();
     std::fs::remove_file(facts.path().join("current.json")).unwrap();
     for repo in ["a", "b", "c d"] {
         write_files(corpus.path(), &[(&format!("{repo}/pkg0/m0.py"), b"changed = True\n")]);

@@ -128,6 +128,23 @@ async fn a_judge_that_fails_is_a_warning_in_the_row_and_a_finding() {
     assert_eq!(rows, [["m.py", "LookupError", "not judged: no lines today", "warning"]]);
 }
 
+/// The row says itself that its facts are too many; there is nothing to be judged, and nothing found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_facts_is_no_finding_of_the_oracle() {
+    let (corpus, facts, cache) = (folder(), folder(), folder());
+    let folded: String = (0..8).map(|n| format!("x{n} = ((b'\\x8{n}' * 4096,) * 255,) * 4\n")).collect();
+    write_files(corpus.path(), &[("a/m.py", b"x = 1\n"), ("a/folded.py", folded.as_bytes())]);
+    let paths = [corpus.path(), facts.path()].map(|path| path.display().to_string());
+    let line = ["extract", &paths[0], "--out", &paths[1], "--oracle", "1", "--format", "json"];
+    let (code, json, stderr) = run(bytefacts(cache.path(), &line).await);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(summary["oracle"], serde_json::json!({ "files": 1, "differences": 0, "not_judged": 0 }));
+    let rows = query_text(facts.path(), "SELECT path, error_type, message, stage FROM bytecode_errors").await;
+    let message = "facts of more than 536870912 bytes, the most that one file may have";
+    assert_eq!(rows, [["folded.py", "FactsTooLarge", message, "disassembly"]]);
+}
+
 /// CPython's own tests of its compiler, the hardest sources that there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn cpythons_hard_cases_have_no_difference() {

@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_inputs;
+mod builds;
 mod chaos;
 mod cli;
+mod clients;
 mod clocks;
 mod clouds;
 mod cluster;
@@ -16,13 +18,19 @@ mod full_disk;
 mod graph;
 mod interruption;
 mod judged;
+mod killers;
+mod operations;
 mod options;
 mod oracle;
 mod processes;
 mod records;
+mod refusals;
 mod s3;
+mod selection;
 mod servers;
 mod shared_cache;
+mod shell;
+mod signals;
 mod sql;
 mod support;
 mod validate;

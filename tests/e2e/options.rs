@@ -3,7 +3,7 @@
 use bytefacts_engine::ExtractOptions;
 use serde_json::{Value, json};
 
-use crate::support::{Shape, bytefacts, extract, folder, query_text, run, store, write_files};
+use crate::support::{Shape, bytefacts, extract, folder, query_text, run, small_corpus, store, write_files};
 
 const SOURCE: &[u8] = b"def f(x):\n    'doc'\n    assert x\n    return [y for y in x]\n";
 
@@ -117,4 +117,23 @@ async fn the_binary_passes_options_on() {
     let recorded = &store(facts.path()).runs().await.unwrap()[0].options;
     let values = ["optimize", "parallel_min_files", "adaptive", "comparable", "parallel_max_bytes", "oracle"].map(|key| &recorded[key]);
     assert_eq!(values, [&json!(2), &json!(3), &json!(true), &json!(false), &json!(5000), &json!(1.0)]);
+}
+
+/// Files that are read only to see whether a bin can be taken over count against the memory budget like all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_to_take_a_bin_over_keeps_to_the_memory_budget() {
+    let (corpus, facts, home) = (small_corpus(), folder(), folder());
+    let mut peaks = Vec::new();
+    for run in ["cold", "warm"] {
+        let args = ["-vv", "extract", corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run];
+        let mut command = bytefacts(home.path(), &args).await;
+        command.args(["--memory-budget-bytes", "40000", "--progress", "never"]);
+        let (code, _, stderr) = self::run(command);
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(stderr.contains("bin taken over"), run == "warm", "{stderr}");
+        let held = stderr.lines().filter(|line| line.contains("the most that an executor held"));
+        let held = held.filter_map(|line| line.split("peaks.memory_bytes=").nth(1)?.split_whitespace().next()?.parse::<u64>().ok());
+        peaks.push(held.max().unwrap());
+    }
+    assert!(peaks.iter().all(|peak| (1..=40_000).contains(peak)), "{peaks:?}");
 }

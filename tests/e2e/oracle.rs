@@ -237,10 +237,10 @@ fn judge_files(facts: &Path, files: &[LandedFile], python: &Interpreter) -> Tall
         let reader = std::fs::File::open(facts.join(&file.key)).unwrap();
         for batch in ParquetRecordBatchReaderBuilder::try_new(reader).unwrap().with_batch_size(16).build().unwrap() {
             let batch = batch.unwrap();
-            let path = text(batch.column_by_name("path"));
+            let (repo, path) = (text(batch.column_by_name("repo")), text(batch.column_by_name("path")));
             for row in 0..batch.num_rows() {
                 let source: PathBuf = python.stdlib.join(path.value(row));
-                let record = judge.ask(&source, file.repo.as_deref(), path.value(row));
+                let record = judge.ask(&source, at(repo, row), path.value(row));
                 compare_file(&mut tally, path.value(row), &batch, row, &record);
             }
         }

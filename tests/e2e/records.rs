@@ -16,7 +16,7 @@ use parquet::file::metadata::ParquetMetaData;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Shape, extract, folder, library_corpus, python, query_text, url};
+use crate::support::{Shape, extract, folder, library_corpus, python, query_text, small_corpus, url};
 
 /// Facts of the corpus of the SQL tests.
 async fn facts() -> TempDir {
@@ -95,7 +95,7 @@ fn footers(facts: &Path) -> Vec<ParquetMetaData> {
 }
 
 fn manifest(facts: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(facts.join("runs/run-1/manifest.json")).unwrap()).unwrap()
+    crate::support::manifest_json(facts, "run-1")
 }
 
 /// Bytes of the leaves of these names (without what Parquet calls a list's parts) in all data files.
@@ -147,12 +147,16 @@ async fn a_query_reads_the_leaves_that_it_needs_and_no_other_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_on_files_choose_what_is_read() {
-    let facts = facts().await;
-    let all = bytes_scanned(facts.path(), "SELECT opname FROM py_bc_instructions").await;
-    let of_repo = bytes_scanned(facts.path(), "SELECT opname FROM py_bc_instructions WHERE repo = 'plain'").await;
+    let (corpus, parted) = (small_corpus(), folder());
+    extract(corpus.path(), parted.path(), &Shape { bins: 12, ..Shape::default() }).await;
+    let all = bytes_scanned(parted.path(), "SELECT opname FROM py_bc_instructions").await;
+    let of_repo = bytes_scanned(parted.path(), "SELECT opname FROM py_bc_instructions WHERE repo = 'c d'").await;
     assert!(0 < of_repo && of_repo < all, "{of_repo} of {all}");
-    assert_eq!(bytes_scanned(facts.path(), "SELECT opname FROM py_bc_instructions WHERE repo = 'nowhere'").await, 0);
-    assert_eq!(bytes_scanned(facts.path(), "SELECT opname FROM py_bc_instructions WHERE path = 'nowhere.py'").await, 0);
+    for nothing in ["repo = 'nowhere'", "path = 'zzz.py'", "repo = 'a' AND path = 'zzz.py'"] {
+        let sql = format!("SELECT opname FROM py_bc_instructions WHERE {nothing}");
+        assert_eq!(bytes_scanned(parted.path(), &sql).await, 0, "{nothing}");
+    }
+    let facts = facts().await;
     // Which rows of a file that is read pass is found out row by row.
     let counts = "SELECT count(*) FILTER (WHERE path = 'loose.py'), count(*) FROM py_bc_instructions WHERE opname = 'RESUME'";
     let counts = query_text(facts.path(), counts).await;
@@ -163,8 +167,8 @@ async fn filters_on_files_choose_what_is_read() {
 
 /// Rewrites all data files without some of their leaves, as a version would have written them that did not know these.
 fn without_leaves(facts: &Path, absent: &[&str]) {
-    let mut manifest = manifest(facts);
-    for file in manifest["files"].as_array_mut().unwrap() {
+    let mut sizes = Vec::new();
+    for file in manifest(facts)["files"].as_array().unwrap() {
         let path = facts.join(file["key"].as_str().unwrap());
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
         let columns = reader.parquet_schema().columns().iter().enumerate();
@@ -179,9 +183,13 @@ fn without_leaves(facts: &Path, absent: &[&str]) {
         batches.iter().for_each(|batch| writer.write(batch).unwrap());
         writer.close().unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        file["bytes"] = json!(bytes.len());
+        sizes.push(bytes.len());
     }
-    std::fs::write(facts.join("runs/run-1/manifest.json"), manifest.to_string()).unwrap();
+    crate::support::edit_manifest(facts, "run-1", |manifest| {
+        for (file, bytes) in manifest["files"].as_array_mut().unwrap().iter_mut().zip(sizes) {
+            file["bytes"] = json!(bytes);
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator};
 
-use crate::support::{Shape, extract, folder, url};
+use crate::support::{Shape, extract, folder, query_text, small_corpus, url};
 
 /// A session as the `.slt` files talk to it.
 struct Facts(Arc<SessionContext>);
@@ -111,11 +111,12 @@ async fn every_view_has_the_columns_of_the_contract() {
     }
 }
 
-/// A filter on the repository chooses files, so that other repositories are not read at all.
+/// A filter on the repository or the path spares the files that cannot have such rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_on_the_repository_reads_no_other_file() {
-    let facts = folder();
-    extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
+    let (corpus, facts) = (small_corpus(), folder());
+    let manifest = extract(corpus.path(), facts.path(), &Shape { bins: 12, ..Shape::default() }).await;
+    assert!(manifest.files.len() > 5, "{:?}", manifest.files);
     let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
     let plan = |filter: &str| {
         let sql = format!("EXPLAIN SELECT path FROM bytecode_files_v1 WHERE {filter}");
@@ -125,8 +126,34 @@ async fn a_filter_on_the_repository_reads_no_other_file() {
             arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string()
         }
     };
-    let one = plan("repo = 'plain'").await;
-    assert!(one.contains("repo=plain/") && !one.contains("repo=broken/"), "{one}");
-    let none = plan("repo IS NULL").await;
-    assert!(none.contains("__HIVE_DEFAULT_PARTITION__") && !none.contains("repo=plain/"), "{none}");
+    for (filter, repo) in [("repo = 'a'", Some("a")), ("repo IS NULL", None), ("repo IN ('c d')", Some("c d"))] {
+        let plan = plan(filter).await;
+        for file in &manifest.files {
+            let may_have = file.first.repo.as_deref() <= repo && repo <= file.last.repo.as_deref();
+            let name = file.key.rsplit('/').next().unwrap();
+            assert_eq!(plan.contains(name), may_have, "{filter}: {file:?}\n{plan}");
+        }
+    }
+}
+
+/// Where no file can have a row, an aggregate still has its one row, and a join none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_leaves_no_file_is_answered_like_any_other() {
+    let (corpus, facts) = (small_corpus(), folder());
+    extract(corpus.path(), facts.path(), &Shape { bins: 12, ..Shape::default() }).await;
+    for (sql, expected) in [
+        ("SELECT max(path), count(*), count(DISTINCT path) FROM bytecode_files_v1 WHERE repo = 'nowhere'", vec![["NULL", "0", "0"]]),
+        ("SELECT max(opname), count(*), count(DISTINCT path) FROM py_bc_instructions WHERE repo = 'nowhere'", vec![["NULL", "0", "0"]]),
+        (
+            "SELECT a.path, a.repo, b.path FROM bytecode_files_v1 a JOIN bytecode_files_v1 b ON a.path = b.path WHERE a.repo = 'nowhere'",
+            vec![],
+        ),
+        (
+            "SELECT count(a.path), count(*), max(b.repo) FROM bytecode_files_v1 a RIGHT JOIN bytecode_files_v1 b \
+             ON a.file_id = b.file_id AND a.repo = 'nowhere' AND b.repo = 'a' WHERE b.repo = 'a'",
+            vec![["0", "12", "a"]],
+        ),
+    ] {
+        assert_eq!(query_text(facts.path(), sql).await, expected, "{sql}");
+    }
 }

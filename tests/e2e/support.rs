@@ -12,8 +12,10 @@ use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
+use bytefacts_engine::trial::TrialCommand;
 use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, facts_session, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The CPython 3.13 of this machine.
@@ -113,10 +115,17 @@ fn copy_python_files(from: &Path, to: &Path) {
 
 /// The same interpreter with a module `dis` of its own, which is the real one and then does `patch`: a judge that errs.
 pub fn with_patched_dis(python: &Interpreter, folder: &Path, patch: &str) -> Interpreter {
+    python_with_patched("dis", python, folder, patch)
+}
+
+/// The same interpreter with a module of its own, which is the real one and then does `patch`.
+pub fn python_with_patched(module: &str, python: &Interpreter, folder: &Path, patch: &str) -> Interpreter {
     use std::os::unix::fs::PermissionsExt as _;
-    let real = "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), 'dis.py')\n\
-                exec(compile(open(_path).read(), _path, 'exec'))\n";
-    std::fs::write(folder.join("dis.py"), format!("{real}{patch}\n")).unwrap();
+    let real = format!(
+        "import os as _os\n_path = _os.path.join(_os.path.dirname(_os.__file__), '{module}.py')\n\
+         exec(compile(open(_path).read(), _path, 'exec'))\n"
+    );
+    std::fs::write(folder.join(format!("{module}.py")), format!("{real}{patch}\n")).unwrap();
     let executable = folder.join("python3.13");
     let home = python.executable.parent().and_then(Path::parent).unwrap();
     // It calls itself by its own name, so that who looks behind it finds it again.
@@ -146,6 +155,7 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         options: ExtractOptions { exclude: shape.exclude.clone(), ..shape.options.clone() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
         interpreter: Some(identity(python)),
+        use_cache: true,
     }
 }
 
@@ -170,24 +180,66 @@ pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change:
     };
     let progress = Arc::new(Progress::default());
     let nodes: Vec<_> = (0..shape.executors)
-        .map(|_| Arc::new(Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress))))
+        .map(|_| {
+            let node = Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress));
+            let program = env!("CARGO_BIN_EXE_bytefacts").into();
+            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
+        })
         .collect();
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
     let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
-    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), None).await;
+    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
     for node in &nodes {
         let peaks = node.peaks().await;
         assert!(peaks.parallel_bytes <= job.options.parallel_max_bytes.max(4096), "{peaks:?} of {:?}", job.options);
         node.shutdown().await;
     }
     cluster.stop().await;
-    Ok(finished?.committed.manifest)
+    let document = finished?.committed.document;
+    let facts = stores.open(&job.facts)?.facts();
+    Ok(facts.whole(document).await?)
 }
 
 /// As [`try_extract`], of a job that must end well.
 pub async fn extract(corpus: &Path, facts: &Path, shape: &Shape) -> Manifest {
     try_extract(corpus, facts, shape).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All files of a bad corpus may be so.
+const MAX_UNREAD_SHARE: f64 = 1.0;
+
+/// A run's manifest as JSON: its header and its lists.
+pub fn manifest_json(facts: &Path, run: &str) -> Value {
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(facts.join("runs").join(run).join("run.json")).unwrap()).unwrap();
+    for list in ["repos", "files"] {
+        let mut entries = Vec::new();
+        for shard in manifest[list].as_array().unwrap() {
+            let bytes = std::fs::read(facts.join(shard["key"].as_str().unwrap())).unwrap();
+            let lines = String::from_utf8(zstd::decode_all(&*bytes).unwrap()).unwrap();
+            entries.extend(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        }
+        manifest[list] = entries.into();
+    }
+    manifest
+}
+
+/// Changes the manifest of a run, and makes its shards agree with it: a forger who is careful.
+pub fn edit_manifest(facts: &Path, run: &str, edit: impl FnOnce(&mut Value)) {
+    let mut manifest = manifest_json(facts, run);
+    edit(&mut manifest);
+    for list in ["repos", "files"] {
+        let entries = manifest[list].as_array().unwrap();
+        let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+        let bytes = zstd::encode_all(lines.as_bytes(), 3).unwrap();
+        let key = format!("runs/{run}/manifest/edited-{list}-000000.zst");
+        std::fs::create_dir_all(facts.join(format!("runs/{run}/manifest"))).unwrap();
+        std::fs::write(facts.join(&key), &bytes).unwrap();
+        let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        let (none, entries) = (json!([null, ""]), entries.len());
+        manifest[list] = json!([{"key": key, "bytes": bytes.len(), "sha256": sha256, "entries": entries, "first": none, "last": none}]);
+    }
+    std::fs::write(facts.join("runs").join(run).join("run.json"), manifest.to_string()).unwrap();
 }
 
 /// Facts in a local folder.

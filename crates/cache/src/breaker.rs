@@ -46,6 +46,14 @@ impl Breaker {
         self.state().get_or_insert(Open { retry_at: now + FIRST_PAUSE, pause: FIRST_PAUSE });
     }
 
+    /// As if the pause were over.
+    #[cfg(test)]
+    pub(crate) fn make_due(&self) {
+        if let Some(open) = self.state().as_mut() {
+            open.retry_at = Instant::now();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, Option<Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -153,9 +153,13 @@ impl Cache {
 
     /// Stores `value` under `key`; the shared tier gets it some time later. May block on the disk; see [`Cache::put_async`].
     pub fn put(&self, key: [u8; 32], value: Bytes) {
+        self.put_in(self.0.shared.as_ref(), key, value);
+    }
+
+    fn put_in(&self, shared: Option<&Shared>, key: [u8; 32], value: Bytes) {
         let inner = &self.0;
         inner.puts.fetch_add(1, Ordering::Relaxed);
-        match (&inner.disk, &inner.shared) {
+        match (&inner.disk, shared) {
             (Some(disk), None) => disk.put(&key, &value),
             (disk, Some(shared)) => {
                 if let Some(file) = entry::encode(&key, &value) {
@@ -207,6 +211,21 @@ impl Cache {
             Some(value)
         });
         taken.await.ok().flatten()
+    }
+
+    /// The value under `key` that this node itself has kept by [`Cache::put_own`], with the disk off the async threads.
+    ///
+    /// The shared tier is not asked: whoever may write there could have a node believe what it has never seen.
+    pub async fn get_own(&self, key: [u8; 32]) -> Option<Bytes> {
+        let cache = self.clone();
+        tokio::task::spawn_blocking(move || cache.get(&key)).await.ok().flatten()
+    }
+
+    /// Stores what only this node is to believe; see [`Cache::get_own`].
+    pub async fn put_own(&self, key: [u8; 32], value: Bytes) {
+        let cache = self.clone();
+        // A runtime that shuts down costs the entry.
+        let _ = tokio::task::spawn_blocking(move || cache.put_in(None, key, value)).await;
     }
 
     /// Whether there is a shared tier, whose lookups take longer than others.

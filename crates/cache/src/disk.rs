@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::breaker::Breaker;
 use crate::entry;
 
 /// Name of the folder of this layout; another layout gets another one.
@@ -32,8 +33,9 @@ pub(crate) struct Disk {
     folder: PathBuf,
     shard_limit: u64,
     shards: Vec<Mutex<Shard>>,
-    /// Cleared at the first failure to write.
-    writable: AtomicBool,
+    /// A disk that is full now need not be so later.
+    writes: Breaker,
+    warned: AtomicBool,
     evictions: AtomicU64,
 }
 
@@ -63,7 +65,8 @@ impl Disk {
             folder,
             shard_limit: limit / SHARDS as u64,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            writable: AtomicBool::new(true),
+            writes: Breaker::default(),
+            warned: AtomicBool::new(false),
             evictions: AtomicU64::new(0),
         };
         // Says now rather than at the first entry that the folder is not writable.
@@ -116,26 +119,39 @@ impl Disk {
 
     /// Writes an entry; see [`Disk::put_encoded`].
     pub(crate) fn put(&self, key: &[u8; 32], value: &[u8]) {
-        if self.writable.load(Ordering::Relaxed)
+        if self.writes.admits(Instant::now())
             && let Some(bytes) = entry::encode(key, value)
         {
-            self.put_encoded(key, &bytes);
+            self.try_put(key, &bytes);
         }
     }
 
-    /// Writes an entry that has been encoded. The first failure turns writing off, with one warning.
+    /// Writes an entry that has been encoded. After a failure, of which the first is warned of, nothing is written for a while.
     pub(crate) fn put_encoded(&self, key: &[u8; 32], bytes: &[u8]) {
-        if !self.writable.load(Ordering::Relaxed) || bytes.len() as u64 > self.entry_limit() {
+        if self.writes.admits(Instant::now()) {
+            self.try_put(key, bytes);
+        }
+    }
+
+    fn try_put(&self, key: &[u8; 32], bytes: &[u8]) {
+        if bytes.len() as u64 > self.entry_limit() {
             return;
         }
-        if let Err(error) = self.write(key, bytes)
-            && self.writable.swap(false, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                folder = %self.folder.display(),
-                %error,
-                "cannot write to the cache folder, the cache takes no further entries"
-            );
+        let folder = self.folder.display();
+        match self.write(key, bytes) {
+            Ok(()) => {
+                if self.writes.succeeded() {
+                    tracing::info!(%folder, "the cache folder can be written again");
+                }
+            }
+            Err(error) => {
+                self.writes.failed(Instant::now());
+                if self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::debug!(%folder, %error, "cannot write to the cache folder");
+                } else {
+                    tracing::warn!(%folder, %error, "cannot write to the cache folder; the job goes on, and it is tried again from time to time");
+                }
+            }
         }
     }
 
@@ -364,13 +380,24 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_vanishes_turns_writing_off() {
+    fn a_disk_that_cannot_be_written_is_left_alone_for_a_while_and_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path(), 1 << 30).unwrap();
-        fs::remove_dir_all(folder.path()).unwrap();
+        // As full as a disk can be: nothing can be made where shard 0 was.
+        let shard = disk.folder.join("00");
+        fs::remove_dir(&shard).unwrap();
+        fs::write(&shard, b"").unwrap();
         disk.put(&key(1), b"value");
-        assert!(!disk.writable.load(Ordering::Relaxed));
+        assert!(!disk.writes.is_closed());
+        fs::remove_file(&shard).unwrap();
+        fs::create_dir(&shard).unwrap();
         disk.put(&key(1), b"value");
-        assert_eq!(disk.get(&key(1)), None);
+        assert_eq!(disk.get(&key(1)), None, "it is left alone");
+        disk.writes.make_due();
+        disk.put(&key(1), b"value");
+        assert_eq!(disk.get(&key(1)).unwrap(), b"value", "and tried again");
+        assert!(disk.writes.is_closed());
+        disk.put(&key(2), b"value");
+        assert!(disk.get(&key(2)).is_some());
     }
 }

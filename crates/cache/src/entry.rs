@@ -12,13 +12,25 @@ use sha2::{Digest, Sha256};
 const MAGIC: &[u8; 8] = b"bfcache1";
 const HEADER: usize = 48;
 
+/// The largest value that is kept. An entry that declares more is foreign.
+const VALUE_LIMIT: u64 = 512 << 20;
+
+/// An entry that declares more than this and so many times what it has compressed is a bomb, and none of ours. Without it, whoever writes a few
+/// kilobytes into a shared cache has every node allocate half a gigabyte.
+const PLAIN_LIMIT: u64 = 4 << 20;
+const MOST_COMPRESSED: u64 = 128;
+
 /// Level of zstd: values are read far more often than written, but writing delays the job.
 const LEVEL: i32 = 1;
 
-/// The file of `value` under `key`; `None` if it cannot be compressed, which only a lack of memory brings about.
+/// The file of `value` under `key`; `None` if it is too large, would be taken for a bomb, or cannot be compressed for lack of memory.
 pub(crate) fn encode(key: &[u8; 32], value: &[u8]) -> Option<Vec<u8>> {
-    let compressed = zstd::bulk::compress(value, LEVEL).ok()?;
-    let length = (value.len() as u64).to_le_bytes();
+    let length = value.len() as u64;
+    let compressed = if length <= VALUE_LIMIT { zstd::bulk::compress(value, LEVEL).ok()? } else { return None };
+    if !is_plausible(length, &compressed) {
+        return None;
+    }
+    let length = length.to_le_bytes();
     let mut file = Vec::with_capacity(HEADER + compressed.len());
     file.extend_from_slice(MAGIC);
     file.extend_from_slice(&length);
@@ -36,9 +48,19 @@ pub(crate) fn decode(key: &[u8; 32], file: &[u8]) -> Option<Vec<u8>> {
     if digest(key, length, compressed) != *expected {
         return None;
     }
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let length = u64::from_le_bytes(*length);
+    // The digest shows damage and not malice: whoever forges an entry digests it too.
+    if !is_plausible(length, compressed) {
+        return None;
+    }
+    let length = usize::try_from(length).ok()?;
     let value = zstd::bulk::decompress(compressed, length).ok()?;
     (value.len() == length).then_some(value)
+}
+
+/// Whether a value of this length may be what an entry of ours has compressed.
+fn is_plausible(length: u64, compressed: &[u8]) -> bool {
+    length <= PLAIN_LIMIT || length <= VALUE_LIMIT.min((compressed.len() as u64).saturating_mul(MOST_COMPRESSED))
 }
 
 fn digest(key: &[u8; 32], length: &[u8; 8], compressed: &[u8]) -> [u8; 32] {
@@ -76,6 +98,42 @@ mod tests {
         let mut longer = file;
         longer.push(0);
         assert!(decode(&KEY, &longer).is_none());
+    }
+
+    /// An entry as somebody would forge it who knows the form: its digest is right.
+    fn forged(length: u64, compressed: &[u8]) -> Vec<u8> {
+        let length = length.to_le_bytes();
+        [&MAGIC[..], &length, &digest(&KEY, &length, compressed), compressed].concat()
+    }
+
+    #[test]
+    fn what_an_entry_declares_is_bounded() {
+        let small = zstd::bulk::compress(b"value", LEVEL).unwrap();
+        assert_eq!(decode(&KEY, &forged(5, &small)).unwrap(), b"value", "the forger knows how");
+        for length in [PLAIN_LIMIT + 1, VALUE_LIMIT + 1, 1 << 40, u64::MAX] {
+            let info = allocation_counter::measure(|| assert!(decode(&KEY, &forged(length, &small)).is_none()));
+            assert!(info.bytes_max < 1 << 20, "{length}: {} bytes", info.bytes_max);
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_not_blown_up() {
+        let length = 256u64 << 20;
+        let bomb = zstd::bulk::compress(&vec![0; usize::try_from(length).unwrap()], 19).unwrap();
+        assert!((bomb.len() as u64) * 1000 < length, "it is one: {}", bomb.len());
+        let info = allocation_counter::measure(|| {
+            assert!(decode(&KEY, &forged(length, &bomb)).is_none());
+            // One that declares less than it holds.
+            assert!(decode(&KEY, &forged(1000, &bomb)).is_none());
+        });
+        assert!(info.bytes_max < 1 << 20, "{} bytes", info.bytes_max);
+    }
+
+    #[test]
+    fn what_would_be_taken_for_a_bomb_is_not_kept() {
+        assert!(encode(&KEY, &vec![0; 64 << 20]).is_none());
+        let varied: Vec<u8> = (0..6u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        assert_eq!(decode(&KEY, &encode(&KEY, &varied).unwrap()).unwrap(), varied);
     }
 
     #[test]

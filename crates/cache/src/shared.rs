@@ -251,6 +251,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_a_nodes_own_neither_goes_to_the_shared_tier_nor_comes_from_there() {
+        let (store, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
+        let cache = node(folder.path(), place(&store));
+        // As somebody would put it there who may write.
+        store.put(&object(), crate::entry::encode(&KEY, b"forged").unwrap().into()).await.unwrap();
+        assert_eq!(cache.get_own(KEY).await, None);
+        cache.put_own([1; 32], Bytes::from_static(b"own")).await;
+        assert!(cache.flush().await);
+        assert_eq!(cache.stats().shared_puts, 0);
+        let restarted = node(folder.path(), place(&store));
+        assert_eq!(restarted.get_own([1; 32]).await.unwrap(), "own", "it is on this node's disk");
+        assert_eq!(restarted.lookup([1; 32]).await, Some(("own".into(), Tier::Memory)));
+    }
+
+    #[tokio::test]
     async fn a_torn_or_foreign_object_is_a_miss_and_is_replaced() {
         let (store, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
         let cache = node(folder.path(), place(&store));

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use bytefacts_engine::ExtractOptions;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::address;
@@ -50,8 +52,31 @@ pub enum Command {
     Scheduler(Box<Scheduler>),
     /// Run an executor of a cluster.
     Executor(Box<Executor>),
-    /// Delete what no committed run names: files of lost attempts, and runs that died.
+    /// Show how a cluster is: its executors, and how far the jobs under way are.
+    Status(Cluster),
+    /// List the jobs of a cluster: those under way, and the last that ended.
+    Jobs(Cluster),
+    /// List the executors of a cluster.
+    Executors(Cluster),
+    /// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
+    Cancel(Cancel),
+    /// Check what an extraction needs: the interpreter, stores, the cache, limits of this machine, a cluster; say what to do about what is wrong.
+    Doctor(Doctor),
+    /// Delete what no kept run names, and let runs go that are not to be kept.
     Gc(Gc),
+    /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
+    #[command(hide = true)]
+    Trial,
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command.
+    Man {
+        /// The folder that they are put into, such as ~/.local/share/man/man1.
+        folder: PathBuf,
+    },
 }
 
 /// How results are written.
@@ -76,6 +101,20 @@ pub enum ProgressMode {
     Never,
 }
 
+/// What ends a job's command with exit code 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A file that was given up, or an oracle that differs or could not tell.
+    #[default]
+    Findings,
+    /// Any error of any file, such as one that does not compile.
+    Error,
+    /// Any error or warning, such as an invalid escape sequence.
+    Warning,
+    /// Nothing: a job that commits its run ends with 0.
+    Never,
+}
+
 /// What every command that runs a job takes.
 #[derive(Debug, ClapArgs)]
 pub struct JobArgs {
@@ -94,7 +133,7 @@ pub struct JobArgs {
     /// Name of the run. A run of this name that did not end is resumed [default: from the time].
     #[arg(long, value_name = "ID")]
     pub run_id: Option<String>,
-    /// Compile every file, and keep nothing for the next run.
+    /// Compile every file, and keep nothing for the next run: on a cluster too.
     #[arg(long)]
     pub no_cache: bool,
     /// Share compiled units with other machines: a path or a URI below which they are kept, beside the cache of this one. Nothing is ever deleted
@@ -107,6 +146,9 @@ pub struct JobArgs {
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// What ends the command with exit code 3 although its run is committed.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    pub fail_on: FailOn,
     /// The options.
     #[command(flatten)]
     pub options: OptionArgs,
@@ -115,7 +157,8 @@ pub struct JobArgs {
 /// Extract the facts of a corpus.
 #[derive(Debug, ClapArgs)]
 pub struct Extract {
-    /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless --repo is given.
+    /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless it is a single one: with
+    /// `.git` or `pyproject.toml` in it, or by --repo.
     #[arg(required_unless_present = "resume")]
     pub corpus: Option<String>,
     /// Where the facts go: a path or a URI. Runs gather there; `bytefacts sql` reads the newest.
@@ -124,18 +167,63 @@ pub struct Extract {
     /// Take the whole corpus as one repository of this name.
     #[arg(long, value_name = "NAME")]
     pub repo: Option<String>,
+    /// Take first-level folders as repositories, even where the corpus looks like a single one.
+    #[arg(long, conflicts_with = "repo")]
+    pub tree: bool,
     /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "exclude", "run_id", "optimize"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "tree", "include", "exclude", "extend_exclude",
+        "virtual_environments", "respect_gitignore", "run_id", "optimize", "dont_inherit", "adaptive", "include_cfg_derivations", "terminator_opnames", "oracle", "parallel_min_files", "parallel_max_bytes"])]
     pub resume: Option<String>,
     /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.
     #[arg(long, value_name = "URL", help_heading = "Cluster")]
     pub cluster: Option<String>,
-    /// Leave out folders of this name, wherever they are (repeatable). `.git` is always left out.
-    #[arg(long, value_name = "FOLDER")]
-    pub exclude: Vec<String>,
+    /// Which files are taken.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// When this client is ended, leave the job to the cluster; without it, the job ends too. Either way --resume goes on with the run and commits it.
+    #[arg(long, help_heading = "Cluster")]
+    pub detach: bool,
     /// The rest.
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// Which files of a corpus are taken.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "File selection")]
+pub struct SelectionArgs {
+    /// Take files that match one of these glob patterns alone [default: *.py,*.pyw]. A pattern without a slash is matched with names, wherever they
+    /// are, one with a slash with paths below CORPUS.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub include: Option<Vec<String>>,
+    /// Leave out files and folders that match one of these patterns, instead of what is left out by default: see `extract.exclude` in
+    /// config/bytefacts.yaml. `.git` is always left out.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub exclude: Option<Vec<String>>,
+    /// Leave out these too.
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub extend_exclude: Vec<String>,
+    /// Take virtual environments too: folders with a `pyvenv.cfg`.
+    #[arg(long)]
+    pub virtual_environments: bool,
+    /// Leave out what `.gitignore` files in CORPUS name; for folders only.
+    #[arg(long)]
+    pub respect_gitignore: bool,
+}
+
+impl SelectionArgs {
+    /// Lays what was given over `options`.
+    pub fn apply(self, options: &mut ExtractOptions) {
+        if let Some(include) = self.include {
+            options.include = include;
+        }
+        if let Some(exclude) = self.exclude {
+            options.exclude = exclude;
+        }
+        options.extend_exclude.extend(self.extend_exclude);
+        options.virtual_environments |= self.virtual_environments;
+        options.respect_gitignore |= self.respect_gitignore;
+    }
 }
 
 /// What every daemon takes. The rest is set by a YAML file or by the environment, such as BYTEFACTS_EXECUTOR__CORES=4.
@@ -150,7 +238,8 @@ pub struct DaemonArgs {
     /// Where to serve /healthz, /readyz and /metrics, as HOST:PORT.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub probes: Option<SocketAddr>,
-    /// The host under which the others of the cluster find this process [default: that of --listen].
+    /// The host under which the others of the cluster find this process [default: that of --listen; where it listens on all addresses, an executor
+    /// is found at the one that the scheduler sees].
     #[arg(long, value_name = "HOST")]
     pub external_host: Option<String>,
     /// How the line that says where it listens is written.
@@ -190,21 +279,108 @@ pub struct Executor {
     pub daemon: DaemonArgs,
 }
 
-/// Delete what no committed run names.
+/// A cluster that is asked.
+#[derive(Debug, ClapArgs)]
+pub struct Cluster {
+    /// The cluster's scheduler, as df://HOST:PORT [default: `client.cluster` of the settings].
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// End a run or a job.
+#[derive(Debug, ClapArgs)]
+pub struct Cancel {
+    /// The run, or a job of it as `bytefacts jobs` names it.
+    #[arg(value_name = "RUN|JOB")]
+    pub what: String,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// Check what an extraction needs. Nothing is left behind.
+///
+/// Ends with 0 unless a check fails, and then with 1. A warning is no failure.
+#[derive(Debug, ClapArgs)]
+pub struct Doctor {
+    /// A corpus that is to be read: a path or a URI.
+    #[arg(long, value_name = "URI")]
+    pub corpus: Option<String>,
+    /// Where facts are to be written: a path or a URI. A few small objects are written there and deleted again.
+    #[arg(long, value_name = "URI", env = "BYTEFACTS_FACTS")]
+    pub facts: Option<String>,
+    /// A cluster: its scheduler, as df://HOST:PORT [default: `client.cluster` of the settings].
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// The CPython 3.13 that compiles. Found by itself without this option.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the checks are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Delete what no kept run names, and let runs go that are not to be kept.
+///
+/// Without a rule of what to keep, every committed run is kept, and only what lost attempts and dead runs have left is deleted.
+///
+/// With rules, a run stays that any of them keeps; the current run always does. The others are shown, and with --yes let go: they are listed
+/// no more, and what only they name is deleted by the first `gc` after the grace period, when whoever reads them is done. Runs share the
+/// files of what has not changed, so that letting one go deletes what no other names.
 #[derive(Debug, ClapArgs)]
 pub struct Gc {
     /// The facts: a path or a URI.
     #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub facts: String,
-    /// Only tell what would be deleted.
+    /// Keep so many of the newest runs.
+    #[arg(long, value_name = "N", help_heading = "Which runs to keep")]
+    pub keep: Option<u32>,
+    /// Keep the newest run of each of so many days that have any (UTC).
+    #[arg(long, value_name = "N", help_heading = "Which runs to keep")]
+    pub keep_daily: Option<u32>,
+    /// Keep the newest run of each of so many weeks (they begin on Monday).
+    #[arg(long, value_name = "N", help_heading = "Which runs to keep")]
+    pub keep_weekly: Option<u32>,
+    /// Keep the newest run of each of so many months.
+    #[arg(long, value_name = "N", help_heading = "Which runs to keep")]
+    pub keep_monthly: Option<u32>,
+    /// Keep every run that is not older than this, such as 90d, 12w or 48h.
+    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Which runs to keep")]
+    pub older_than: Option<Duration>,
+    /// Let go what the rules do not keep. Without it that is only shown.
     #[arg(long)]
+    pub yes: bool,
+    /// Only tell what would be done.
+    #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
-    /// Hours for which a run may rest before it counts as dead.
+    /// Hours for which a run may rest before it counts as dead, and what was let go stays readable.
     #[arg(long, value_name = "HOURS", default_value_t = 24.0, value_parser = hours)]
     pub grace_hours: f64,
     /// How the report is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || "an age is a whole number and one of h, d, w, such as 90d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let hours = match unit {
+        'h' => 1,
+        'd' => 24,
+        'w' => 7 * 24,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    number.checked_mul(hours * 3600).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 fn hours(text: &str) -> Result<f64, String> {
@@ -387,6 +563,16 @@ pub enum PythonAction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_have_a_unit() {
+        assert_eq!(age("90d").unwrap(), Duration::from_hours(90 * 24));
+        assert_eq!(age("2w").unwrap(), Duration::from_hours(14 * 24));
+        assert_eq!(age("48h").unwrap(), Duration::from_hours(48));
+        for bad in ["", "d", "90", "-1d", "1.5d", "1y", "é", "99999999999999999999d", "9999999999999999999w"] {
+            assert!(age(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn hosts_have_names_where_an_address_is_taken() {

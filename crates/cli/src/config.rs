@@ -11,7 +11,7 @@ use bytefacts_engine::ExtractOptions;
 use bytefacts_engine::stores::StoreOptions;
 use serde::Deserialize;
 
-pub use self::daemons::{ClientSettings, ExecutorSettings, SchedulerSettings, address};
+pub use self::daemons::{AccessSettings, ClientSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// How patient the clients of object stores are.
     pub stores: StoreOptions,
+    /// What the jobs of others may name, on schedulers and executors.
+    pub access: AccessSettings,
     /// How jobs are handed to a cluster.
     pub client: ClientSettings,
     /// The scheduler of a cluster.

@@ -1,7 +1,6 @@
-//! What the daemons share: the signals that end them, and how they say where they listen.
+//! What the daemons share: probes, and how they say where they listen.
 
-use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,25 +8,14 @@ use anyhow::Context as _;
 use bytefacts_cluster::{Probes, listen, serve_probes};
 use prometheus::Registry;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::args::Format;
 use crate::output::Output;
 
-/// Waits for SIGTERM or Ctrl-C.
-///
-/// # Errors
-/// When they cannot be listened for.
-pub fn termination() -> anyhow::Result<impl Future<Output = &'static str>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "Ctrl-C",
-        }
-    })
+/// The host of an address, as far as others can use it: not where a daemon listens on all addresses of its machine.
+pub fn reachable_host(address: SocketAddr) -> Option<IpAddr> {
+    Some(address.ip()).filter(|host| !host.is_unspecified())
 }
 
 /// The probes of a daemon, ready until it is told to leave.

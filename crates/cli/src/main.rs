@@ -1,6 +1,7 @@
 //! The `bytefacts` command line.
 
 mod args;
+mod cluster;
 mod commands;
 mod config;
 mod daemon;
@@ -11,6 +12,7 @@ mod options;
 mod output;
 mod paint;
 mod progress;
+mod signals;
 mod summary;
 mod table;
 
@@ -34,18 +36,24 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
     let result = match runtime {
         // The first future too runs on a thread of the runtime: the process's main thread has the stack that the shell gave it.
-        Ok(runtime) => runtime.block_on(async move {
-            let task = tokio::spawn(async move {
-                let result = run(args, &mut output).await;
-                (result, output)
-            });
-            match task.await {
-                Ok((result, output)) => output.report(result),
-                Err(panic) => {
-                    Output::plain().report(Err(anyhow::Error::from(panic).context("bytefacts has a bug: please report it with this text")))
+        Ok(runtime) => {
+            let exit = runtime.block_on(async move {
+                let task = tokio::spawn(async move {
+                    let result = run(args, &mut output).await;
+                    (result, output)
+                });
+                match task.await {
+                    Ok((result, output)) => output.report(result),
+                    Err(panic) => {
+                        let panic = anyhow::Error::from(panic).context("bytefacts has a bug: please report it with this text");
+                        Output::plain().report(Err(panic))
+                    }
                 }
-            }
-        }),
+            });
+            // What still runs has nobody left to report to.
+            runtime.shutdown_timeout(signals::GRACE);
+            exit
+        }
         Err(error) => output.report(Err(anyhow::Error::from(error).context("cannot start the async runtime"))),
     };
     result.into()
@@ -63,6 +71,14 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Python(python) => commands::python::run(python, output).await,
         Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
         Command::Executor(executor) => commands::executor::run(*executor, output).await,
+        Command::Status(cluster) => commands::status::run(cluster, output).await,
+        Command::Jobs(cluster) => commands::jobs::run(cluster, output).await,
+        Command::Executors(cluster) => commands::executors::run(cluster, output).await,
+        Command::Cancel(cancel) => commands::cancel::run(cancel, output).await,
+        Command::Doctor(doctor) => commands::doctor::run(doctor, output).await,
         Command::Gc(gc) => commands::gc::run(gc, output).await,
+        Command::Trial => commands::trial::run().await,
+        Command::Completions { shell } => commands::manual::completions(shell, output),
+        Command::Man { folder } => commands::manual::pages(&folder, output),
     }
 }

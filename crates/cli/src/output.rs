@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::Error;
+use bytefacts_engine::stores::explain;
 
 use crate::args::{Args, Command, Format};
 use crate::exit::{Exit, UsageError};
@@ -38,9 +39,10 @@ impl Output {
     /// # Errors
     /// When `BYTEFACTS_LOG` holds what is no filter.
     pub fn start_log(&self) -> anyhow::Result<()> {
-        // Ballista logs an error for every LIMIT that ends a shuffle early, and a line for every task: theirs are shown on demand only.
+        // Ballista logs an error for every LIMIT that ends a shuffle early, a line for every task, and twice or thrice what the error of a job
+        // says again: theirs are shown on demand only.
         let default = match self.verbose {
-            0 => "warn,ballista=error,ballista_core=error,ballista_scheduler=error,ballista_executor=error,datafusion=error",
+            0 => "warn,ballista=off,ballista_core=off,ballista_scheduler=off,ballista_executor=off,datafusion=off",
             1 => "info,ballista=warn,ballista_core=warn,ballista_scheduler=warn,ballista_executor=warn,datafusion=warn",
             2 => "debug,h2=info,hyper=info,tower=info,ballista=info",
             _ => "trace",
@@ -83,7 +85,9 @@ impl Output {
 fn chain(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
-        let cause = cause.to_string();
+        let store: Option<&object_store::Error> = cause.downcast_ref();
+        let is_store = store.is_some();
+        let cause = store.map_or_else(|| cause.to_string(), explain);
         // Many errors repeat their source in their own text.
         if text.contains(&cause) {
             continue;
@@ -92,6 +96,10 @@ fn chain(error: &Error) -> String {
             text.push_str("\n  caused by: ");
         }
         text.push_str(&cause);
+        // What is below a store's error is in its text.
+        if is_store {
+            break;
+        }
     }
     text
 }

@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytefacts_corpus::decode_bins;
 use bytefacts_engine::Progress;
 use bytefacts_landing::{FactsStore, RunId};
 use indicatif::{DecimalBytes, ProgressDrawTarget, ProgressStyle};
@@ -86,10 +85,8 @@ async fn follow(terminal: bool, facts: FactsStore, run: RunId, progress: Arc<Pro
 
 /// Files and bytes of the run's bins, once the scheduler has recorded them.
 async fn total_of(facts: &FactsStore, run: &RunId) -> Option<(u64, u64)> {
-    let manifest = facts.bins(run).await.ok()??;
-    let bins = decode_bins(&manifest).ok()?;
-    let files = bins.iter().flat_map(|bin| &bin.files);
-    Some((files.clone().count() as u64, files.map(|entry| entry.size).sum()))
+    let index = facts.bins(run).await.ok()??;
+    Some((index.files(), index.source_bytes()))
 }
 
 /// A bar of files whose facts are gone through, which the closure moves on. The bar must be cleared at the end.

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytefacts_landing::{ErrorCount, Manifest, RunHeader};
+use bytefacts_landing::{Committed, ErrorCount, RunHeader};
 use serde::Serialize;
 
+use crate::args::FailOn;
 use crate::exit::Exit;
 
 /// The stage of the errors of files that were given up.
@@ -18,10 +19,14 @@ pub struct Summary {
     pub run: String,
     /// The corpus, as a URI.
     pub corpus: String,
+    /// The one repository that the whole corpus is; null where its first-level folders are the repositories.
+    pub repository: Option<String>,
     /// Where the facts are, as a URI.
     pub facts: String,
     /// Whether readers see this run now; a newer one may have been committed meanwhile.
     pub current: bool,
+    /// Why it is not to become current; null if it is.
+    pub held_back: Option<String>,
     /// Whether this run had been committed before, so that nothing was done.
     pub committed_before: bool,
     /// The interpreter that compiled.
@@ -48,10 +53,14 @@ pub struct Summary {
     pub errors: Vec<ErrorCount>,
     /// Bins, each landed by one task.
     pub bins: u32,
+    /// Those of which nothing had changed, so that an earlier run's files are named again.
+    pub bins_taken_over: u32,
     /// Parquet files.
     pub data_files: u64,
     /// Bytes of Parquet.
     pub data_bytes: u64,
+    /// Those of them that this run itself has written.
+    pub landed_bytes: u64,
     /// The digest of the whole run: equal runs have equal digests.
     pub digest: String,
     /// Wall-clock time.
@@ -93,21 +102,32 @@ impl Oracle {
 }
 
 impl Summary {
-    /// How the command ends: with findings if the oracle differs anywhere, or could not tell, or if a file was given up since executors died of it.
-    pub fn exit(&self) -> Exit {
-        exit(self.oracle, &self.errors)
+    /// How the command ends.
+    pub fn exit(&self, fail_on: FailOn) -> Exit {
+        exit(fail_on, self.oracle, &self.errors, self.held_back.is_some())
     }
 
     /// Sums up a committed run.
-    pub fn new(manifest: &Manifest, facts: &str, current: bool, committed_before: bool, wall: Duration, cpu: Option<Duration>) -> Self {
-        let run = &manifest.run;
+    pub fn new(committed: &Committed, repository: Option<&str>, facts: &str, wall: Duration, cpu: Option<Duration>) -> Self {
+        let run = &committed.document.run;
         let text = |key: &str| run.interpreter.get(key).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
         Self {
             run: run.run_id.to_string(),
             corpus: run.corpus.clone(),
+            repository: repository.map(str::to_owned),
             facts: facts.to_owned(),
-            current,
-            committed_before,
+            current: committed.current.as_ref().is_some_and(|current| current.run_id == run.run_id),
+            held_back: committed.held_back.map(|held| {
+                format!(
+                    "{} of {} could not be read, more than client.max_unread_share = {} allows: see `bytefacts sql` for them (bytecode_errors, \
+                     stage read); `bytefacts extract --resume {}` with a greater share makes the run current as it is",
+                    thousands(held.unread),
+                    count(held.files, "file"),
+                    held.max_unread_share,
+                    run.run_id
+                )
+            }),
+            committed_before: !committed.newly,
             python: format!("{} {}", text("implementation"), text("version")),
             files: run.stats.files,
             repositories: run.repositories,
@@ -120,8 +140,10 @@ impl Summary {
             comparable: run.options.get("comparable").and_then(serde_json::Value::as_bool).unwrap_or(true),
             errors: run.stats.errors.clone(),
             bins: run.bins,
+            bins_taken_over: run.bins_taken_over,
             data_files: run.data_files,
             data_bytes: run.data_bytes,
+            landed_bytes: run.landed_bytes,
             digest: run.digest.clone(),
             seconds: wall.as_secs_f64(),
             cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
@@ -138,12 +160,22 @@ impl Summary {
         };
         line(
             "run",
-            if self.current { self.run.clone() } else { format!("{} (not current: a newer run was committed meanwhile)", self.run) },
+            match (&self.held_back, self.current) {
+                (_, true) => self.run.clone(),
+                (Some(_), false) => format!("{} (committed, but held back: it is not current)", self.run),
+                (None, false) => format!("{} (not current: a newer run was committed meanwhile)", self.run),
+            },
         );
+        if let Some(why) = &self.held_back {
+            line("held back", why.clone());
+        }
         if self.committed_before {
             line("", "was committed before; nothing was done".to_owned());
         }
         line("corpus", format!("{} ({}, {})", self.corpus, count(self.files, "file"), bytes(self.source_bytes)));
+        if let Some(repository) = &self.repository {
+            line("", format!("as one repository, {repository}"));
+        }
         line("compiled by", self.python.clone());
         line("facts", format!("{} code objects, {} instructions", thousands(self.units), thousands(self.instructions)));
         for (i, error) in self.errors.iter().enumerate() {
@@ -163,7 +195,18 @@ impl Summary {
         line("cache", format!("{} of {} files{shared}", thousands(self.cache_hits), thousands(self.files)));
         line(
             "landed",
-            format!("{} in {} of {}", bytes(self.data_bytes), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin")),
+            match self.landed_bytes {
+                new if new == self.data_bytes => {
+                    format!("{} in {} of {}", bytes(new), count(self.data_files, "Parquet file"), count(u64::from(self.bins), "bin"))
+                }
+                new => format!(
+                    "{} of {} ({} of {} unchanged: an earlier run's files are named again)",
+                    bytes(new),
+                    bytes(self.data_bytes),
+                    thousands(u64::from(self.bins_taken_over)),
+                    count(u64::from(self.bins), "bin"),
+                ),
+            },
         );
         line(
             "time",
@@ -178,10 +221,17 @@ impl Summary {
     }
 }
 
-fn exit(oracle: Option<Oracle>, errors: &[ErrorCount]) -> Exit {
+fn exit(fail_on: FailOn, oracle: Option<Oracle>, errors: &[ErrorCount], held_back: bool) -> Exit {
     let differs = oracle.is_some_and(|oracle| oracle.differences + oracle.not_judged > 0);
-    let given_up = errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
-    if differs || given_up { Exit::Findings } else { Exit::Clean }
+    let given_up = || errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
+    let has = |severity: &str| errors.iter().any(|error| error.severity == severity && error.count > 0);
+    let fails = match fail_on {
+        FailOn::Findings => differs || held_back || given_up(),
+        FailOn::Error => differs || held_back || has("error"),
+        FailOn::Warning => differs || held_back || has("error") || has("warning"),
+        FailOn::Never => false,
+    };
+    if fails { Exit::Findings } else { Exit::Clean }
 }
 
 /// `1 file`, `2,132 files`.
@@ -212,14 +262,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_was_given_up_is_a_finding_and_one_that_does_not_compile_is_none() {
-        let errors = |stage: &str| {
-            let error = ErrorCount { stage: stage.to_owned(), error_type: "X".to_owned(), severity: "error".to_owned(), count: 1 };
-            vec![error]
+    fn what_is_a_finding_is_for_the_user_to_say() {
+        use FailOn::{Error, Findings, Never, Warning};
+        let errors = |stage: &str, severity: &str| {
+            let (stage, severity) = (stage.to_owned(), severity.to_owned());
+            vec![ErrorCount { stage, error_type: "X".to_owned(), severity, count: 1 }]
         };
-        assert_eq!(exit(None, &errors("quarantine")), Exit::Findings);
-        assert_eq!(exit(None, &errors("compile")), Exit::Clean);
-        assert_eq!(exit(Some(Oracle { files: 3, differences: 1, not_judged: 0 }), &[]), Exit::Findings);
+        let differs = Some(Oracle { files: 3, differences: 1, not_judged: 0 });
+        for (oracle, errors, fails) in [
+            (None, vec![], &[][..]),
+            (None, errors("compile", "warning"), &[Warning]),
+            (None, errors("compile", "error"), &[Warning, Error]),
+            (None, errors("quarantine", "error"), &[Warning, Error, Findings]),
+            (differs, vec![], &[Warning, Error, Findings]),
+        ] {
+            for level in [Never, Findings, Error, Warning] {
+                let expected = if fails.contains(&level) { Exit::Findings } else { Exit::Clean };
+                assert_eq!(exit(level, oracle, &errors, false), expected, "{level:?} of {errors:?}");
+            }
+        }
     }
 
     #[test]

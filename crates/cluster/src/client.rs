@@ -1,30 +1,34 @@
 //! The client's side of a Ballista cluster: submits extraction jobs, cancels them, and knows whether the scheduler is there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::execution_plans::DistributedQueryExec;
-use ballista_core::serde::protobuf::CancelJobParams;
-use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{CorpusTable, Job, JobCluster};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_err};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion_proto::protobuf::LogicalPlanNode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::session::{JobSettings, job_session};
+use crate::jobs::JobState;
+use crate::rest::{RemoteScheduler, RestError};
+use crate::session::{JobSettings, job_session, run_of};
 
 /// A client of the cluster whose scheduler listens at a URL.
 pub struct Client {
     url: String,
     stores: Arc<Stores>,
     settings: JobSettings,
+    scheduler: RemoteScheduler,
     /// The plan that was submitted last: it knows the job's id.
     submitted: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+    /// Somebody else has ended the run: it is not submitted again.
+    ended_by_others: AtomicBool,
 }
 
 const TABLE: &str = "bytefacts_corpus";
@@ -36,11 +40,8 @@ impl Client {
     /// A client of the scheduler at `url` (`df://host:port`). Nothing is connected yet.
     #[must_use]
     pub fn new(url: String, stores: Arc<Stores>, settings: JobSettings) -> Self {
-        Self { url, stores, settings, submitted: Mutex::new(None) }
-    }
-
-    fn authority(&self) -> &str {
-        self.url.split_once("://").map_or(self.url.as_str(), |(_, authority)| authority)
+        let scheduler = RemoteScheduler::new(&url);
+        Self { url, stores, settings, scheduler, submitted: Mutex::new(None), ended_by_others: AtomicBool::new(false) }
     }
 
     /// The id that the scheduler gave the job submitted last, if it got so far.
@@ -48,6 +49,40 @@ impl Client {
         let submitted = self.submitted.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = submitted.as_ref().and_then(distributed)?;
         plan.job_id().map(Into::into)
+    }
+
+    /// Ends what was submitted last: its tasks too, wherever they run.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer; the job may then go on.
+    pub async fn end_job(&self) -> Result<(), RestError> {
+        for id in self.under_way().await? {
+            self.scheduler.cancel(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// The jobs of this client that are under way: the one whose id it knows, else, as long as no answer has come, those of its run.
+    async fn under_way(&self) -> Result<Vec<String>, RestError> {
+        if let Some(id) = self.job_id() {
+            return Ok(vec![id]);
+        }
+        let run = run_of(&self.settings.name);
+        let jobs = self.scheduler.status().await?.jobs;
+        Ok(jobs.into_iter().filter(|job| !job.state.is_over() && job.run.as_deref() == run).map(|job| job.id).collect())
+    }
+
+    /// Whether somebody has ended the job that was submitted last.
+    async fn was_cancelled(&self) -> bool {
+        let (Some(id), Ok(status)) = (self.job_id(), self.scheduler.status().await) else { return false };
+        status.jobs.iter().any(|job| job.id == id && job.state == JobState::Cancelled)
+    }
+
+    fn submit_again(&self) -> Result<()> {
+        if self.ended_by_others.load(Ordering::Relaxed) {
+            return exec_err!("run {} was cancelled", run_of(&self.settings.name).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
@@ -59,6 +94,7 @@ fn distributed(plan: &Arc<dyn ExecutionPlan>) -> Option<&DistributedQueryExec<Lo
 #[async_trait]
 impl JobCluster for Client {
     async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>> {
+        self.submit_again()?;
         // A session of its own: one that a lost scheduler knew means nothing to the next.
         let session = job_session(&self.url, Arc::clone(&self.stores), &self.settings).await?;
         session.register_table(TABLE, Arc::new(CorpusTable::new(job.clone(), Arc::clone(&self.stores))))?;
@@ -66,22 +102,21 @@ impl JobCluster for Client {
         let query = session.sql(&format!("SELECT bin_id, rows FROM {TABLE} ORDER BY bin_id")).await?;
         let plan = query.create_physical_plan().await?;
         *self.submitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
-        collect(plan, session.task_ctx()).await
+        let answers = collect(plan, session.task_ctx()).await;
+        if answers.is_err() && self.was_cancelled().await {
+            self.ended_by_others.store(true, Ordering::Relaxed);
+            self.submit_again()?;
+        }
+        answers
     }
 
     async fn cancel(&self) {
-        let Some(job_id) = self.job_id() else { return };
-        let cancelled = timeout(KNOCK, async {
-            let mut scheduler = SchedulerGrpcClient::connect(format!("http://{}", self.authority())).await?;
-            let answer = scheduler.cancel_job(CancelJobParams { job_id: job_id.clone() }).await;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.map(drop)?)
-        });
-        if let Ok(Err(error)) = cancelled.await {
-            tracing::debug!(%error, job_id, "the job could not be cancelled; what it still lands does no harm");
+        if let Err(error) = self.end_job().await {
+            tracing::debug!(%error, "the job could not be cancelled; what it still lands does no harm");
         }
     }
 
     async fn is_reachable(&self) -> bool {
-        matches!(timeout(KNOCK, TcpStream::connect(self.authority())).await, Ok(Ok(_)))
+        matches!(timeout(KNOCK, TcpStream::connect(self.scheduler.address())).await, Ok(Ok(_)))
     }
 }

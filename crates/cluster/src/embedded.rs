@@ -44,8 +44,9 @@ impl Embedded {
             let id = format!("embedded-{index}");
             let executor = ExecutorOptions {
                 work_dir: work_dir.path().join(&id),
+                node: id.clone(),
                 id,
-                external_host: address.ip().to_string(),
+                external_host: Some(address.ip().to_string()),
                 scheduler: scheduler.address().to_string(),
                 connect_timeout: Duration::from_secs(10),
                 cores: options.cores_per_executor,

@@ -3,6 +3,8 @@
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 
+use crate::rest::RestError;
+
 /// Why a scheduler, an executor or an embedded cluster did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -26,13 +28,8 @@ pub enum ClusterError {
     #[error("cannot make the runtime of an executor: {0}")]
     Runtime(Box<DataFusionError>),
     /// The scheduler did not answer in time.
-    #[error("the scheduler does not answer at {address}: {reason}; is it running, and is the address right?")]
-    Unreachable {
-        /// Where it should listen.
-        address: String,
-        /// The last failure.
-        reason: String,
-    },
+    #[error(transparent)]
+    Scheduler(#[from] RestError),
     /// A metric was registered twice, or has a name that is none.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -21,25 +21,29 @@ use ballista_executor::health::ExecutorHealth;
 use ballista_executor::metrics::LoggingMetricsCollector;
 use bytefacts_engine::codec::PhysicalCodec;
 use bytefacts_engine::node::Node;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use crate::error::ClusterError;
-use crate::session::{MAX_MESSAGE_BYTES, session_config};
+use crate::events::{self, Introduction};
+use crate::rest::RemoteScheduler;
+use crate::session::{MAX_MESSAGE_BYTES, sealed_runtime, session_config};
+use crate::tasks::Tasks;
 
 /// What an executor is to its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutorOptions {
     /// Its id. A restarted executor needs another one: the scheduler refuses an id that it still knows.
     pub id: String,
-    /// The host under which others fetch what it serves.
-    pub external_host: String,
+    /// The name of its node, which stays when it restarts.
+    pub node: String,
+    /// The host under which others fetch what it serves; without one, the address that its connections to the scheduler come from.
+    pub external_host: Option<String>,
     /// The scheduler, as `host:port`.
     pub scheduler: String,
     /// How long the scheduler may take to be there.
@@ -50,31 +54,42 @@ pub struct ExecutorOptions {
     pub work_dir: PathBuf,
 }
 
+/// An executor that has its port and its folder, and is of no cluster yet.
+pub struct Starting {
+    options: ExecutorOptions,
+    address: SocketAddr,
+    python: String,
+    executor: Arc<BallistaExecutor>,
+    tasks: Arc<Tasks>,
+    codec: BallistaCodec<LogicalPlanNode, PhysicalPlanNode>,
+    view: ExecutorView,
+    serving: JoinSet<()>,
+}
+
 /// A running executor. Dropping it stops it at once; its tasks then go to others when the scheduler misses it.
 pub struct Executor {
     id: String,
     address: SocketAddr,
     scheduler: SchedulerGrpcClient<Channel>,
-    health: ExecutorHealth,
-    cores: u32,
-    /// A permit is a task's place.
-    places: Arc<Semaphore>,
+    view: ExecutorView,
     /// Ends when the executor can no longer work.
     polling: JoinSet<Result<(), BallistaError>>,
     serving: JoinSet<()>,
 }
 
-impl Executor {
-    /// Starts an executor on a listener, once the scheduler answers.
+impl Starting {
+    /// Makes an executor on a listener. Nobody is asked for anything yet.
     ///
     /// # Errors
-    /// When its folder cannot be made, or the scheduler does not answer in time.
-    pub async fn start(listener: TcpListener, options: ExecutorOptions, node: Arc<Node>) -> Result<Self, ClusterError> {
+    /// When its folder cannot be made.
+    pub fn new(listener: TcpListener, options: ExecutorOptions, node: Arc<Node>) -> Result<Self, ClusterError> {
         let address = listener.local_addr().map_err(ClusterError::io("find the executor's port"))?;
         std::fs::create_dir_all(&options.work_dir)
             .map_err(ClusterError::io(format!("make the work folder {}", options.work_dir.display())))?;
         let work_dir = options.work_dir.to_string_lossy().into_owned();
-        let executor = executor(&options, address, &work_dir)?;
+        let tasks = Arc::new(Tasks::default());
+        let executor = executor(&options, address, &work_dir, Arc::clone(&tasks))?;
+        tasks.belong_to(Arc::clone(&executor));
 
         let mut serving = JoinSet::new();
         let flight = FlightServiceServer::new(BallistaFlightService::new(work_dir))
@@ -87,17 +102,50 @@ impl Executor {
             }
         });
 
-        let codec: BallistaCodec<LogicalPlanNode, PhysicalPlanNode> = BallistaCodec::new(
+        let python = node.interpreter_id().version;
+        let codec = BallistaCodec::new(
             Arc::new(BallistaLogicalExtensionCodec::default()),
             Arc::new(PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), Some(node))),
         );
-        let scheduler = connect(&options.scheduler, options.connect_timeout).await?;
-        let places = Arc::new(Semaphore::new(options.cores));
-        let health = ExecutorHealth::new();
-        let mut polling = JoinSet::new();
-        polling.spawn(poll_loop(scheduler.clone(), executor, codec, None, Some(Arc::clone(&places)), health.clone()));
         let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
-        Ok(Self { id: options.id, address, scheduler, health, cores, places, polling, serving })
+        let view = ExecutorView { health: ExecutorHealth::new(), places: Arc::new(Semaphore::new(options.cores)), cores };
+        Ok(Self { options, address, python, executor, tasks, codec, view, serving })
+    }
+
+    /// What can be asked of it, from now on until it stops.
+    #[must_use]
+    pub fn view(&self) -> ExecutorView {
+        self.view.clone()
+    }
+
+    /// Joins the cluster, once the scheduler answers.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn join(self) -> Result<Executor, ClusterError> {
+        let Self { options, address, python, executor, tasks, codec, view, mut serving } = self;
+        let remote = RemoteScheduler::new(&options.scheduler);
+        let scheduler = connect(&remote, options.connect_timeout).await?;
+        let wake = Arc::new(Notify::new());
+        let mut polling = JoinSet::new();
+        let places = Some(Arc::clone(&view.places));
+        polling.spawn(poll_loop(scheduler.clone(), executor, codec, Some(Arc::clone(&wake)), places, view.health.clone()));
+        let introduction =
+            Introduction { id: options.id.clone(), node: options.node, version: env!("CARGO_PKG_VERSION").to_owned(), python };
+        serving.spawn(events::follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
+        let places = Arc::clone(&view.places);
+        serving.spawn(async move { tasks.report_ends(&places, options.cores, &wake).await });
+        Ok(Executor { id: options.id, address, scheduler, view, polling, serving })
+    }
+}
+
+impl Executor {
+    /// Starts an executor on a listener, once the scheduler answers.
+    ///
+    /// # Errors
+    /// When its folder cannot be made, or the scheduler does not answer in time.
+    pub async fn start(listener: TcpListener, options: ExecutorOptions, node: Arc<Node>) -> Result<Self, ClusterError> {
+        Starting::new(listener, options, node)?.join().await
     }
 
     /// Where others fetch what it serves.
@@ -109,7 +157,7 @@ impl Executor {
     /// What can be asked of it while it runs.
     #[must_use]
     pub fn view(&self) -> ExecutorView {
-        ExecutorView { health: self.health.clone(), places: Arc::clone(&self.places), cores: self.cores }
+        self.view.clone()
     }
 
     /// Waits until it can no longer work; it does not end by itself.
@@ -128,11 +176,13 @@ impl Executor {
     /// one look at its record.
     pub async fn drain(mut self, grace: Duration) -> bool {
         // Whoever waits for permits is served in order, so that no task takes a place that gets free meanwhile.
-        let finished = timeout(grace, self.places.acquire_many(self.cores)).await.is_ok_and(|places| places.is_ok());
+        let finished = timeout(grace, self.view.places.acquire_many(self.view.cores)).await.is_ok_and(|places| places.is_ok());
         self.polling.shutdown().await;
         let reason = if finished { "drained" } else { "drained, handing back what was under way" };
         let goodbye = ExecutorStoppedParams { executor_id: self.id.clone(), reason: reason.to_owned() };
-        match timeout(Duration::from_secs(5), self.scheduler.executor_stopped(goodbye)).await {
+        // A scheduler that did not answer last time is not waited for.
+        let patience = Duration::from_secs(if self.view.is_connected() { 5 } else { 1 });
+        match timeout(patience, self.scheduler.executor_stopped(goodbye)).await {
             Ok(Ok(_)) => tracing::info!(executor = self.id, finished, "left the cluster"),
             Ok(Err(error)) => tracing::warn!(%error, "cannot tell the scheduler; it will miss this executor in time"),
             Err(_) => tracing::warn!("the scheduler does not answer; it will miss this executor in time"),
@@ -176,16 +226,21 @@ impl ExecutorView {
     }
 }
 
-fn executor(options: &ExecutorOptions, address: SocketAddr, work_dir: &str) -> Result<Arc<BallistaExecutor>, ClusterError> {
+fn executor(
+    options: &ExecutorOptions,
+    address: SocketAddr,
+    work_dir: &str,
+    tasks: Arc<Tasks>,
+) -> Result<Arc<BallistaExecutor>, ClusterError> {
     let runtime_error = |error| ClusterError::Runtime(Box::new(error));
-    let runtime = RuntimeEnvBuilder::new().build_arc().map_err(runtime_error)?;
+    let runtime = sealed_runtime().map_err(runtime_error)?;
     let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
     let functions = default_session_builder(default_config_producer()).map_err(runtime_error)?;
     let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
-    Ok(Arc::new(BallistaExecutor::with_default_execution_engine(
+    Ok(Arc::new(BallistaExecutor::new(
         ExecutorRegistration {
             id: options.id.clone(),
-            host: Some(options.external_host.clone()),
+            host: options.external_host.clone(),
             port: u32::from(address.port()),
             grpc_port: 0, // in pull mode nobody dials an executor's control port
             specification: Some(ExecutorSpecification::default().with_vcores(cores).into()),
@@ -198,24 +253,36 @@ fn executor(options: &ExecutorOptions, address: SocketAddr, work_dir: &str) -> R
         Arc::new(BallistaFunctionRegistry::from(&functions)),
         Arc::new(LoggingMetricsCollector::default()),
         options.cores,
+        tasks,
     )))
 }
 
+/// How often it is said that the scheduler is waited for.
+const STILL_WAITING: Duration = Duration::from_secs(30);
+
+/// How long is waited between two tries.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// The scheduler may still be on its way up.
-async fn connect(scheduler: &str, limit: Duration) -> Result<SchedulerGrpcClient<Channel>, ClusterError> {
-    let mut reason = "no answer".to_owned();
-    let connected = timeout(limit, async {
-        loop {
-            match SchedulerGrpcClient::connect(format!("http://{scheduler}")).await {
-                Ok(client) => return client,
-                Err(error) => reason = error.to_string(),
+async fn connect(scheduler: &RemoteScheduler, limit: Duration) -> Result<SchedulerGrpcClient<Channel>, ClusterError> {
+    let begun = Instant::now();
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match scheduler.connect().await {
+            Ok(channel) => {
+                let client = SchedulerGrpcClient::new(channel);
+                return Ok(client.max_encoding_message_size(MAX_MESSAGE_BYTES).max_decoding_message_size(MAX_MESSAGE_BYTES));
             }
-            sleep(Duration::from_millis(50)).await;
+            Err(error) => error,
+        };
+        if begun.elapsed() >= limit {
+            return Err(error.into());
         }
-    });
-    let client = match connected.await {
-        Ok(client) => client,
-        Err(_) => return Err(ClusterError::Unreachable { address: scheduler.to_owned(), reason }),
-    };
-    Ok(client.max_encoding_message_size(MAX_MESSAGE_BYTES).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        if said.is_none_or(|said| said.elapsed() >= STILL_WAITING) {
+            said = Some(Instant::now());
+            let (waited, limit) = (begun.elapsed().as_secs(), limit.as_secs());
+            tracing::info!(scheduler = scheduler.address(), reason = error.reason(), "waiting for the scheduler ({waited} s of {limit} s)");
+        }
+        sleep(RETRY).await;
+    }
 }

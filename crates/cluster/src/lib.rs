@@ -6,20 +6,26 @@
 mod client;
 mod embedded;
 mod error;
+mod events;
 mod executor;
 mod http;
 mod jobs;
 mod listen;
 pub mod metrics;
+mod rest;
 mod scheduler;
 mod session;
+mod status;
+mod tasks;
 
 pub use client::Client;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::ClusterError;
-pub use executor::{Executor, ExecutorOptions, ExecutorView};
+pub use executor::{Executor, ExecutorOptions, ExecutorView, Starting};
 pub use http::{Probes, serve_probes};
-pub use jobs::JobCounters;
+pub use jobs::{JobState, Jobs};
 pub use listen::listen;
+pub use rest::{RemoteScheduler, RestError};
 pub use scheduler::{Scheduler, SchedulerOptions, SchedulerView};
 pub use session::{JobSettings, job_session};
+pub use status::{ClusterStatus, ExecutorStatus, JobProgress, JobStatus};

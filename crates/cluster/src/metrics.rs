@@ -1,5 +1,6 @@
 //! Prometheus metrics, read off the counters that there are anyway whenever somebody asks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytefacts_engine::node::Node;
@@ -9,31 +10,35 @@ use prometheus::{Opts, Registry};
 
 use crate::error::ClusterError;
 use crate::executor::ExecutorView;
+use crate::jobs::now_ms;
 use crate::scheduler::SchedulerView;
+use crate::status::JobStatus;
 
-/// A metric at one moment: name, help, type, and its values by label.
+/// A metric at one moment: name, help, type, and its values by labels.
 struct Reading {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
-    values: Vec<(Option<(&'static str, String)>, f64)>,
+    values: Vec<(Labels, f64)>,
 }
 
+type Labels = Vec<(&'static str, String)>;
+
 fn counter(name: &'static str, help: &'static str, value: u64) -> Reading {
-    Reading { name, help, kind: MetricType::COUNTER, values: vec![(None, number(value))] }
+    Reading { name, help, kind: MetricType::COUNTER, values: vec![(Labels::new(), number(value))] }
 }
 
 fn gauge(name: &'static str, help: &'static str, value: u64) -> Reading {
-    Reading { name, help, kind: MetricType::GAUGE, values: vec![(None, number(value))] }
+    Reading { name, help, kind: MetricType::GAUGE, values: vec![(Labels::new(), number(value))] }
 }
 
 fn labelled(name: &'static str, help: &'static str, label: &'static str, values: impl IntoIterator<Item = (String, u64)>) -> Reading {
-    let values = values.into_iter().map(|(value, count)| (Some((label, value)), number(count))).collect();
+    let values = values.into_iter().map(|(value, count)| (vec![(label, value)], number(count))).collect();
     Reading { name, help, kind: MetricType::COUNTER, values }
 }
 
 fn seconds(name: &'static str, help: &'static str, microseconds: u64) -> Reading {
-    Reading { name, help, kind: MetricType::COUNTER, values: vec![(None, number(microseconds) / 1e6)] }
+    Reading { name, help, kind: MetricType::COUNTER, values: vec![(Labels::new(), number(microseconds) / 1e6)] }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
@@ -59,14 +64,15 @@ fn family(reading: Reading) -> MetricFamily {
     family.set_name(reading.name.to_owned());
     family.set_help(reading.help.to_owned());
     family.set_field_type(reading.kind);
-    let metrics = reading.values.into_iter().map(|(label, value)| {
+    let metrics = reading.values.into_iter().map(|(labels, value)| {
         let mut metric = Metric::default();
-        if let Some((name, value)) = label {
+        let labels = labels.into_iter().map(|(name, value)| {
             let mut pair = LabelPair::default();
             pair.set_name(name.to_owned());
             pair.set_value(value);
-            metric.set_label(vec![pair]);
-        }
+            pair
+        });
+        metric.set_label(labels.collect());
         if reading.kind == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value);
@@ -110,8 +116,13 @@ pub fn of_executor(node: Arc<Node>, view: ExecutorView) -> Result<Registry, Clus
         ];
         if let Some(pool) = node.pool_stats() {
             readings.push(counter("bytefacts_worker_starts_total", "Compile workers started.", pool.starts));
-            let causes =
-                [("crash", pool.crashes), ("time_limit", pool.timeouts), ("memory_limit", pool.out_of_memory), ("recycled", pool.recycled)];
+            let causes = [
+                ("crash", pool.crashes),
+                ("killed", pool.killed),
+                ("time_limit", pool.timeouts),
+                ("memory_limit", pool.out_of_memory),
+                ("recycled", pool.recycled),
+            ];
             let restarts = causes.map(|(cause, count)| (cause.to_owned(), count));
             readings.push(labelled("bytefacts_worker_restarts_total", "Compile workers replaced, by cause.", "cause", restarts));
         }
@@ -142,13 +153,48 @@ pub fn of_executor(node: Arc<Node>, view: ExecutorView) -> Result<Registry, Clus
 pub fn of_scheduler(view: SchedulerView) -> Result<Registry, ClusterError> {
     registry(move || {
         let jobs = view.jobs().read().map(|(outcome, count)| (outcome.to_owned(), count));
-        vec![
+        let mut readings = vec![
             labelled("bytefacts_jobs_total", "Jobs by what became of them.", "outcome", jobs),
             gauge("bytefacts_jobs_queued", "Jobs that wait to be planned.", view.queued_jobs() as u64),
             gauge("bytefacts_jobs_running", "Jobs under way.", view.running_jobs() as u64),
             gauge("bytefacts_executors", "Executors heard of lately.", view.executors() as u64),
-        ]
+        ];
+        readings.extend(of_runs(&view.job_status_now()));
+        readings
     })
+}
+
+/// For how long a run that is over is still told of, so that whoever reads metrics every minute sees its end.
+const AFTERGLOW_SECONDS: u64 = 900;
+
+/// The metrics of runs, each as its last job shows it.
+fn of_runs(jobs: &[JobStatus]) -> Vec<Reading> {
+    let recent = |job: &&JobStatus| job.ended_at_ms.is_none_or(|ended| now_ms().saturating_sub(ended) < AFTERGLOW_SECONDS * 1000);
+    let runs: BTreeMap<_, _> = jobs.iter().filter(recent).filter_map(|job| Some((job.run.as_deref()?, job))).collect();
+    let of_each = |name, help, value: &dyn Fn(&JobStatus) -> Option<u64>| {
+        let values = runs.iter().filter_map(|(run, job)| Some((vec![("run", (*run).to_owned())], number(value(job)?)))).collect();
+        Reading { name, help, kind: MetricType::GAUGE, values }
+    };
+    let errors = runs.iter().flat_map(|(run, job)| {
+        let labels = |stage: &String| vec![("run", (*run).to_owned()), ("stage", stage.clone())];
+        job.progress.errors.iter().map(move |(stage, count)| (labels(stage), number(*count)))
+    });
+    let waiting = jobs.iter().filter(|job| !job.state.is_over()).map(|job| {
+        let progress = &job.progress;
+        progress.bins.unwrap_or_default().saturating_sub(progress.bins_done)
+    });
+    vec![
+        gauge("bytefacts_bins_waiting", "Bins of jobs under way that are not landed yet: what to scale executors by.", waiting.sum()),
+        of_each("bytefacts_run_bins", "Bins of a run.", &|job| job.progress.bins),
+        of_each("bytefacts_run_bins_landed", "Those that are landed.", &|job| Some(job.progress.bins_done)),
+        of_each("bytefacts_run_files", "Files in the bins that are landed.", &|job| Some(job.progress.files)),
+        Reading {
+            name: "bytefacts_run_errors",
+            help: "Error rows of a run by stage, in the bins that are landed.",
+            kind: MetricType::GAUGE,
+            values: errors.collect(),
+        },
+    ]
 }
 
 fn registry(read: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Result<Registry, ClusterError> {

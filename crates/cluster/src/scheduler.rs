@@ -1,17 +1,15 @@
 //! A Ballista scheduler of ours: our codecs and object stores, pull scheduling, adaptive planning off.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ballista_core::ConfigProducer;
 use ballista_core::config::TaskSchedulingPolicy;
-use ballista_core::error::BallistaError;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
-use ballista_core::utils::default_session_builder;
-use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::config::SchedulerConfig;
-use ballista_scheduler::scheduler_process::start_grpc_service_with_listener;
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use bytefacts_engine::codec::{LogicalCodec, PhysicalCodec};
 use bytefacts_engine::stores::Stores;
@@ -21,8 +19,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::error::ClusterError;
-use crate::jobs::JobCounters;
-use crate::session::{MAX_MESSAGE_BYTES, session_config};
+use crate::events::{Event, Events};
+use crate::jobs::Jobs;
+use crate::rest;
+use crate::session::{MAX_MESSAGE_BYTES, planning_session, session_config};
+use crate::status::{JobStatus, Seen};
 
 /// How a scheduler treats its executors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +52,13 @@ impl Default for SchedulerOptions {
     }
 }
 
-type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+pub(crate) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// A running scheduler. Dropping it stops it; Ballista 55 keeps jobs in memory only, so they are lost with it.
 pub struct Scheduler {
     address: SocketAddr,
-    server: Server,
-    jobs: Arc<JobCounters>,
-    serving: JoinHandle<Result<(), BallistaError>>,
+    view: SchedulerView,
+    serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Scheduler {
@@ -70,6 +70,9 @@ impl Scheduler {
         let address = listener.local_addr().map_err(ClusterError::io("find the scheduler's port"))?;
         let ballista = |source| ClusterError::Ballista { operation: "start the scheduler", source: Box::new(source) };
         let producer: ConfigProducer = Arc::new(session_config);
+        let events = Arc::new(Events::default());
+        let jobs = Arc::new(Jobs::new(Arc::clone(&events)));
+        let told = Arc::clone(&events);
         let message_bytes = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
         let config = Arc::new(SchedulerConfig {
             external_host: options.external_host.clone(),
@@ -84,8 +87,10 @@ impl Scheduler {
             expire_dead_executor_interval_seconds: options.expire_interval.as_secs().max(1),
             no_executors_grace_period_seconds: options.no_executors_grace.as_secs(),
             min_ready_executors: options.min_executors,
+            job_id_generator: Some(Arc::clone(&jobs) as _),
+            on_work_available: Some(Arc::new(move |_| told.send(Event::Work))),
             override_config_producer: Some(producer),
-            override_session_builder: Some(Arc::new(default_session_builder)),
+            override_session_builder: Some(Arc::new(planning_session)),
             ..SchedulerConfig::default()
         });
         let codec = BallistaCodec::new(
@@ -93,12 +98,13 @@ impl Scheduler {
             Arc::new(PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None)),
         );
         let cluster = BallistaCluster::new_from_config(&config).await.map_err(ballista)?;
-        let jobs = Arc::new(JobCounters::default());
+        let job_state = cluster.job_state();
         // Not `create_scheduler`, which brings a collector of its own.
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, Arc::clone(&jobs) as _);
         server.init().await.map_err(ballista)?;
-        let serving = tokio::spawn(start_grpc_service_with_listener(listener, server.clone()));
-        Ok(Self { address, server, jobs, serving })
+        let view = SchedulerView { server: server.clone(), job_state, jobs, events: Arc::clone(&events), seen: Arc::default() };
+        let serving = tokio::spawn(rest::serve(listener, server, view.clone(), events));
+        Ok(Self { address, view, serving })
     }
 
     /// Where it listens.
@@ -110,7 +116,7 @@ impl Scheduler {
     /// What can be asked of it while it runs.
     #[must_use]
     pub fn view(&self) -> SchedulerView {
-        SchedulerView { server: self.server.clone(), jobs: Arc::clone(&self.jobs) }
+        self.view.clone()
     }
 
     /// Waits until it fails: a scheduler does not end by itself.
@@ -139,8 +145,12 @@ impl Drop for Scheduler {
 /// A look at a running scheduler.
 #[derive(Clone)]
 pub struct SchedulerView {
-    server: Server,
-    jobs: Arc<JobCounters>,
+    pub(crate) server: Server,
+    pub(crate) job_state: Arc<dyn JobState>,
+    pub(crate) events: Arc<Events>,
+    jobs: Arc<Jobs>,
+    /// What was last seen of each job, and whether that is the last there is to see.
+    seen: Arc<Mutex<BTreeMap<String, (Seen, bool)>>>,
 }
 
 impl SchedulerView {
@@ -172,7 +182,17 @@ impl SchedulerView {
 
     /// How many jobs came and how they ended.
     #[must_use]
-    pub fn jobs(&self) -> &JobCounters {
+    pub fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    /// How the jobs are, unless just now they cannot be looked at.
+    #[must_use]
+    pub fn job_status_now(&self) -> Vec<JobStatus> {
+        self.job_status().now_or_never().unwrap_or_default()
+    }
+
+    pub(crate) fn sightings(&self) -> MutexGuard<'_, BTreeMap<String, (Seen, bool)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
+use ballista_core::utils::default_session_builder;
 use bytefacts_engine::codec::LogicalCodec;
 use bytefacts_engine::stores::Stores;
-use datafusion::common::Result;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::common::{Result, plan_err};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use object_store::ObjectStore;
+use url::Url;
 
 /// The largest message, in bytes. It holds for thousands of bins: a plan carries under 1 KiB a bin.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -21,6 +26,37 @@ pub(crate) fn session_config() -> SessionConfig {
     SessionConfig::new_with_ballista()
         .with_ballista_grpc_client_max_message_size(MAX_MESSAGE_BYTES)
         .with_ballista_adaptive_query_planner(false)
+}
+
+/// A runtime whose plans reach no file and no object store. A plan may be anybody's, and those of DataFusion itself read and write wherever they
+/// say; our operators have stores of their own, which ask whether a job may.
+///
+/// # Errors
+/// Never, with the default settings.
+pub(crate) fn sealed_runtime() -> Result<Arc<RuntimeEnv>> {
+    RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(NoStores)).build_arc()
+}
+
+/// The session in which a scheduler plans a job.
+///
+/// # Errors
+/// Never, with the default settings.
+pub(crate) fn planning_session(config: SessionConfig) -> Result<SessionState> {
+    let ballista = default_session_builder(config)?;
+    Ok(SessionStateBuilder::new_from_existing(ballista).with_runtime_env(sealed_runtime()?).build())
+}
+
+#[derive(Debug)]
+struct NoStores;
+
+impl ObjectStoreRegistry for NoStores {
+    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        plan_err!("a cluster of bytefacts extracts facts and nothing else: it does not open {url}")
+    }
 }
 
 /// How Ballista is to run a job.
@@ -36,8 +72,16 @@ impl JobSettings {
     /// One bin a task, under the run's name.
     #[must_use]
     pub fn for_run(run: &str) -> Self {
-        Self { name: format!("bytefacts-{run}"), max_partitions_per_task: 1 }
+        Self { name: format!("{NAME}{run}"), max_partitions_per_task: 1 }
     }
+}
+
+/// What the names of our jobs begin with.
+const NAME: &str = "bytefacts-";
+
+/// The run that a job of this name works on.
+pub(crate) fn run_of(job_name: &str) -> Option<&str> {
+    job_name.strip_prefix(NAME)
 }
 
 /// Connects to the scheduler at `url` (`df://host:port`).

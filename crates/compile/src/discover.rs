@@ -3,6 +3,9 @@
 //! Who names one (`--python`, `BYTEFACTS_PYTHON`) gets that one or an error. Otherwise the first that fits wins:
 //! `python3.13`, `python3` and `python` on `PATH`, what `bytefacts python install` installed, then the folders of
 //! pyenv, uv, asdf and mise, newest patch release first.
+//!
+//! pyenv's shims are never run: each starts a shell script that takes a second or more to say which version it stands for, or that there is
+//! none. Where one stands on `PATH`, the versions that it may stand for are tried in its place.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -102,17 +105,40 @@ fn resolve(environment: &Environment, named: &Path) -> PathBuf {
 /// Every place to try, best first, each binary once.
 fn candidates(environment: &Environment) -> Vec<Candidate> {
     let mut seen = BTreeSet::new();
+    let shims = pyenv_shims(environment);
     let on_path = ["python3.13", "python3", "python"]
         .into_iter()
-        .flat_map(|name| environment.search_path().into_iter().map(move |dir| Candidate { origin: "PATH", path: dir.join(name) }));
-    let managed = managed_folders(environment).into_iter().flat_map(|(origin, versions, prefix)| {
-        newest_first(&versions, prefix).into_iter().map(move |dir| Candidate { origin, path: dir.join("bin/python3.13") })
+        .flat_map(|name| environment.search_path().into_iter().map(move |dir| dir.join(name)).collect::<Vec<_>>());
+    let on_path = on_path.flat_map(|path| match shims.iter().any(|shims| path.starts_with(shims)) {
+        true if is_file(&path) => installed(environment, "pyenv"),
+        true => Vec::new(),
+        false => vec![Candidate { origin: "PATH", path }],
     });
+    let managed = MANAGERS.into_iter().flat_map(|origin| installed(environment, origin));
     on_path
         .chain(managed)
         .filter(|candidate| is_file(&candidate.path))
         .filter(|candidate| seen.insert(fs::canonicalize(&candidate.path).unwrap_or_else(|_| candidate.path.clone())))
         .collect()
+}
+
+/// Who keeps a folder a version, in the order in which they are asked.
+const MANAGERS: [&str; 5] = ["bytefacts python install", "pyenv", "uv", "asdf", "mise"];
+
+/// The interpreters that one of them has installed, newest first.
+fn installed(environment: &Environment, manager: &'static str) -> Vec<Candidate> {
+    let folders = managed_folders(environment).into_iter().filter(|(origin, ..)| *origin == manager);
+    folders
+        .flat_map(|(origin, versions, prefix)| {
+            newest_first(&versions, prefix).into_iter().map(move |dir| Candidate { origin, path: dir.join("bin/python3.13") })
+        })
+        .collect()
+}
+
+/// The folder of pyenv's shims, by either way of finding it.
+fn pyenv_shims(environment: &Environment) -> Option<PathBuf> {
+    let root = environment.path("PYENV_ROOT").or_else(|| environment.home().map(|home| home.join(".pyenv")));
+    root.map(|root| root.join("shims"))
 }
 
 /// Folders that hold one folder a version: who owns them, where they are, how the names begin.

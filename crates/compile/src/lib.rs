@@ -29,7 +29,7 @@
 //!   interpreter's own library only.
 //! - The kernel bounds its CPU time a unit (`ITIMER_PROF`, which ends C code too), its address space, the files it
 //!   writes (none) and opens (32). The compiling thread's C stack has a fixed size. Core dumps are off.
-//! - A worker that crashes or stands still costs one unit and is replaced. None outlives the pool: it ends when its input
+//! - A worker that crashes or stands still costs one unit and is replaced. A unit is never blamed for a worker that somebody else killed. None outlives the pool: it ends when its input
 //!   does, on Linux also in the middle of a unit.
 //!
 //! There is no sandbox beside that: nothing takes the network, the file system or system calls from a worker. It needs
@@ -40,6 +40,7 @@
 compile_error!("workers are confined by means of Unix; Windows is not supported");
 
 mod discover;
+mod ending;
 mod environment;
 pub mod install;
 mod interpreter;
@@ -52,6 +53,7 @@ mod source_line;
 mod worker;
 
 pub use discover::{Candidate, DiscoverError, PYTHON_VAR, Tried, discover, discover_in};
+pub use ending::{Ending, Witness};
 pub use environment::{CACHE_DIR_VAR, Environment, cache_dir};
 pub use interpreter::{Interpreter, PROBE_LIMIT, ProbeError, probe};
 pub use outcome::{Compiled, Diagnostic, MAX_TEXT, MEMORY_LIMIT, Outcome, SIZE_LIMIT, Severity, TIME_LIMIT, WORKER_CRASH};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -34,6 +34,14 @@ pub enum PoolError {
         /// What the last attempt said.
         reason: String,
     },
+    /// Workers are killed from outside, again and again.
+    #[error("{kills} workers in a row were killed from outside ({how}) while they worked on one unit, which is not to blame for it")]
+    Killed {
+        /// How many.
+        kills: u32,
+        /// By which signal, or for want of what.
+        how: String,
+    },
 }
 
 /// Counters since the start of a pool.
@@ -45,6 +53,8 @@ pub struct PoolStats {
     pub starts: u64,
     /// Workers that died by themselves.
     pub crashes: u64,
+    /// Workers that somebody else killed.
+    pub killed: u64,
     /// Workers ended by a limit of time.
     pub timeouts: u64,
     /// Workers that ran out of memory, or were doubted because a unit did.
@@ -56,10 +66,25 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    /// The counters of two pools together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            units: self.units + other.units,
+            starts: self.starts + other.starts,
+            crashes: self.crashes + other.crashes,
+            killed: self.killed + other.killed,
+            timeouts: self.timeouts + other.timeouts,
+            out_of_memory: self.out_of_memory + other.out_of_memory,
+            recycled: self.recycled + other.recycled,
+            cpu: self.cpu + other.cpu,
+        }
+    }
+
     /// Workers that were replaced, for whatever reason.
     #[must_use]
     pub const fn restarts(&self) -> u64 {
-        self.crashes + self.timeouts + self.out_of_memory + self.recycled
+        self.crashes + self.killed + self.timeouts + self.out_of_memory + self.recycled
     }
 }
 
@@ -67,7 +92,8 @@ impl PoolStats {
 ///
 /// Units are answered first come, first served. What becomes of a unit depends on the unit alone: when a worker that
 /// has seen others runs out of memory, stands still or dies, the unit gets a second chance on a fresh one, and only
-/// what happens there counts.
+/// what happens there counts. A worker that somebody else killed counts for nothing, and where the kernel did so for want
+/// of memory, the unit is tried again while no other unit of the pool is at work.
 #[derive(Debug)]
 pub struct Pool {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
@@ -132,7 +158,8 @@ impl Pool {
         let workers = workers.max(1);
         let (sender, receiver) = mpsc::channel(workers);
         let queue = Arc::new(AsyncMutex::new(receiver));
-        let mut slots: Vec<_> = (0..workers).map(|_| Slot::new(&blueprint, &counters)).collect();
+        let turns = Arc::new(RwLock::new(()));
+        let mut slots: Vec<_> = (0..workers).map(|_| Slot::new(&blueprint, &counters, &turns)).collect();
         if let Some(first) = slots.first_mut() {
             first.worker().await?;
         }
@@ -197,12 +224,55 @@ impl Pool {
 struct Slot {
     blueprint: Arc<Blueprint>,
     counters: Arc<Counters>,
+    turns: Turns,
     worker: Option<Worker>,
 }
 
+/// Shared by who works beside others, and taken whole by who must be alone in the pool.
+type Turns = Arc<RwLock<()>>;
+
+/// A unit's turn; held, and nothing else.
+enum Turn<'a> {
+    Beside { _others: RwLockReadGuard<'a, ()> },
+    Alone { _whole: RwLockWriteGuard<'a, ()> },
+}
+
+/// What has become of the workers that one unit was given.
+#[derive(Debug, Default)]
+struct Losses {
+    /// Workers that crashed or stood still.
+    failures: u32,
+    /// Workers that somebody else killed.
+    kills: u32,
+    /// Workers that the kernel killed for want of memory while no other unit was at work.
+    starved_alone: u32,
+    /// Whether the next one must be alone.
+    alone: bool,
+}
+
+/// Workers that may be killed from outside, or starve alone, until something is said of it: what happens to a node happens more than once.
+const MOST_KILLS: u32 = 10;
+const MOST_STARVED: u32 = 3;
+/// Between a kill and the next worker: who killed the last one may still be at it.
+const KILL_PAUSE: Duration = Duration::from_millis(200);
+
+impl Losses {
+    async fn turn<'a>(&self, turns: &'a RwLock<()>) -> Turn<'a> {
+        if self.alone { Turn::Alone { _whole: turns.write().await } } else { Turn::Beside { _others: turns.read().await } }
+    }
+}
+
+/// What the death of a worker means for its unit.
+enum Verdict {
+    /// It is tried on a fresh worker.
+    Again,
+    /// It is given up: stage, type and message.
+    Failed(&'static str, &'static str, String),
+}
+
 impl Slot {
-    fn new(blueprint: &Arc<Blueprint>, counters: &Arc<Counters>) -> Self {
-        Self { blueprint: Arc::clone(blueprint), counters: Arc::clone(counters), worker: None }
+    fn new(blueprint: &Arc<Blueprint>, counters: &Arc<Counters>, turns: &Turns) -> Self {
+        Self { blueprint: Arc::clone(blueprint), counters: Arc::clone(counters), turns: Arc::clone(turns), worker: None }
     }
 
     async fn serve(mut self, queue: Queue) {
@@ -239,8 +309,9 @@ impl Slot {
             let message = format!("the source has {size} bytes, more than the limit of {}", limits.source_bytes);
             return Ok(failed("read", SIZE_LIMIT, message, Duration::ZERO));
         }
-        let mut second_chance = true;
+        let (turns, mut losses) = (Arc::clone(&self.turns), Losses::default());
         loop {
+            let _turn = losses.turn(&turns).await;
             let worker = self.worker().await?;
             let was_fresh = worker.is_fresh();
             let death = match worker.compile(source, limits).await {
@@ -252,7 +323,9 @@ impl Slot {
                 Err(death) => death,
             };
             let cpu = if death == Death::Cpu { limits.unit_cpu } else { Duration::ZERO };
-            if let Some((stage, error_type, message)) = self.blame(death, was_fresh, &mut second_chance, size, limits.unit_cpu) {
+            if let Verdict::Failed(stage, error_type, message) =
+                self.judge_death(death, was_fresh, &mut losses, size, limits.unit_cpu).await?
+            {
                 return Ok(failed(stage, error_type, message, cpu));
             }
         }
@@ -262,8 +335,9 @@ impl Slot {
     async fn judge(&mut self, unit: &Judgeable, evidence: &mpsc::Sender<Evidence>) -> Result<Option<Diagnostic>, PoolError> {
         let blueprint = Arc::clone(&self.blueprint);
         let limits = &blueprint.limits;
-        let mut second_chance = true;
+        let (turns, mut losses) = (Arc::clone(&self.turns), Losses::default());
         loop {
+            let _turn = losses.turn(&turns).await;
             let worker = self.worker().await?;
             let was_fresh = worker.is_fresh();
             let _ = evidence.send(Evidence::Begin).await;
@@ -276,45 +350,70 @@ impl Slot {
                 Err(death) => death,
             };
             let size = unit.source.len() as u64;
-            if let Some((_, error_type, message)) = self.blame(death, was_fresh, &mut second_chance, size, limits.judge_cpu) {
+            if let Verdict::Failed(_, error_type, message) = self.judge_death(death, was_fresh, &mut losses, size, limits.judge_cpu).await?
+            {
                 return Ok(Some(Diagnostic::limit("oracle", error_type, message)));
             }
         }
     }
 
-    /// Counts the death of the worker, and says what it means for the unit of `size` bytes: stage, type and message of a failure, or
-    /// `None` if the unit is to be tried on a fresh worker.
-    fn blame(
+    /// Counts the death of the worker, and says what it means for the unit of `size` bytes.
+    ///
+    /// # Errors
+    /// When worker after worker is killed from outside: the unit is not to blame, and no worker stays alive to compile it.
+    async fn judge_death(
         &mut self,
         death: Death,
         was_fresh: bool,
-        second_chance: &mut bool,
+        losses: &mut Losses,
         size: u64,
         cpu: Duration,
-    ) -> Option<(&'static str, &'static str, String)> {
+    ) -> Result<Verdict, PoolError> {
         let limits = &self.blueprint.limits;
         self.worker = None;
         self.counters.count(&death);
+        let failed = |stage, error_type, message| Ok(Verdict::Failed(stage, error_type, message));
         match death {
-            Death::Cpu => Some(("compile", TIME_LIMIT, format!("more than {cpu:?} of CPU time"))),
-            Death::Memory if was_fresh => Some(("compile", MEMORY_LIMIT, format!("more than {} bytes of memory", limits.memory_bytes))),
-            Death::Memory => None,
-            Death::Wall if *second_chance => {
+            Death::Cpu => failed("compile", TIME_LIMIT, format!("more than {cpu:?} of CPU time")),
+            Death::Memory if was_fresh => failed("compile", MEMORY_LIMIT, format!("more than {} bytes of memory", limits.memory_bytes)),
+            Death::Memory => Ok(Verdict::Again),
+            Death::Wall if losses.failures == 0 => {
                 tracing::warn!(bytes = size, limit = ?limits.unit_wall, "a worker stood still; trying the unit on a fresh one");
-                *second_chance = false;
-                None
+                losses.failures += 1;
+                Ok(Verdict::Again)
             }
-            Death::Wall => Some(("compile", TIME_LIMIT, format!("no answer within {:?}, twice", limits.unit_wall))),
-            Death::Crash { how, stderr } if *second_chance => {
+            Death::Wall => failed("compile", TIME_LIMIT, format!("no answer within {:?}, twice", limits.unit_wall)),
+            Death::Crash { how, stderr } if losses.failures == 0 => {
                 tracing::warn!(bytes = size, how, stderr, "a worker crashed; trying the unit on a fresh one");
-                *second_chance = false;
-                None
+                losses.failures += 1;
+                Ok(Verdict::Again)
             }
             Death::Crash { how, stderr } => {
                 tracing::warn!(bytes = size, how, stderr, "a unit crashed two workers and is given up");
-                Some(("quarantine", WORKER_CRASH, format!("two workers ended: {how}")))
+                failed("quarantine", WORKER_CRASH, format!("two workers ended: {how}"))
             }
+            Death::OutOfMemory => {
+                losses.starved_alone += u32::from(losses.alone && was_fresh);
+                losses.alone = true;
+                if losses.starved_alone >= MOST_STARVED {
+                    tracing::warn!(bytes = size, "a unit takes more memory than there is and is given up");
+                    return failed("compile", MEMORY_LIMIT, "more memory than the executor has".to_owned());
+                }
+                self.survive(losses, size, "out of memory").await
+            }
+            Death::Killed { how } => self.survive(losses, size, &how).await,
         }
+    }
+
+    /// Bears the loss of a worker that the unit is not to blame for, as long as that makes sense.
+    async fn survive(&self, losses: &mut Losses, size: u64, how: &str) -> Result<Verdict, PoolError> {
+        losses.kills += 1;
+        if losses.kills >= MOST_KILLS {
+            return Err(PoolError::Killed { kills: losses.kills, how: how.to_owned() });
+        }
+        tracing::warn!(bytes = size, how, "a worker was killed; trying the unit on a fresh one");
+        sleep(KILL_PAUSE).await;
+        Ok(Verdict::Again)
     }
 
     /// The living worker of this slot; starts one, with some patience, if there is none.
@@ -395,6 +494,7 @@ struct Counters {
     units: AtomicU64,
     starts: AtomicU64,
     crashes: AtomicU64,
+    killed: AtomicU64,
     timeouts: AtomicU64,
     out_of_memory: AtomicU64,
     recycled: AtomicU64,
@@ -409,8 +509,9 @@ impl Counters {
     fn count(&self, death: &Death) {
         let counter = match death {
             Death::Cpu | Death::Wall => &self.timeouts,
-            Death::Memory => &self.out_of_memory,
+            Death::Memory | Death::OutOfMemory => &self.out_of_memory,
             Death::Crash { .. } => &self.crashes,
+            Death::Killed { .. } => &self.killed,
         };
         Self::add(counter, 1);
     }
@@ -420,6 +521,7 @@ impl Counters {
             units: self.units.load(Relaxed),
             starts: self.starts.load(Relaxed),
             crashes: self.crashes.load(Relaxed),
+            killed: self.killed.load(Relaxed),
             timeouts: self.timeouts.load(Relaxed),
             out_of_memory: self.out_of_memory.load(Relaxed),
             recycled: self.recycled.load(Relaxed),

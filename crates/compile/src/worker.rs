@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::ending::{Ending, Witness};
 use crate::interpreter::Interpreter;
 use crate::launch;
 use crate::outcome::Diagnostic;
@@ -25,8 +26,9 @@ pub const SCRIPT: &str = include_str!("worker.py");
 const ORACLE: &str = include_str!("oracle.py");
 /// The signal of an `ITIMER_PROF` that ran out; 27 on Linux (x86, Arm) and macOS.
 const SIGPROF: i32 = 27;
-/// How long a process whose pipe broke may take to be gone before it is killed.
-const DEATH_GRACE: Duration = Duration::from_secs(1);
+/// How long a process whose pipe broke may take to be gone before it is killed. The kernel takes its time to clear up behind a large one, and
+/// who is killed here too soon has no end of its own that would tell why it died.
+const DEATH_GRACE: Duration = Duration::from_secs(10);
 /// How much of a worker's complaints is kept for the log, bytes.
 const STDERR_KEPT: u64 = 8 << 10;
 
@@ -62,8 +64,12 @@ pub(crate) enum Death {
     Wall,
     /// It ran out of memory where it could not answer.
     Memory,
-    /// Anything else: what ended it, and its last complaints for the log.
+    /// It crashed: what ended it, and its last complaints for the log.
     Crash { how: String, stderr: String },
+    /// The kernel killed it for want of memory, which others may have taken.
+    OutOfMemory,
+    /// Somebody else killed it: by which signal.
+    Killed { how: String },
 }
 
 /// A running worker.
@@ -134,16 +140,17 @@ impl Worker {
 
     /// Sends one unit through it. After an error the worker is dead.
     pub(crate) async fn compile(&mut self, source: &[u8], limits: &Limits) -> Result<Answer, Death> {
+        let mut witness = Witness::of(self.child.id());
         let exchange = async {
             protocol::write_request(&mut self.requests, source).await?;
             protocol::read_answer(&mut self.answers, limits.code_bytes).await
         };
-        match timeout(limits.unit_wall, exchange).await {
+        match witness.watch(timeout(limits.unit_wall, exchange)).await {
             Ok(Ok(answer)) => {
                 self.units += 1;
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(self.died(&error).await),
+            Ok(Err(error)) => Err(self.died(&error, witness).await),
             Err(_) => {
                 kill(&mut self.child).await;
                 Err(Death::Wall)
@@ -159,6 +166,7 @@ impl Worker {
         evidence: &mpsc::Sender<Evidence>,
         limits: &Limits,
     ) -> Result<(Option<Diagnostic>, u64), Death> {
+        let mut witness = Witness::of(self.child.id());
         let mut asked = false;
         loop {
             let exchange = async {
@@ -167,7 +175,7 @@ impl Worker {
                 }
                 protocol::read_judgement_part(&mut self.answers, limits.code_bytes).await
             };
-            match timeout(limits.unit_wall, exchange).await {
+            match witness.watch(timeout(limits.unit_wall, exchange)).await {
                 Ok(Ok(JudgementPart::Frame(facts))) => {
                     // Who listens no more needs no facts, but the worker must get rid of them.
                     let _ = evidence.send(Evidence::Facts(Bytes::from(facts))).await;
@@ -176,7 +184,7 @@ impl Worker {
                     self.units += 1;
                     return Ok((failure, resident));
                 }
-                Ok(Err(error)) => return Err(self.died(&error).await),
+                Ok(Err(error)) => return Err(self.died(&error, witness).await),
                 Err(_) => {
                     kill(&mut self.child).await;
                     return Err(Death::Wall);
@@ -195,13 +203,15 @@ impl Worker {
         }
     }
 
-    async fn died(&mut self, error: &io::Error) -> Death {
+    async fn died(&mut self, error: &io::Error, witness: Witness) -> Death {
         let how = match wait_or_kill(&mut self.child).await {
-            Some(status) => match (status.signal(), status.code()) {
-                (Some(SIGPROF), _) => return Death::Cpu,
-                (_, Some(EXIT_MEMORY)) => return Death::Memory,
-                (Some(signal), _) => signal_name(signal),
-                _ => status.to_string(),
+            Some(status) if status.signal() == Some(SIGPROF) => return Death::Cpu,
+            Some(status) if status.code() == Some(EXIT_MEMORY) => return Death::Memory,
+            Some(status) => match witness.ending(status) {
+                Some(Ending::OutOfMemory) => return Death::OutOfMemory,
+                Some(Ending::FromOutside(how)) => return Death::Killed { how },
+                Some(Ending::OfItself(how)) => how,
+                None => status.to_string(),
             },
             None => format!("broken protocol ({error})"),
         };
@@ -222,22 +232,6 @@ async fn kill(child: &mut Child) {
     if let Err(error) = child.kill().await {
         tracing::warn!(%error, "cannot kill a worker");
     }
-}
-
-/// POSIX names of the signals that end processes.
-fn signal_name(signal: i32) -> String {
-    let bus = if cfg!(target_os = "macos") { 10 } else { 7 };
-    let name = match signal {
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        _ if signal == bus => "SIGBUS",
-        _ => return format!("signal {signal}"),
-    };
-    name.to_owned()
 }
 
 /// What a dead worker complained of. Nothing is read before: a worker writes last words only, they fit the pipe, and

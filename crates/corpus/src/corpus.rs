@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
+use object_store::list::PaginatedListStore;
 use object_store::path::Path as ObjectPath;
 
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Excluded, Form, Inventory};
+use crate::inventory::{Entry, Form, Inventory};
+use crate::objects::Objects;
+use crate::selection::Selection;
 use crate::{local, objects};
 
 /// Largest source that is read unless set otherwise: 64 MiB.
@@ -19,29 +22,35 @@ pub const DEFAULT_LIMIT: u64 = 64 << 20;
 pub struct Corpus {
     source: Source,
     form: Form,
-    excluded: Excluded,
+    selection: Selection,
     limit: u64,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
     Local(Arc<Path>),
-    Objects { store: Arc<dyn ObjectStore>, prefix: ObjectPath },
+    Objects(Objects),
 }
 
 impl Corpus {
     /// A corpus in a folder of this machine.
-    pub fn local(root: impl Into<PathBuf>, form: Form) -> Self {
-        Self::new(Source::Local(root.into().into()), form)
+    pub fn local(root: impl Into<PathBuf>, form: Form, selection: Selection) -> Self {
+        Self { source: Source::Local(root.into().into()), form, selection, limit: DEFAULT_LIMIT }
     }
 
     /// A corpus below a prefix of an object store. Keys are taken as they are.
-    pub fn objects(store: Arc<dyn ObjectStore>, prefix: ObjectPath, form: Form) -> Self {
-        Self::new(Source::Objects { store, prefix }, form)
-    }
-
-    fn new(source: Source, form: Form) -> Self {
-        Self { source, form, excluded: Excluded::new([]), limit: DEFAULT_LIMIT }
+    ///
+    /// With `pages`, the same store asked for pages of keys, several ranges of keys are listed at a time, and keys that the store's client cannot
+    /// name are entries; without, the listing is one request after the other, and such a key fails it. Leave it out for S3 Express, which cannot
+    /// begin a listing behind a key.
+    pub fn objects(
+        store: Arc<dyn ObjectStore>,
+        pages: Option<Arc<dyn PaginatedListStore>>,
+        prefix: ObjectPath,
+        form: Form,
+        selection: Selection,
+    ) -> Self {
+        Self { source: Source::Objects(Objects { store, pages, prefix }), form, selection, limit: DEFAULT_LIMIT }
     }
 
     /// Refuses to read sources larger than `limit` bytes.
@@ -51,27 +60,39 @@ impl Corpus {
         self
     }
 
-    /// Leaves out folders of these names, wherever they are, beside `.git`.
-    #[must_use]
-    pub fn excluding(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.excluded = Excluded::new(names);
-        self
-    }
-
-    /// Lists all Python files, sorted.
+    /// Lists all files that are taken.
     ///
     /// # Errors
-    /// If the corpus does not exist, is not a folder, may not be listed or holds no Python file; or if the store fails.
+    /// If the corpus does not exist, is not a folder, may not be listed or holds no such file; or if the store fails.
     pub async fn list(&self) -> Result<Inventory, ListError> {
         match &self.source {
             Source::Local(root) => {
-                let (root, form, excluded) = (Arc::clone(root), self.form.clone(), self.excluded.clone());
+                let (root, form, selection) = (Arc::clone(root), self.form.clone(), self.selection.clone());
                 let location = root.display().to_string();
-                tokio::task::spawn_blocking(move || local::list(&root, &form, &excluded))
+                tokio::task::spawn_blocking(move || local::list(&root, &form, &selection))
                     .await
                     .map_err(|source| ListError::Interrupted { location, source })?
             }
-            Source::Objects { store, prefix } => objects::list(store.as_ref(), prefix, &self.form, &self.excluded).await,
+            Source::Objects(objects) => objects::list(objects, &self.form, &self.selection).await,
+        }
+    }
+
+    /// What shows that the corpus is a single repository: `.git` or `pyproject.toml` in its root; `None` if neither is there.
+    ///
+    /// # Errors
+    /// If a store does not say.
+    pub async fn repository_marker(&self) -> Result<Option<&'static str>, ReadError> {
+        const MARKERS: [&str; 2] = [".git", "pyproject.toml"];
+        match &self.source {
+            Source::Local(root) => Ok(MARKERS.into_iter().find(|marker| root.join(marker).symlink_metadata().is_ok())),
+            Source::Objects(objects) => {
+                for marker in MARKERS {
+                    if objects::holds(objects, marker).await? {
+                        return Ok(Some(marker));
+                    }
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -88,7 +109,7 @@ impl Corpus {
                     .await
                     .map_err(|source| ReadError::Transient { source: Box::new(source) })?
             }
-            Source::Objects { store, prefix } => objects::read(store.as_ref(), prefix, &self.form, entry, self.limit).await,
+            Source::Objects(objects) => objects::read(objects, &self.form, entry, self.limit).await,
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum ListError {
         location: String,
     },
     /// It holds something, but no source.
-    #[error("corpus {location} holds no Python file (.py or .pyw); it holds {notes}")]
+    #[error("corpus {location} holds no Python file that is taken; it holds {notes}")]
     NoPythonFiles {
         /// The corpus.
         location: String,
@@ -55,6 +55,18 @@ pub enum ListError {
         /// The store's own account.
         source: object_store::Error,
     },
+    /// It is told to respect `.gitignore` files, whose meaning depends on folders that object stores do not have.
+    #[error("corpus {location} is no folder of this machine: .gitignore files are respected there only")]
+    Gitignore {
+        /// The corpus.
+        location: String,
+    },
+    /// The temporary files failed in which the listing is sorted.
+    #[error("cannot sort the listing in temporary files: is there room where TMPDIR says?")]
+    Sorting {
+        /// The system's own account.
+        source: io::Error,
+    },
     /// The listing was interrupted.
     #[error("listing of corpus {location} was interrupted")]
     Interrupted {
@@ -63,6 +75,12 @@ pub enum ListError {
         /// The runtime's own account.
         source: tokio::task::JoinError,
     },
+}
+
+impl ListError {
+    pub(crate) fn sorting(source: io::Error) -> Self {
+        Self::Sorting { source }
+    }
 }
 
 /// What is wrong with a symbolic link.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ListError;
+use crate::sort::Sorted;
+
 /// How the files of a corpus belong to repositories.
 ///
 /// Archives and Parquet tables will be further forms.
@@ -31,19 +34,41 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// A sorted list of what a corpus holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a corpus holds. Large ones are kept in temporary files; they go with the last clone.
+#[derive(Clone, Debug)]
 pub struct Inventory {
-    /// The entries, sorted, each once.
-    pub entries: Vec<Entry>,
-    /// What is not among them, and why.
+    sorted: Sorted,
+    /// What is not among the entries, and why.
     pub notes: Notes,
 }
 
 impl Inventory {
+    pub(crate) fn new(sorted: Sorted, notes: Notes) -> Self {
+        Self { sorted, notes }
+    }
+
+    /// How many entries there are.
+    pub fn files(&self) -> u64 {
+        self.sorted.files
+    }
+
     /// Bytes over all entries, as listed.
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(|e| e.size).sum()
+        self.sorted.bytes
+    }
+
+    /// Predicted CPU time of all entries, in microseconds: what [`crate::pack`] wants to know beforehand.
+    pub fn cost_us(&self) -> u64 {
+        self.sorted.cost_us
+    }
+
+    /// The entries, sorted, each name once, from the first one on. Blocks on the disk if there are many.
+    ///
+    /// # Errors
+    /// If the temporary file cannot be read.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry, ListError>> + Send + 'static, ListError> {
+        let entries = self.sorted.entries().map_err(ListError::sorting)?;
+        Ok(entries.map(|entry| entry.map_err(ListError::sorting)))
     }
 }
 
@@ -52,11 +77,17 @@ impl Inventory {
 pub struct Notes {
     /// Symbolic links to folders: not followed.
     pub linked_folders: Tally,
-    /// Folders named `.git`, or as the corpus was told to leave out.
+    /// Folders that the corpus was told to leave out, and those named `.git`.
     pub excluded_folders: Tally,
+    /// Files that would have been taken, had the corpus not been told to leave them out.
+    pub excluded_files: Tally,
+    /// Virtual environments: folders with a `pyvenv.cfg`.
+    pub environments: Tally,
+    /// Files that would have been taken, and folders, that a `.gitignore` names.
+    pub ignored: Tally,
     /// Folders that could not be listed: each is an entry whose reading fails.
     pub unreadable_folders: Tally,
-    /// Files that are no Python source: left out.
+    /// Files of another kind than is taken.
     pub other_files: u64,
 }
 
@@ -71,7 +102,10 @@ impl fmt::Display for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = [
             (self.other_files, "other files"),
-            (self.excluded_folders.count, "folders left out by their name"),
+            (self.excluded_folders.count, "excluded folders"),
+            (self.excluded_files.count, "excluded files"),
+            (self.environments.count, "virtual environments"),
+            (self.ignored.count, "files and folders named by .gitignore"),
             (self.linked_folders.count, "symbolic links to folders, not followed"),
             (self.unreadable_folders.count, "unreadable folders"),
         ];
@@ -101,26 +135,6 @@ impl Tally {
             self.examples.insert(at, path);
             self.examples.truncate(Self::EXAMPLES);
         }
-    }
-}
-
-/// Whether a file of this name is Python source.
-pub(crate) fn is_python(name: &[u8]) -> bool {
-    name.ends_with(b".py") || name.ends_with(b".pyw")
-}
-
-/// Folders that are left out by their name, wherever they are.
-#[derive(Clone, Debug)]
-pub(crate) struct Excluded(Vec<String>);
-
-impl Excluded {
-    /// `.git` is always left out: it holds objects, and hooks that no one imports.
-    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(std::iter::once(".git".to_owned()).chain(names).collect())
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|excluded| excluded == name)
     }
 }
 

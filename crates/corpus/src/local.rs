@@ -1,7 +1,7 @@
 //! A corpus in a folder of this machine, walked and read with plain system calls.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::error::{ListError, ReadError, SymlinkFault};
-use crate::inventory::{Entry, Excluded, Form, Inventory, is_python};
+use crate::gitignore::Gitignore;
+use crate::inventory::{Entry, Form, Inventory, Notes};
 use crate::name::{decode_name, encode_name};
+use crate::selection::Selection;
+use crate::sort::Sorter;
 
 /// Lists `root`. Blocks.
-pub(crate) fn list(root: &Path, form: &Form, excluded: &Excluded) -> Result<Inventory, ListError> {
+pub(crate) fn list(root: &Path, form: &Form, selection: &Selection) -> Result<Inventory, ListError> {
     let location = || root.display().to_string();
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ListError::Missing { location: location() },
@@ -21,9 +24,7 @@ pub(crate) fn list(root: &Path, form: &Form, excluded: &Excluded) -> Result<Inve
         io::ErrorKind::PermissionDenied => ListError::Denied { location: location() },
         _ => ListError::Io { location: location(), source },
     };
-    let top = fs::read_dir(root).map_err(failed)?;
-    let mut walk = Walk { form, excluded, inventory: Inventory::default(), pending: Vec::new() };
-    let top_folder = Folder {
+    let root_folder = Folder {
         path: root.to_owned(),
         repo: match form {
             Form::Tree => None,
@@ -32,19 +33,37 @@ pub(crate) fn list(root: &Path, form: &Form, excluded: &Excluded) -> Result<Inve
         prefix: String::new(),
         is_root: true,
     };
-    walk.take(&top_folder, top).map_err(failed)?;
-    while let Some(folder) = walk.pending.pop() {
-        let listed = fs::read_dir(&folder.path).and_then(|entries| walk.take(&folder, entries));
-        if listed.is_err() {
-            walk.unreadable(&folder);
+    let mut walk = Walk { form, selection, notes: Notes::default(), sorter: Sorter::default(), levels: Vec::new() };
+    walk.enter(root_folder).map_err(failed)?;
+    while let Some(level) = walk.levels.last_mut() {
+        let Some(seen) = level.seen.next() else {
+            walk.levels.pop();
+            continue;
+        };
+        match seen.and_then(|seen| walk.take(seen)) {
+            Ok(Taken::Nothing) => {}
+            Ok(Taken::File(entry)) => walk.sorter.push(entry).map_err(ListError::sorting)?,
+            Ok(Taken::Folder(folder)) => {
+                let entry = folder.as_entry();
+                let at = folder.below_corpus("", form);
+                if walk.enter(folder).is_err() {
+                    walk.unreadable(entry, at)?;
+                }
+            }
+            Err(error) => {
+                let Some(level) = walk.levels.pop() else { break };
+                if level.folder.is_root {
+                    return Err(failed(error));
+                }
+                walk.unreadable(level.folder.as_entry(), level.folder.below_corpus("", form))?;
+            }
         }
     }
 
-    let Inventory { mut entries, notes } = walk.inventory;
-    entries.sort_unstable();
-    entries.dedup();
-    if !entries.is_empty() {
-        Ok(Inventory { entries, notes })
+    let Walk { notes, sorter, .. } = walk;
+    let sorted = sorter.finish(|_| false).map_err(ListError::sorting)?;
+    if sorted.files > 0 {
+        Ok(Inventory::new(sorted, notes))
     } else if notes.is_empty() {
         Err(ListError::Empty { location: location() })
     } else {
@@ -52,11 +71,33 @@ pub(crate) fn list(root: &Path, form: &Form, excluded: &Excluded) -> Result<Inve
     }
 }
 
+/// A walk under way, from each folder straight into its first one, so that it holds one folder a level and no list of those to come.
 struct Walk<'a> {
     form: &'a Form,
-    excluded: &'a Excluded,
-    inventory: Inventory,
-    pending: Vec<Folder>,
+    selection: &'a Selection,
+    notes: Notes,
+    sorter: Sorter,
+    levels: Vec<Level>,
+}
+
+/// A folder that is looked into.
+struct Level {
+    folder: Folder,
+    seen: Box<dyn Iterator<Item = io::Result<Seen>>>,
+    gitignore: Option<Gitignore>,
+}
+
+/// What a folder holds under a name.
+struct Seen {
+    name: OsString,
+    kind: FileType,
+}
+
+/// What becomes of it.
+enum Taken {
+    Nothing,
+    File(Entry),
+    Folder(Folder),
 }
 
 /// A folder to look into.
@@ -69,57 +110,102 @@ struct Folder {
 }
 
 impl Folder {
-    /// Path below the corpus, for notes.
+    /// Path below the corpus.
     fn below_corpus(&self, name: &str, form: &Form) -> String {
         match (form, &self.repo) {
             (Form::Tree, Some(repo)) => format!("{repo}/{}{name}", self.prefix),
             _ => format!("{}{name}", self.prefix),
         }
     }
+
+    /// The folder `name` in this one.
+    fn child(&self, path: PathBuf, name: String, form: &Form) -> Self {
+        let starts_repository = self.is_root && *form == Form::Tree;
+        let (repo, prefix) =
+            if starts_repository { (Some(name), String::new()) } else { (self.repo.clone(), format!("{}{name}/", self.prefix)) };
+        Self { path, repo, prefix, is_root: false }
+    }
+
+    /// The entry that stands for it if it cannot be listed to its end, so that its files are not missed silently.
+    fn as_entry(&self) -> Entry {
+        let path = if self.prefix.is_empty() { REPOSITORY_ITSELF.to_owned() } else { self.prefix.clone() };
+        Entry { repo: self.repo.clone(), path, size: 0 }
+    }
 }
 
 impl Walk<'_> {
-    fn take(&mut self, folder: &Folder, entries: fs::ReadDir) -> io::Result<()> {
-        for entry in entries {
+    /// Folders that are open at a time. What lies deeper is read at once: the number of open files is limited.
+    const OPEN: usize = 64;
+
+    fn enter(&mut self, folder: Folder) -> io::Result<()> {
+        let seen = fs::read_dir(&folder.path)?.map(|entry| {
             let entry = entry?;
-            let name = entry.file_name();
-            let text = encode_name(name.as_bytes());
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                self.take_folder(folder, entry.path(), text);
-            } else if kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()) {
-                let at = folder.below_corpus(&text, self.form);
-                self.inventory.notes.linked_folders.add(at);
-            } else if is_python(name.as_bytes()) {
-                // Where the size cannot be found out, reading will say why.
-                let size = fs::metadata(entry.path()).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
-                self.inventory.entries.push(Entry { repo: folder.repo.clone(), path: format!("{}{text}", folder.prefix), size });
-            } else {
-                self.inventory.notes.other_files += 1;
-            }
-        }
+            Ok(Seen { kind: entry.file_type()?, name: entry.file_name() })
+        });
+        let seen: Box<dyn Iterator<Item = _>> =
+            if self.levels.len() < Self::OPEN { Box::new(seen) } else { Box::new(seen.collect::<Vec<_>>().into_iter()) };
+        let gitignore = if self.selection.gitignore { gitignore_of(&folder.path)? } else { None };
+        self.levels.push(Level { folder, seen, gitignore });
         Ok(())
     }
 
-    fn take_folder(&mut self, parent: &Folder, path: PathBuf, name: String) {
-        if self.excluded.has(&name) {
-            let at = parent.below_corpus(&name, self.form);
-            self.inventory.notes.excluded_folders.add(at);
-            return;
+    fn take(&mut self, Seen { name, kind }: Seen) -> io::Result<Taken> {
+        let Some(Level { folder, .. }) = self.levels.last() else { return Ok(Taken::Nothing) };
+        let path = folder.path.join(&name);
+        let text = encode_name(name.as_bytes());
+        let at = folder.below_corpus(&text, self.form);
+        let notes = &mut self.notes;
+        if kind.is_dir() {
+            let tally = if self.selection.excludes(&at) {
+                &mut notes.excluded_folders
+            } else if is_ignored(&self.levels, &path, true) {
+                &mut notes.ignored
+            } else if !self.selection.environments && path.join(ENVIRONMENT).is_file() {
+                &mut notes.environments
+            } else {
+                return Ok(Taken::Folder(folder.child(path, text, self.form)));
+            };
+            tally.add(at);
+        } else if kind.is_symlink() && fs::metadata(&path).is_ok_and(|m| m.is_dir()) {
+            notes.linked_folders.add(at);
+        } else if !self.selection.includes(&at) {
+            notes.other_files += 1;
+        } else if self.selection.excludes(&at) {
+            notes.excluded_files.add(at);
+        } else if is_ignored(&self.levels, &path, false) {
+            notes.ignored.add(at);
+        } else {
+            // Where the size cannot be found out, reading will say why.
+            let size = fs::metadata(&path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+            return Ok(Taken::File(Entry { repo: folder.repo.clone(), path: format!("{}{text}", folder.prefix), size }));
         }
-        let starts_repository = parent.is_root && *self.form == Form::Tree;
-        let (repo, prefix) =
-            if starts_repository { (Some(name), String::new()) } else { (parent.repo.clone(), format!("{}{name}/", parent.prefix)) };
-        self.pending.push(Folder { path, repo, prefix, is_root: false });
+        Ok(Taken::Nothing)
     }
 
-    /// An entry for a folder that could not be listed to its end, so that its files are not missed silently.
-    fn unreadable(&mut self, folder: &Folder) {
-        let at = folder.below_corpus("", self.form);
-        self.inventory.notes.unreadable_folders.add(at);
-        let path = if folder.prefix.is_empty() { REPOSITORY_ITSELF.to_owned() } else { folder.prefix.clone() };
-        self.inventory.entries.push(Entry { repo: folder.repo.clone(), path, size: 0 });
+    fn unreadable(&mut self, entry: Entry, at: String) -> Result<(), ListError> {
+        self.notes.unreadable_folders.add(at);
+        self.sorter.push(entry).map_err(ListError::sorting)
     }
+}
+
+/// What makes a folder a virtual environment.
+pub(crate) const ENVIRONMENT: &str = "pyvenv.cfg";
+
+/// The rules in a folder, if it has any.
+fn gitignore_of(folder: &Path) -> io::Result<Option<Gitignore>> {
+    match fs::read(folder.join(".gitignore")) {
+        Ok(text) => Ok(Some(Gitignore::parse(&encode_name(&text)))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the innermost `.gitignore` that speaks of `path`, in the innermost of `levels`, has it ignored.
+fn is_ignored(levels: &[Level], path: &Path, is_dir: bool) -> bool {
+    let rules = levels.iter().rev().filter_map(|level| Some((&level.folder.path, level.gitignore.as_ref()?)));
+    let mut spoken =
+        rules.filter_map(|(folder, rules)| rules.ignores(&encode_name(path.strip_prefix(folder).ok()?.as_os_str().as_bytes()), is_dir));
+    spoken.next().unwrap_or(false)
 }
 
 /// Path of the entry for a repository whose own folder could not be listed.
@@ -209,7 +295,7 @@ fn resolve(root: &Path, path: &Path) -> Result<PathBuf, ReadError> {
     if target.starts_with(root) { Ok(target) } else { Err(ReadError::Symlink(SymlinkFault::Outside)) }
 }
 
-fn kind_of(kind: fs::FileType) -> &'static str {
+fn kind_of(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
         "a named pipe"

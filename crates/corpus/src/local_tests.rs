@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use super::*;
+use crate::selection::tests::{default, excluding};
 
 fn tree(files: &[&str]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -20,9 +21,11 @@ fn write(root: &Path, file: &str, text: &str) {
 }
 
 fn listed(root: &Path, form: &Form) -> Vec<(Option<String>, String, u64)> {
-    let inventory = list(root, form, &Excluded::new([])).unwrap();
-    let entries = inventory.entries.into_iter();
-    entries.map(|e| (e.repo, e.path, e.size)).collect()
+    entries(&list(root, form, &default()).unwrap()).into_iter().map(|e| (e.repo, e.path, e.size)).collect()
+}
+
+fn entries(inventory: &Inventory) -> Vec<Entry> {
+    inventory.entries().unwrap().map(Result::unwrap).collect()
 }
 
 fn entry(repo: Option<&str>, path: &str) -> Entry {
@@ -63,7 +66,7 @@ fn every_listed_file_can_be_read() {
     let odd = root.path().join(OsStr::from_bytes(b"r\xff/\xe9.py"));
     fs::create_dir(odd.parent().unwrap()).unwrap();
     fs::write(&odd, b"odd").unwrap();
-    let entries = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap().entries;
+    let entries = entries(&list(root.path(), &Form::Tree, &default()).unwrap());
     assert_eq!(entries.len(), names.len() + 1);
     let last = entries.last().unwrap();
     assert_eq!((last.repo.as_deref(), last.path.as_str()), (Some("r\\udcff"), "\\udce9.py"));
@@ -77,10 +80,11 @@ fn what_is_left_out_is_counted() {
     let root = tree(&["a/x.py", "a/.git/hooks/x.py", "a/.venv/y.py", "a/data.json", ".git/z.py", "README"]);
     symlink(root.path().join("a"), root.path().join("linked")).unwrap();
     symlink("..", root.path().join("a/loop.py")).unwrap();
-    let Inventory { entries, notes } = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap();
+    let inventory = list(root.path(), &Form::Tree, &default()).unwrap();
+    let (entries, notes) = (entries(&inventory), inventory.notes);
     let paths: Vec<_> = entries.iter().map(|e| e.path.as_str()).collect();
-    assert_eq!(paths, [".venv/y.py", "x.py"]);
-    assert_eq!(notes.excluded_folders.examples, [".git", "a/.git"]);
+    assert_eq!(paths, ["x.py"]);
+    assert_eq!(notes.excluded_folders.examples, [".git", "a/.git", "a/.venv"]);
     assert_eq!(notes.linked_folders.examples, ["a/loop.py", "linked"]);
     assert_eq!((notes.linked_folders.count, notes.other_files), (2, 2));
 }
@@ -111,7 +115,7 @@ fn links_to_files_are_read_inside_the_corpus_only() {
 fn a_folder_that_turned_into_a_link_does_not_lead_out() {
     let outside = tree(&["x.py"]);
     let root = tree(&["a/sub/x.py"]);
-    let listed = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap().entries;
+    let listed = entries(&list(root.path(), &Form::Tree, &default()).unwrap());
     fs::remove_dir_all(root.path().join("a/sub")).unwrap();
     symlink(outside.path(), root.path().join("a/sub")).unwrap();
     let error = read_entry(root.path(), &listed[0]).unwrap_err();
@@ -179,7 +183,8 @@ fn what_may_not_be_read_is_an_entry_all_the_same() {
     for path in &locked {
         fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
     }
-    let Inventory { entries, notes } = list(root.path(), &Form::Tree, &Excluded::new([])).unwrap();
+    let inventory = list(root.path(), &Form::Tree, &default()).unwrap();
+    let (entries, notes) = (entries(&inventory), inventory.notes);
     let found: Vec<_> = (entries.iter()).map(|e| (e.repo.as_deref(), e.path.as_str())).collect();
     assert_eq!(found, [(Some("a"), "locked/"), (Some("a"), "x.py"), (Some("b"), "./")]);
     assert_eq!(notes.unreadable_folders.examples, ["a/locked/", "b/"]);
@@ -232,9 +237,9 @@ fn what_is_no_corpus_says_why() {
         ("none", "does not exist"),
         ("file.py", "is not a folder"),
         ("empty", "is empty"),
-        ("texts", "holds no Python file (.py or .pyw); it holds 2 other files"),
+        ("texts", "holds no Python file that is taken; it holds 2 other files"),
     ] {
-        let error = list(&root.path().join(folder), &Form::Tree, &Excluded::new([])).unwrap_err();
+        let error = list(&root.path().join(folder), &Form::Tree, &default()).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }
@@ -242,8 +247,40 @@ fn what_is_no_corpus_says_why() {
 #[test]
 fn folders_are_left_out_by_their_name_and_counted() {
     let root = tree(&["a/x.py", "a/site-packages/y.py", "site-packages/z/w.py", "a/site-packages.py"]);
-    let inventory = list(root.path(), &Form::Tree, &Excluded::new(["site-packages".to_owned()])).unwrap();
-    let paths: Vec<_> = inventory.entries.iter().map(|e| e.path.as_str()).collect();
+    let inventory = list(root.path(), &Form::Tree, &excluding(["site-packages"])).unwrap();
+    let entries = entries(&inventory);
+    let paths: Vec<_> = entries.iter().map(|e| e.path.as_str()).collect();
     assert_eq!(paths, ["site-packages.py", "x.py"]);
     assert_eq!(inventory.notes.excluded_folders.examples, ["a/site-packages", "site-packages"]);
+}
+
+#[test]
+fn environments_are_left_out_by_what_makes_them_so() {
+    let root = tree(&["a/env/pyvenv.cfg", "a/env/lib/x.py", "a/venv/__init__.py", "a/x.py", "pyvenv.cfg"]);
+    let inventory = list(root.path(), &Form::Tree, &default()).unwrap();
+    let paths: Vec<_> = entries(&inventory).into_iter().map(|e| e.path).collect();
+    assert_eq!(paths, ["venv/__init__.py", "x.py"]);
+    assert_eq!(inventory.notes.environments.examples, ["a/env"]);
+    assert_eq!(list(root.path(), &Form::Tree, &default().environments(true)).unwrap().files(), 3);
+}
+
+#[test]
+fn gitignore_files_count_when_they_are_told_to() {
+    let root = tree(&["a/x.py", "a/build/x.py", "a/pkg/x.py", "a/pkg/keep.py", "b/build/x.py", "b/x.py"]);
+    write(root.path(), "a/.gitignore", "build/\nx.py\n");
+    write(root.path(), "a/pkg/.gitignore", "!x.py\n");
+    assert_eq!(listed(root.path(), &Form::Tree).len(), 6);
+    let inventory = list(root.path(), &Form::Tree, &default().gitignore(true)).unwrap();
+    let found: Vec<_> = entries(&inventory).into_iter().map(|e| format!("{}/{}", e.repo.unwrap(), e.path)).collect();
+    assert_eq!(found, ["a/pkg/keep.py", "a/pkg/x.py", "b/build/x.py", "b/x.py"]);
+    assert_eq!(inventory.notes.ignored.examples, ["a/build", "a/x.py"]);
+}
+
+/// The number of files that a process may have open is limited.
+#[test]
+fn folders_as_deep_as_paths_go_are_listed() {
+    let deep = "d/".repeat(1_500) + "x.py";
+    let root = tree(&[&deep, "d/y.py", "d/d/z.py"]);
+    let paths: Vec<_> = listed(root.path(), &Form::Tree).into_iter().map(|(_, path, _)| path).collect();
+    assert_eq!(paths, [&deep[2..], "d/z.py", "y.py"]);
 }

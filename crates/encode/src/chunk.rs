@@ -1,22 +1,18 @@
 //! A column chunk: pages of one leaf, encoded and compressed, until their row group is closed.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ConvertedType, Encoding, Type, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
-use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
-use super::bound::{self, Bound};
 use super::levels::Levels;
+use super::statistics::ColumnStatistics;
 use super::values::{self, DictionaryEncoder};
 
 /// What all columns share: buffers and the compressor.
@@ -51,18 +47,17 @@ pub(super) struct ColumnChunk {
     nullable: bool,
     pages: Pages,
     encoder: DictionaryEncoder,
-    /// Where readers filter.
-    statistics: Option<ChunkStatistics>,
+    /// Of a column that readers filter by.
+    statistics: Option<ColumnStatistics>,
+    /// What the values take decoded and without a dictionary, in bytes.
+    decoded: usize,
 }
 
-/// What readers skip row groups by.
-#[derive(Default)]
-struct ChunkStatistics {
-    /// Of values that are not there, for whatever reason. Readers take a count that is not written for zero, and skip the row
-    /// group when they look for nulls.
-    nulls: u64,
-    /// The least and the greatest value.
-    bounds: Option<(Vec<u8>, Vec<u8>)>,
+/// Where a page stands, and how many rows it begins behind the page before it.
+struct PageLocation {
+    offset: usize,
+    size: usize,
+    rows: usize,
 }
 
 #[derive(Default)]
@@ -71,10 +66,13 @@ struct Pages {
     uncompressed: usize,
     num_values: usize,
     encodings: Vec<Encoding>,
+    /// Of data pages.
+    locations: Vec<PageLocation>,
 }
 
 impl Pages {
-    fn write(&mut self, page: Page, uncompressed: usize) -> Result<()> {
+    /// Appends a page; tells what it takes with its header.
+    fn write(&mut self, page: Page, uncompressed: usize) -> Result<usize> {
         let mut sink = TrackedWrite::new(std::mem::take(&mut self.bytes));
         // Page headers have 32 bits with a sign for both sizes.
         if i32::try_from(uncompressed).is_err() || i32::try_from(page.buffer().len()).is_err() {
@@ -83,24 +81,37 @@ impl Pages {
         let written = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
         self.uncompressed += written.uncompressed_size;
         self.bytes = sink.into_inner()?;
-        Ok(())
+        Ok(written.compressed_size)
     }
+}
+
+/// Bytes that are no text: bounds are cut between characters, and these would be as long as the values.
+fn is_binary(column: &ColumnDescPtr) -> bool {
+    column.physical_type() == Type::BYTE_ARRAY && column.converted_type() != ConvertedType::UTF8
 }
 
 impl ColumnChunk {
     pub(super) fn new(column: ColumnDescPtr, nullable: bool, with_statistics: bool) -> Self {
         Self {
-            column,
             nullable,
             pages: Pages::default(),
             encoder: DictionaryEncoder::default(),
-            statistics: with_statistics.then(ChunkStatistics::default),
+            statistics: if with_statistics && !is_binary(&column) { ColumnStatistics::new(column.physical_type()) } else { None },
+            column,
+            decoded: 0,
         }
     }
 
     /// What is allocated, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.pages.bytes.capacity() + self.encoder.dictionary.memory()
+        let locations = self.pages.locations.capacity() * size_of::<PageLocation>();
+        let statistics = self.statistics.as_ref().map_or(0, ColumnStatistics::memory);
+        self.pages.bytes.capacity() + locations + self.encoder.dictionary.memory() + statistics
+    }
+
+    /// What the values take decoded and without a dictionary, in bytes.
+    pub(super) fn decoded(&self) -> usize {
+        self.decoded
     }
 
     /// What is held, in bytes.
@@ -113,42 +124,28 @@ impl ColumnChunk {
         let own = array.logical_nulls();
         let nulls = levels.nulls(own.as_ref());
         levels.encode(self.nullable, own.as_ref(), &mut compressor.page)?;
-        let encoding = values::encode(array, nulls.as_ref(), &mut self.encoder, &mut compressor.page)?;
-        self.note_statistics(array, nulls.as_ref(), levels.len());
+        let encoded = values::encode(array, nulls.as_ref(), &mut self.encoder, &mut compressor.page)?;
+        self.decoded += encoded.decoded;
+        if let Some(statistics) = &mut self.statistics {
+            statistics.add_page(array, nulls.as_ref())?;
+        }
         self.pages.num_values += levels.len();
-        if !self.pages.encodings.contains(&encoding) {
-            self.pages.encodings.push(encoding);
+        if !self.pages.encodings.contains(&encoded.encoding) {
+            self.pages.encodings.push(encoded.encoding);
         }
         let (buf, uncompressed) = compressor.compress()?;
         let page = Page::DataPage {
             buf,
             num_values: u32::try_from(levels.len()).map_err(|e| ParquetError::External(e.into()))?,
-            encoding,
+            encoding: encoded.encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        self.pages.write(page, uncompressed)
-    }
-
-    /// Counts the nulls among so many levels, and widens the bounds of texts.
-    fn note_statistics(&mut self, array: &ArrayRef, nulls: Option<&NullBuffer>, levels: usize) {
-        let Some(ChunkStatistics { nulls: count, bounds }) = &mut self.statistics else { return };
-        *count += (levels + nulls.map_or(0, NullBuffer::null_count) - array.len()) as u64;
-        if *array.data_type() != DataType::Utf8 {
-            return;
-        }
-        let is_there = |index: &usize| nulls.is_none_or(|nulls| nulls.is_valid(*index));
-        let array = array.as_string::<i32>();
-        for index in (0..array.len()).filter(is_there) {
-            let value = array.value(index).as_bytes();
-            match bounds {
-                None => *bounds = Some((value.into(), value.into())),
-                Some((least, _)) if value < least.as_slice() => *least = value.into(),
-                Some((_, greatest)) if value > greatest.as_slice() => *greatest = value.into(),
-                Some(_) => {}
-            }
-        }
+        let offset = self.pages.bytes.len();
+        let size = self.pages.write(page, uncompressed)?;
+        self.pages.locations.push(PageLocation { offset, size, rows: levels.rows() });
+        Ok(())
     }
 
     /// The bytes of the chunk and what its row group needs to know of it. Afterwards another one begins.
@@ -166,39 +163,46 @@ impl ColumnChunk {
         let has_dictionary = encodings.contains(&Encoding::RLE_DICTIONARY);
         if has_dictionary {
             encodings.push(Encoding::PLAIN);
-            encoder.dictionary.encode(&mut compressor.page);
+            encoder.dictionary.encode(&mut compressor.page)?;
             let (buf, uncompressed) = compressor.compress()?;
             let num_values = u32::try_from(encoder.dictionary.len()).map_err(|e| ParquetError::External(e.into()))?;
             pages.write(Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false }, uncompressed)?;
         }
         let data_page_offset = pages.bytes.len();
         pages.bytes.extend_from_slice(&data.bytes);
-        let size = |bytes: usize| i64::try_from(bytes).map_err(|e| ParquetError::External(e.into()));
         let mut metadata = ColumnChunkMetaData::builder(self.column.clone())
             .set_encodings(encodings)
             .set_compression(compression)
-            .set_num_values(size(data.num_values)?)
-            .set_total_compressed_size(size(pages.bytes.len())?)
-            .set_total_uncompressed_size(size(pages.uncompressed)?)
-            .set_data_page_offset(size(data_page_offset)?)
+            .set_num_values(i64_of(data.num_values)?)
+            .set_total_compressed_size(i64_of(pages.bytes.len())?)
+            .set_total_uncompressed_size(i64_of(pages.uncompressed)?)
+            .set_data_page_offset(i64_of(data_page_offset)?)
             .set_dictionary_page_offset(has_dictionary.then_some(0));
-        if let Some(ChunkStatistics { nulls, bounds }) = self.statistics.as_mut().map(std::mem::take) {
-            let (least, greatest) = bounds.map(|(least, greatest)| (bound::least(least), bound::greatest(greatest))).unzip();
-            let is_exact = |bound: &Option<Bound>| bound.as_ref().is_some_and(|bound| bound.is_exact);
-            let (least_is_exact, greatest_is_exact) = (is_exact(&least), is_exact(&greatest));
-            let value = |bound: Option<Bound>| bound.map(|bound| ByteArray::from(bound.value));
-            let statistics = ValueStatistics::new(value(least), value(greatest), None, Some(nulls), false);
-            let statistics = statistics.with_min_is_exact(least_is_exact).with_max_is_exact(greatest_is_exact);
-            metadata = metadata.set_statistics(Statistics::ByteArray(statistics));
+        let mut column_index = None;
+        if let Some(statistics) = &mut self.statistics {
+            let (chunk, pages) = statistics.finish()?;
+            metadata = metadata.set_statistics(chunk);
+            column_index = Some(pages);
         }
+        let mut offset_index = OffsetIndexBuilder::new();
+        for PageLocation { offset, size, rows } in data.locations {
+            offset_index.append_row_count(i64_of(rows)?);
+            let size = i32::try_from(size).map_err(|e| ParquetError::External(e.into()))?;
+            offset_index.append_offset_and_size(i64_of(data_page_offset + offset)?, size);
+        }
+        self.decoded = 0;
         let result = ColumnCloseResult {
             bytes_written: pages.bytes.len() as u64,
             rows_written: rows as u64,
             metadata: metadata.build()?,
             bloom_filter: None,
-            column_index: None,
-            offset_index: None,
+            column_index,
+            offset_index: Some(offset_index.build()),
         };
         Ok((pages.bytes.into(), result))
     }
+}
+
+fn i64_of(number: usize) -> Result<i64> {
+    i64::try_from(number).map_err(|error| ParquetError::External(error.into()))
 }

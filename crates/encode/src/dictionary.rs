@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use parquet::errors::Result;
+
+use super::shape;
+
 /// What a dictionary may hold. Readers keep it in memory while they read the chunk.
 const MAX_VALUES: usize = 1 << 18;
 const MAX_BYTES: usize = 8 << 20;
@@ -51,7 +55,7 @@ impl Dictionary {
             if entry.code == 0 {
                 return self.add(value, key, at);
             }
-            if entry.key == key && (key.is_exact() || self.value(entry.code - 1) == value) {
+            if entry.key == key && (key.is_exact() || self.value(entry.code - 1) == Some(value)) {
                 return Some(entry.code - 1);
             }
         }
@@ -69,10 +73,10 @@ impl Dictionary {
         Some(code - 1)
     }
 
-    fn value(&self, code: u32) -> &[u8] {
-        let end = |code: u32| self.ends.get(code as usize).map_or(0, |end| *end as usize);
-        let start = code.checked_sub(1).map_or(0, end);
-        self.bytes.get(start..end(code)).unwrap_or_default()
+    fn value(&self, code: u32) -> Option<&[u8]> {
+        let end = |code: u32| self.ends.get(code as usize).map(|end| *end as usize);
+        let start = code.checked_sub(1).map_or(Some(0), end)?;
+        self.bytes.get(start..end(code)?)
     }
 
     fn grow(&mut self) {
@@ -106,13 +110,15 @@ impl Dictionary {
     }
 
     /// Appends the values in `PLAIN` encoding.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut start = 0;
         for end in &self.ends {
+            let value = self.bytes.get(start as usize..*end as usize).ok_or_else(|| shape("a dictionary shorter than its values"))?;
             out.extend_from_slice(&(end - start).to_le_bytes());
-            out.extend_from_slice(self.bytes.get(start as usize..*end as usize).unwrap_or_default());
+            out.extend_from_slice(value);
             start = *end;
         }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use parquet::errors::{ParquetError, Result};
 
-use super::rle;
+use super::{rle, shape};
 
 /// The definition level of a slot whose value is there as far as has been looked: each leaf has its own number for that.
 const OPEN: u8 = u8::MAX;
@@ -53,6 +53,8 @@ pub(super) struct Levels {
     definition: u8,
     /// The elements whose struct is null.
     nulls: Option<NullBuffer>,
+    /// Rows of the root.
+    rows: usize,
 }
 
 impl Levels {
@@ -60,12 +62,17 @@ impl Levels {
     pub(super) fn root(rows: usize) -> Result<Self> {
         let repetitions = Repetitions::new(vec![0; rows], 0)?;
         let buffer = LevelBuffer { definitions: vec![OPEN; rows], repetitions, element: 0, elements: rows, encoded: RefCell::default() };
-        Ok(Self { buffer: Rc::new(buffer), definition: 0, nulls: None })
+        Ok(Self { buffer: Rc::new(buffer), definition: 0, nulls: None, rows })
     }
 
     /// The number of slots.
     pub(super) fn len(&self) -> usize {
         self.buffer.definitions.len()
+    }
+
+    /// The number of rows of the root, which all columns share.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The number of values that a column has here.
@@ -74,12 +81,12 @@ impl Levels {
     }
 
     /// The fields of a struct that may be null.
-    pub(super) fn of_struct(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Self {
+    pub(super) fn of_struct(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Result<Self> {
         let definition = self.definition + u8::from(nullable);
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
-            return Self { definition, ..self.clone() };
+            return Ok(Self { definition, ..self.clone() });
         };
-        let definitions = self.close_nulls(nulls, OPEN);
+        let definitions = self.close_nulls(nulls, OPEN)?;
         let buffer = LevelBuffer {
             definitions,
             repetitions: Rc::clone(&self.buffer.repetitions),
@@ -87,7 +94,7 @@ impl Levels {
             elements: self.buffer.elements,
             encoded: RefCell::default(),
         };
-        Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)) }
+        Ok(Self { buffer: Rc::new(buffer), definition, nulls: NullBuffer::union(self.nulls.as_ref(), Some(nulls)), rows: self.rows })
     }
 
     /// The elements of lists that may be null, and those elements that stand in one that is there.
@@ -123,10 +130,13 @@ impl Levels {
                     (OPEN, length)
                 }
             };
-            if let Some((first, place)) = repetitions.get_mut(slots).zip(definitions.get_mut(slots)) {
-                (*first, *place) = (repetition, level);
-            }
+            let (first, place) =
+                repetitions.get_mut(slots).zip(definitions.get_mut(slots)).ok_or_else(|| shape("lists of more than their elements"))?;
+            (*first, *place) = (repetition, level);
             slots += length;
+        }
+        if slots > room {
+            return Err(shape("lists of more than their elements"));
         }
         definitions.truncate(slots);
         repetitions.truncate(slots);
@@ -142,7 +152,7 @@ impl Levels {
             elements: elements.len(),
             encoded: RefCell::default(),
         };
-        Ok((Self { buffer: Rc::new(buffer), definition, nulls: None }, elements))
+        Ok((Self { buffer: Rc::new(buffer), definition, nulls: None, rows: self.rows }, elements))
     }
 
     /// The elements of a leaf that are null, in it or around it.
@@ -158,7 +168,7 @@ impl Levels {
             return Ok(());
         }
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
-            return encode(&self.close_nulls(nulls, definition), definition, out);
+            return encode(&self.close_nulls(nulls, definition)?, definition, out);
         }
         let mut encoded = self.buffer.encoded.borrow_mut();
         if let Some((_, bytes)) = encoded.iter().find(|(of, _)| *of == definition) {
@@ -173,14 +183,18 @@ impl Levels {
     }
 
     /// The definition levels with the null elements closed, and the others put to `open`.
-    fn close_nulls(&self, nulls: &NullBuffer, open: u8) -> Vec<u8> {
+    fn close_nulls(&self, nulls: &NullBuffer, open: u8) -> Result<Vec<u8>> {
+        if nulls.len() != self.elements() {
+            return Err(shape("nulls of another number of elements"));
+        }
         let levels = [self.definition, open];
         let mut elements = nulls.inner().iter();
         let close = |&level: &u8| {
-            let valid = level < self.buffer.element || elements.next().unwrap_or(true);
+            // As many elements as there are nulls to say of.
+            let valid = level < self.buffer.element || elements.next().is_some_and(|valid| valid);
             if level == OPEN { levels[usize::from(valid)] } else { level }
         };
-        self.buffer.definitions.iter().map(close).collect()
+        Ok(self.buffer.definitions.iter().map(close).collect())
     }
 }
 

@@ -5,15 +5,19 @@
 //! shared. What is left is a tight loop over each leaf's values. The types are those that the rows have; the file itself
 //! (magic, metadata, page headers) is left to the `parquet` crate.
 //!
-//! Each batch written becomes one page of every column, so that batches should have some megabytes.
+//! Each batch written becomes one page of every column, so that batches should have some megabytes: a few hundred kilobytes a
+//! leaf. A batch with a leaf that is much larger is cut into several. Pages so begin with a row, and those of all columns with the same
+//! one, so that whoever has found rows by the index of one column reads no other page of the others.
 
 mod bound;
+mod check;
 mod chunk;
 mod delta;
 mod dictionary;
 mod levels;
 mod properties;
 mod rle;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -28,6 +32,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 
+pub use self::check::{StatisticsCheck, Violation};
 use self::chunk::{ColumnChunk, PageCompressor};
 use self::levels::Levels;
 pub use self::properties::FileProperties;
@@ -40,11 +45,13 @@ pub struct EncodeOptions {
     /// A row group is closed before one of its leaves takes more than this many bytes, decoded and without a dictionary. Readers
     /// number the bytes of a column with 31 bits, and many read a leaf of a row group as a whole. One row may take more.
     pub leaf_bytes: usize,
+    /// A batch whose largest leaf may take more than this many bytes decoded is cut into several pages, at rows. One row may take more.
+    pub page_bytes: usize,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { zstd_level: 1, leaf_bytes: 512 << 20 }
+        Self { zstd_level: 1, leaf_bytes: 512 << 20, page_bytes: 16 << 20 }
     }
 }
 
@@ -56,9 +63,8 @@ pub struct FileEncoder<W: Write + Send> {
     compression: Compression,
     /// Of the open row group.
     rows: usize,
-    /// What no leaf of the open row group takes more of, decoded.
-    leaf_bytes: usize,
     max_leaf_bytes: usize,
+    page_bytes: usize,
 }
 
 /// A column.
@@ -83,8 +89,8 @@ impl<W: Write + Send> FileEncoder<W> {
             compressor: PageCompressor::new(properties.level)?,
             compression: Compression::ZSTD(properties.level),
             rows: 0,
-            leaf_bytes: 0,
             max_leaf_bytes: properties.leaf_bytes,
+            page_bytes: properties.page_bytes,
         })
     }
 
@@ -96,19 +102,19 @@ impl<W: Write + Send> FileEncoder<W> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let mut leaf_bytes = 0;
+        let mut most = 0;
         for column in batch.columns() {
-            leaf_bytes = values::largest_leaf(column)?.max(leaf_bytes);
+            most = values::most_decoded(column)?.max(most);
         }
-        if leaf_bytes > self.max_leaf_bytes && batch.num_rows() > 1 {
+        if most > self.page_bytes.min(self.max_leaf_bytes) && batch.num_rows() > 1 {
             let half = batch.num_rows() / 2;
             self.write(&batch.slice(0, half))?;
             return self.write(&batch.slice(half, batch.num_rows() - half));
         }
-        if self.leaf_bytes + leaf_bytes > self.max_leaf_bytes {
+        let decoded = self.columns.iter().map(Node::decoded).max().unwrap_or(0);
+        if decoded.saturating_add(most) > self.max_leaf_bytes {
             self.flush()?;
         }
-        self.leaf_bytes += leaf_bytes;
         let root = Levels::root(batch.num_rows())?;
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
             column.write(array, &root, &mut self.compressor)?;
@@ -149,7 +155,7 @@ impl<W: Write + Send> FileEncoder<W> {
             })?;
         }
         group.close()?;
-        (self.rows, self.leaf_bytes) = (0, 0);
+        self.rows = 0;
         Ok(())
     }
 
@@ -199,7 +205,7 @@ impl Node {
         match (self, array.data_type()) {
             (Self::Leaf(chunk), _) => chunk.write(array, levels, compressor),
             (Self::Struct { nullable, fields }, DataType::Struct(_)) => {
-                let levels = levels.of_struct(*nullable, array.nulls());
+                let levels = levels.of_struct(*nullable, array.nulls())?;
                 let mut columns = array.as_struct().columns().iter();
                 fields.iter_mut().zip(&mut columns).try_for_each(|(field, column)| field.write(column, &levels, compressor))
             }
@@ -223,6 +229,15 @@ impl Node {
             Self::Leaf(chunk) => chunk.bytes(),
             Self::Struct { fields, .. } => fields.iter().map(Self::bytes).sum(),
             Self::List { element, .. } => element.bytes(),
+        }
+    }
+
+    /// What the largest leaf takes decoded, in bytes.
+    fn decoded(&self) -> usize {
+        match self {
+            Self::Leaf(chunk) => chunk.decoded(),
+            Self::Struct { fields, .. } => fields.iter().map(Self::decoded).max().unwrap_or(0),
+            Self::List { element, .. } => element.decoded(),
         }
     }
 

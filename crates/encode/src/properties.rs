@@ -15,10 +15,7 @@ use crate::EncodeOptions;
 /// Written into each file as its author, in the form that parquet-java parses: it warns of others and may ignore their
 /// statistics. It names the crate's version and, in the place of a commit, the revision of the encoding, which goes up when
 /// the same rows give other bytes: so builds of one version write the same bytes, whatever they were made from.
-const CREATED_BY: &str = concat!("bytefacts version ", env!("CARGO_PKG_VERSION"), " (build 1)");
-
-/// Columns of the root that readers filter by: each row group has their null count, and the least and the greatest value.
-const FILTERED: [&str; 4] = ["repo", "path", "file_id", "file_sha256"];
+const CREATED_BY: &str = concat!("bytefacts version ", env!("CARGO_PKG_VERSION"), " (build 2)");
 
 /// What rows are sorted by, as far as the schema has it. A row without a repository comes first.
 const SORTED: [&str; 2] = ["repo", "path"];
@@ -30,6 +27,7 @@ pub struct FileProperties {
     pub(super) properties: WriterPropertiesPtr,
     pub(super) level: ZstdLevel,
     pub(super) leaf_bytes: usize,
+    pub(super) page_bytes: usize,
 }
 
 impl FileProperties {
@@ -52,14 +50,13 @@ impl FileProperties {
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(Compression::ZSTD(level))
             .set_statistics_enabled(EnabledStatistics::None)
-            .set_offset_index_disabled(true)
             .set_sorting_columns(Some(sorting).filter(|sorting| !sorting.is_empty()));
-        for name in FILTERED {
-            properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk);
+        for column in columns.columns().iter().filter(|column| column.max_rep_level() == 0) {
+            properties = properties.set_column_statistics_enabled(column.path().clone(), EnabledStatistics::Page);
         }
         let mut properties = properties.build();
         add_encoded_arrow_schema_to_metadata(schema, &mut properties);
-        Ok(Self { columns, properties: properties.into(), level, leaf_bytes: options.leaf_bytes })
+        Ok(Self { columns, properties: properties.into(), level, leaf_bytes: options.leaf_bytes, page_bytes: options.page_bytes })
     }
 
     /// Whether a column has statistics.

@@ -6,10 +6,15 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{FieldRef, Fields, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::basic::{BoundaryOrder, Encoding, Type};
+use parquet::data_type::ByteArray;
+use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ColumnIndexBuilder, ParquetColumnIndex, ParquetOffsetIndex, RowGroupMetaData};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::properties::WriterProperties;
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use proptest::prelude::*;
 
 use super::*;
@@ -109,7 +114,16 @@ impl Noise {
 }
 
 fn read(file: Vec<u8>) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+    read_with(ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap())
+}
+
+/// Reads some rows; the reader finds by the index in which pages they are, and looks at no other.
+fn read_rows(file: Vec<u8>, rows: RowSelection) -> RecordBatch {
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    read_with(ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::from(file), options).unwrap().with_row_selection(rows))
+}
+
+fn read_with(reader: ParquetRecordBatchReaderBuilder<Bytes>) -> RecordBatch {
     let schema = reader.schema().clone();
     let batches: Vec<RecordBatch> = reader.with_batch_size(7).build().unwrap().map(std::result::Result::unwrap).collect();
     concat_batches(&schema, &batches).unwrap()
@@ -132,8 +146,18 @@ fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<
 }
 
 fn encode_with_arrow_writer(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
+    encode_with_arrow_writer_in_pages(schema, batches, 1 << 20)
+}
+
+/// Pages of so many rows.
+fn encode_with_arrow_writer_in_pages(schema: &SchemaRef, batches: &[RecordBatch], rows: usize) -> Vec<u8> {
     // Told the Arrow schema, readers would make dictionaries of texts again.
-    let properties = WriterProperties::builder().set_statistics_truncate_length(Some(bound::MAX_BYTES)).build();
+    let properties = WriterProperties::builder()
+        .set_statistics_truncate_length(Some(bound::MAX_BYTES))
+        .set_column_index_truncate_length(Some(bound::MAX_BYTES))
+        .set_data_page_row_count_limit(rows)
+        .set_write_batch_size(rows)
+        .build();
     let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true).with_properties(properties);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
@@ -141,7 +165,8 @@ fn encode_with_arrow_writer(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<
 }
 
 fn metadata(file: &[u8]) -> ParquetMetaData {
-    ParquetMetaDataReader::new().parse_and_finish(&Bytes::copy_from_slice(file)).unwrap()
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    reader.parse_and_finish(&Bytes::copy_from_slice(file)).unwrap()
 }
 
 type Bound<'a> = Option<(&'a [u8], bool)>;
@@ -163,11 +188,12 @@ fn long_text() -> impl Strategy<Value = String> {
 }
 
 fn filtered_row() -> impl Strategy<Value = Filtered> {
-    (proptest::option::of(long_text()), long_text(), any::<String>(), proptest::option::of(any::<String>()))
+    let optional_text = proptest::option::of(any::<String>());
+    (proptest::option::of(long_text()), long_text(), any::<String>(), optional_text, proptest::option::of(any::<(i32, i64)>()))
 }
 
 /// A row of the columns that readers filter by.
-type Filtered = (Option<String>, String, String, Option<String>);
+type Filtered = (Option<String>, String, String, Option<String>, Option<(i32, i64)>);
 
 fn filtered(rows: &[Filtered]) -> RecordBatch {
     let optional = |of: fn(&Filtered) -> Option<String>| Arc::new(rows.iter().map(of).collect::<StringArray>()) as ArrayRef;
@@ -176,20 +202,22 @@ fn filtered(rows: &[Filtered]) -> RecordBatch {
         ("path", optional(|row| Some(row.1.clone())), false),
         ("file_id", optional(|row| Some(row.2.clone())), false),
         ("file_sha256", optional(|row| row.3.clone()), true),
+        ("source_lines", Arc::new(rows.iter().map(|row| row.4.map(|(lines, _)| lines)).collect::<Int32Array>()), true),
+        ("source_bytes", Arc::new(rows.iter().map(|row| row.4.map(|(_, bytes)| bytes)).collect::<Int64Array>()), true),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
 #[test]
 fn a_column_of_nulls_alone_has_their_count() {
-    let batch = filtered(&[(None, "a".into(), "1".into(), None), (None, "b".into(), "2".into(), None)]);
+    let batch = filtered(&[(None, "a".into(), "1".into(), None, None), (None, "b".into(), "2".into(), None, None)]);
     let file = encode(&batch.schema(), &[batch], &[true]);
     assert_eq!(statistics(&metadata(&file), 0, 3), Some((Some(2), None, None)));
 }
 
 #[test]
 fn files_say_what_they_are_sorted_by_and_who_wrote_them() {
-    let batch = filtered(&[(None, "a".into(), "1".into(), None)]);
+    let batch = filtered(&[(None, "a".into(), "1".into(), None, None)]);
     let metadata = metadata(&encode(&batch.schema(), std::slice::from_ref(&batch), &[true]));
     let sorting = metadata.row_group(0).sorting_columns().unwrap();
     let sorting: Vec<_> = sorting.iter().map(|column| (column.column_idx, column.descending, column.nulls_first)).collect();
@@ -199,6 +227,18 @@ fn files_say_what_they_are_sorted_by_and_who_wrote_them() {
     let (version, build) = version.split_once(" (build ").unwrap();
     assert_eq!((application, version), ("bytefacts", env!("CARGO_PKG_VERSION")));
     assert!(build.strip_suffix(')').is_some_and(|build| !build.is_empty()), "{build}");
+}
+
+/// Not all readers know the encodings that Parquet has got later.
+#[test]
+fn texts_are_encoded_as_old_readers_know_it() {
+    let [few, many]: [ArrayRef; 2] =
+        [1, 1000].map(|distinct| Arc::new((0..1000).map(|n| Some(format!("{}", n % distinct))).collect::<StringArray>()) as ArrayRef);
+    let batch = RecordBatch::try_from_iter([("few", few), ("many", many)]).unwrap();
+    let metadata = metadata(&encode(&batch.schema(), &[batch], &[true]));
+    let encodings = |leaf: usize| metadata.row_group(0).column(leaf).encodings().collect::<Vec<_>>();
+    assert_eq!(encodings(0), [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY]);
+    assert_eq!(encodings(1), [Encoding::PLAIN, Encoding::RLE]);
 }
 
 /// Texts that a dictionary makes small are large again for who reads them.
@@ -226,20 +266,138 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn statistics_are_those_of_the_crates_own_writer(rows in proptest::collection::vec(filtered_row(), 1..8)) {
+    fn statistics_and_indexes_are_those_of_the_crates_own_writer(
+        rows in proptest::collection::vec(filtered_row(), 1..12),
+        in_page in 1..5_usize,
+    ) {
         let batch = filtered(&rows);
-        let ours = metadata(&encode(&batch.schema(), std::slice::from_ref(&batch), &[true]));
-        let theirs = metadata(&encode_with_arrow_writer(&batch.schema(), std::slice::from_ref(&batch)));
+        let pages: Vec<RecordBatch> =
+            (0..rows.len()).step_by(in_page).map(|start| batch.slice(start, in_page.min(rows.len() - start))).collect();
+        let file = encode(&batch.schema(), &pages, &vec![false; pages.len()]);
+        let ours = metadata(&file);
+        let theirs = metadata(&encode_with_arrow_writer_in_pages(&batch.schema(), std::slice::from_ref(&batch), in_page));
         for leaf in 0..batch.num_columns() {
             prop_assert!(statistics(&ours, 0, leaf).is_some());
             prop_assert_eq!(statistics(&ours, 0, leaf), statistics(&theirs, 0, leaf));
-            let (_, least, greatest) = statistics(&ours, 0, leaf).unwrap();
-            for value in batch.column(leaf).as_string::<i32>().iter().flatten() {
-                prop_assert!(least.is_some_and(|(least, _)| least <= value.as_bytes()));
-                prop_assert!(greatest.is_some_and(|(greatest, _)| greatest >= value.as_bytes()));
-            }
+            prop_assert_eq!(column_index(&ours, leaf), column_index(&theirs, leaf));
+            let first_rows = |metadata: &ParquetMetaData| {
+                let pages = metadata.offset_index().unwrap()[0][leaf].page_locations();
+                pages.iter().map(|page| page.first_row_index).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(first_rows(&ours), first_rows(&theirs));
         }
+        prop_assert_eq!(check(&file, ours), []);
     }
+}
+
+/// What the index says of the pages of a leaf, but for the histograms of levels, which only the crate writes.
+fn column_index(metadata: &ParquetMetaData, leaf: usize) -> String {
+    let index = &metadata.column_index().unwrap()[0][leaf];
+    let text = format!("{index:?}");
+    let (before, histograms) = text.split_once("repetition_level_histograms").unwrap();
+    format!("{before} {} {:?}", histograms.split_once("min_values").map_or("", |(_, values)| values), index.null_counts())
+}
+
+/// What [`StatisticsCheck`] finds in a file that says this of itself.
+fn check(file: &[u8], metadata: ParquetMetaData) -> Vec<Violation> {
+    let mut check = StatisticsCheck::new(Arc::new(metadata));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).unwrap();
+    reader.with_batch_size(3).build().unwrap().for_each(|batch| check.take(&batch.unwrap()));
+    check.finish()
+}
+
+/// A file of two row groups, the first of two pages, with a value changed in what it says of itself.
+fn damaged(change: impl FnOnce(&mut Vec<RowGroupMetaData>, &mut ParquetColumnIndex, &mut ParquetOffsetIndex)) -> Vec<String> {
+    let row = |path: &str, sha256: Option<&str>| {
+        (Some("r".to_owned()), path.to_owned(), path.to_owned(), sha256.map(str::to_owned), Some((1, path.len() as i64)))
+    };
+    let batches = [
+        filtered(&[row("a", None), row("b", Some("x"))]),
+        filtered(&[row("c", None)]),
+        filtered(&[row("dd", Some("y")), row("e", Some("z"))]),
+    ];
+    let file = encode(&batches[0].schema(), &batches, &[false, true, false]);
+    let metadata = metadata(&file);
+    let (mut groups, mut columns, mut offsets) =
+        (metadata.row_groups().to_vec(), metadata.column_index().unwrap().clone(), metadata.offset_index().unwrap().clone());
+    change(&mut groups, &mut columns, &mut offsets);
+    let builder = metadata.into_builder().set_row_groups(groups);
+    let metadata = builder.set_column_index(Some(columns)).set_offset_index(Some(offsets)).build();
+    check(&file, metadata).iter().map(ToString::to_string).collect()
+}
+
+/// A row group whose column has other statistics.
+fn with_statistics(group: &RowGroupMetaData, leaf: usize, statistics: Option<Statistics>) -> RowGroupMetaData {
+    let mut columns = group.columns().to_vec();
+    let builder = columns[leaf].clone().into_builder().clear_statistics();
+    columns[leaf] = statistics.into_iter().fold(builder, ColumnChunkMetaDataBuilder::set_statistics).build().unwrap();
+    group.clone().into_builder().set_column_metadata(columns).build().unwrap()
+}
+
+fn texts(least: &str, greatest: &str, nulls: Option<u64>) -> Option<Statistics> {
+    let bound = |text: &str| Some(ByteArray::from(text.as_bytes().to_vec()));
+    Some(Statistics::ByteArray(ValueStatistics::new(bound(least), bound(greatest), None, nulls, false)))
+}
+
+#[test]
+fn whatever_a_file_says_of_its_values_and_is_not_so_is_found() {
+    assert_eq!(damaged(|_, _, _| ()), [""; 0]);
+    // Chunks: a count of nulls that is missing or wrong, bounds that leave values out, bounds of nothing.
+    let statistics =
+        |leaf, statistics: Option<Statistics>| damaged(|groups, _, _| groups[0] = with_statistics(&groups[0], leaf, statistics));
+    assert_eq!(statistics(3, texts("x", "x", None)), ["row group 0, column file_sha256: bounds without a count of nulls"]);
+    assert_eq!(statistics(3, texts("x", "x", Some(1))), ["row group 0, column file_sha256: 1 nulls, where there are 2"]);
+    assert_eq!(statistics(1, texts("b", "c", Some(0))), [r#"row group 0, column path: least value "b", where it is "a""#]);
+    assert_eq!(statistics(1, texts("a", "b", Some(0))), [r#"row group 0, column path: greatest value "b", where it is "c""#]);
+    let numbers = Statistics::int64(Some(2), Some(2), None, Some(0), false);
+    assert_eq!(statistics(5, Some(numbers)).len(), 2);
+    assert_eq!(statistics(1, None), [""; 0]);
+    // Pages: the same of each, and what order they are in.
+    let page = |leaf, change: fn(&mut ColumnIndexBuilder)| {
+        damaged(|_, columns, _| {
+            let mut builder = ColumnIndexBuilder::new(Type::BYTE_ARRAY);
+            builder.set_boundary_order(BoundaryOrder::ASCENDING);
+            change(&mut builder);
+            columns[0][leaf] = builder.build().unwrap();
+        })
+    };
+    let sound = page(1, |index| {
+        index.append(false, b"a".into(), b"b".into(), 0);
+        index.append(false, b"c".into(), b"c".into(), 0);
+    });
+    assert_eq!(sound, [""; 0]);
+    let found = page(1, |index| {
+        index.append(false, b"a".into(), b"a".into(), 0);
+        index.append(false, b"c".into(), b"c".into(), 1);
+    });
+    assert_eq!(
+        found,
+        [
+            r#"row group 0, column path, page 0: greatest value "a", where it is "b""#,
+            "row group 0, column path, page 1: 1 nulls, where there are 0"
+        ]
+    );
+    let found = page(3, |index| {
+        index.append(true, Vec::new(), Vec::new(), 1);
+        index.append(false, b"x".into(), b"x".into(), 1);
+    });
+    let nulls = ["a page of nulls alone: true", "a page of nulls alone: false", "bounds of no values"];
+    assert!(nulls.iter().all(|reason| found.iter().any(|found| found.ends_with(reason))), "{found:?}");
+    let found = page(1, |index| {
+        index.append(false, b"a".into(), b"b".into(), 0);
+        index.append(false, b"c".into(), b"c".into(), 0);
+        index.set_boundary_order(BoundaryOrder::DESCENDING);
+    });
+    assert_eq!(found, ["row group 0, column path: pages that are said to descend"]);
+    let found = page(1, |index| index.append(false, b"a".into(), b"c".into(), 0));
+    assert_eq!(found, ["row group 0, column path: an index of 1 pages, where there are 2"]);
+    // Where pages begin.
+    let offset = |change: fn(&mut OffsetIndexMetaData)| damaged(|_, _, offsets| change(&mut offsets[0][2]));
+    assert!(!offset(|index| index.page_locations[1].first_row_index = 1).is_empty());
+    assert!(!offset(|index| index.page_locations[1].first_row_index = 3).is_empty());
+    assert!(!offset(|index| index.page_locations[1].offset -= 1).is_empty());
+    assert!(!offset(|index| index.page_locations[1].compressed_page_size += 1).is_empty());
+    assert!(!offset(|index| index.page_locations.truncate(1)).is_empty());
 }
 
 proptest! {
@@ -258,8 +416,15 @@ proptest! {
             let columns = schema.fields().iter().map(|field| noise.column(field, rows + 2 * cut)).collect();
             RecordBatch::try_new(schema.clone(), columns).unwrap().slice(cut, rows)
         }).collect();
-        let ours = read(encode(&schema, &batches, &flushed));
+        let file = encode(&schema, &batches, &flushed);
+        let ours = read(file.clone());
         prop_assert_eq!(&ours, &read(encode_with_arrow_writer(&schema, &batches)));
+        prop_assert_eq!(check(&file, metadata(&file)), []);
+        // Any rows are found by the index that says which pages they are in.
+        let start = noise.below(ours.num_rows() + 1);
+        let length = noise.below(ours.num_rows() - start + 1);
+        let some = RowSelection::from_consecutive_ranges(std::iter::once(start..start + length), ours.num_rows());
+        prop_assert_eq!(&ours.slice(start, length), &read_rows(file, some));
         let written = concat_batches(&schema, &batches).unwrap();
         for (read, written) in ours.columns().iter().zip(written.columns()) {
             prop_assert_eq!(read, &cast(written, read.data_type()).unwrap());

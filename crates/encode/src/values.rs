@@ -14,7 +14,14 @@ use super::delta::{self, Integer};
 use super::dictionary::Dictionary;
 use super::{rle, shape};
 
-/// Appends the values of a leaf that are not null, and tells the encoding.
+/// What became of a page's values.
+pub(super) struct Encoded {
+    pub(super) encoding: Encoding,
+    /// What readers need for them, in bytes, once they are decoded: each text with an offset, nulls too.
+    pub(super) decoded: usize,
+}
+
+/// Appends the values of a leaf that are not null.
 ///
 /// Texts get codes of the dictionary, if there is one; it is dropped once it does not pay.
 pub(super) fn encode(
@@ -22,11 +29,12 @@ pub(super) fn encode(
     nulls: Option<&NullBuffer>,
     dictionary: &mut DictionaryEncoder,
     out: &mut Vec<u8>,
-) -> Result<Encoding> {
+) -> Result<Encoded> {
+    let fixed = |encoding, decoded| Encoded { encoding, decoded };
     match array.data_type() {
-        DataType::Boolean => Ok(booleans(array.as_boolean().values(), nulls, out)),
-        DataType::Int32 => integers(array.as_primitive::<Int32Type>().values(), nulls, out),
-        DataType::Int64 => integers(array.as_primitive::<Int64Type>().values(), nulls, out),
+        DataType::Boolean => Ok(fixed(booleans(array.as_boolean().values(), nulls, out), array.len().div_ceil(8))),
+        DataType::Int32 => Ok(fixed(integers(array.as_primitive::<Int32Type>().values(), nulls, out)?, array.len() * size_of::<i32>())),
+        DataType::Int64 => Ok(fixed(integers(array.as_primitive::<Int64Type>().values(), nulls, out)?, array.len() * size_of::<i64>())),
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
             texts(&Texts { offsets: array.value_offsets(), bytes: array.value_data() }, nulls, dictionary, out)
@@ -35,8 +43,8 @@ pub(super) fn encode(
             let array = array.as_dictionary::<Int32Type>();
             let values = array.values().as_string::<i32>();
             let values = Texts { offsets: values.value_offsets(), bytes: values.value_data() };
-            if dictionary.encode_codes(&values, array.keys().values(), nulls, out) {
-                return Ok(Encoding::RLE_DICTIONARY);
+            if let Some(bytes) = dictionary.encode_codes(&values, array.keys().values(), nulls, out) {
+                return Ok(fixed(Encoding::RLE_DICTIONARY, array.len() * size_of::<i32>() + bytes));
             }
             let expanded = take(array.values(), array.keys(), None)?;
             encode(&expanded, nulls, dictionary, out)
@@ -49,12 +57,12 @@ pub(super) fn encode(
     }
 }
 
-/// The bytes of the largest leaf of a column, decoded and without a dictionary.
+/// What no leaf of a column takes more of once it is decoded, in bytes: a bound that looks at no value, but for those of dictionaries.
 ///
 /// # Errors
 /// If the column's parts do not fit each other, or it has a type that is not encoded.
-pub(super) fn largest_leaf(column: &dyn Array) -> Result<usize> {
-    let texts = |count: usize, bytes: usize| count * size_of::<u32>() + bytes;
+pub(super) fn most_decoded(column: &dyn Array) -> Result<usize> {
+    let texts = |count: usize, bytes: usize| count * size_of::<i32>() + bytes;
     match column.data_type() {
         DataType::Boolean => Ok(column.len().div_ceil(8)),
         DataType::Int32 => Ok(column.len() * size_of::<i32>()),
@@ -64,21 +72,19 @@ pub(super) fn largest_leaf(column: &dyn Array) -> Result<usize> {
         DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
             let array = column.as_dictionary::<Int32Type>();
             let offsets = array.values().as_string::<i32>().value_offsets();
-            let lengths: Vec<usize> = offsets.array_windows().map(|[start, end]| (end - start) as usize).collect();
-            // What stands under a null need not be a key.
-            let bytes = array.keys().values().iter().map(|key| lengths.get(*key as usize).copied().unwrap_or(0)).sum();
-            Ok(texts(column.len(), bytes))
+            let longest = offsets.array_windows().map(|[start, end]| (end - start) as usize).max().unwrap_or(0);
+            Ok(texts(column.len(), column.len().saturating_mul(longest)))
         }
-        DataType::Struct(_) => column.as_struct().columns().iter().try_fold(0, |most, column| Ok(largest_leaf(column)?.max(most))),
+        DataType::Struct(_) => column.as_struct().columns().iter().try_fold(0, |most, column| Ok(most_decoded(column)?.max(most))),
         DataType::List(_) => {
             let list = column.as_list::<i32>();
             let elements = span(list.value_offsets())?;
-            largest_leaf(&list.values().slice(elements.start, elements.len()))
+            most_decoded(&list.values().slice(elements.start, elements.len()))
         }
         DataType::Map(..) => {
             let map = column.as_map();
             let entries = span(map.value_offsets())?;
-            largest_leaf(&map.entries().slice(entries.start, entries.len()))
+            most_decoded(&map.entries().slice(entries.start, entries.len()))
         }
         other => Err(ParquetError::NYI(format!("columns of type {other}"))),
     }
@@ -129,11 +135,6 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
-    /// The bytes of the values from `start` to `end`.
-    fn slice(&self, start: usize, end: usize) -> Result<&[u8]> {
-        part(self.bytes, span(part(self.offsets, start..=end)?)?)
-    }
-
     /// Where a value stands in the bytes.
     fn range(&self, index: usize) -> Option<Range<usize>> {
         Some(*self.offsets.get(index)? as usize..*self.offsets.get(index + 1)? as usize)
@@ -177,26 +178,31 @@ impl DictionaryEncoder {
         })
     }
 
-    /// Appends the codes of texts that are coded already, if in another way.
-    fn encode_codes(&mut self, values: &Texts<'_>, keys: &[i32], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> bool {
+    /// Appends the codes of texts that are coded already, if in another way, unless that does not pay; tells what the texts take.
+    fn encode_codes(&mut self, values: &Texts<'_>, keys: &[i32], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Option<usize> {
         let count = keys.len() - nulls.map_or(0, NullBuffer::null_count);
-        let mut translation = vec![None; values.len()];
+        let mut translation: Vec<Option<(u32, usize)>> = vec![None; values.len()];
         let mut translate = |dictionary: &mut Dictionary, key: i32| {
             let known = translation.get_mut(key as usize)?;
             if known.is_none() {
-                *known = dictionary.code(values.bytes, values.range(key as usize)?);
+                let range = values.range(key as usize)?;
+                *known = dictionary.code(values.bytes, range.clone()).map(|code| (code, range.len()));
             }
             *known
         };
         let ranges = nulls.map_or_else(|| vec![(0, keys.len())], |nulls| nulls.valid_slices().collect());
-        self.encode(count, out, |dictionary, codes| {
+        let mut bytes = 0;
+        let pays = self.encode(count, out, |dictionary, codes| {
             for (start, end) in ranges {
                 for key in keys.get(start..end)? {
-                    codes.push(translate(dictionary, *key)?);
+                    let (code, length) = translate(dictionary, *key)?;
+                    codes.push(code);
+                    bytes += length;
                 }
             }
             Some(())
-        })
+        });
+        pays.then_some(bytes)
     }
 
     /// Appends what `code` finds for so many values; it finds nothing once the dictionary is full.
@@ -221,19 +227,21 @@ impl DictionaryEncoder {
     }
 }
 
-fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, encoder: &mut DictionaryEncoder, out: &mut Vec<u8>) -> Result<Encoding> {
+fn texts(texts: &Texts<'_>, nulls: Option<&NullBuffer>, encoder: &mut DictionaryEncoder, out: &mut Vec<u8>) -> Result<Encoded> {
     let ranges = texts.ranges(nulls);
+    let decoded = texts.len() * size_of::<i32>() + span(texts.offsets)?.len();
     if encoder.encode_texts(texts, &ranges, out) {
-        return Ok(Encoding::RLE_DICTIONARY);
+        return Ok(Encoded { encoding: Encoding::RLE_DICTIONARY, decoded });
     }
-    let mut lengths: Vec<i32> = Vec::with_capacity(texts.len());
+    // `DELTA_LENGTH_BYTE_ARRAY` would save a quarter of a percent of a file of ours, and not all readers know it: see
+    // `examples/encodings.rs` of `bytefacts-facts`.
+    out.reserve(decoded);
     for &(start, end) in &ranges {
-        let offsets = part(texts.offsets, start..=end)?;
-        lengths.extend(offsets.iter().zip(offsets.iter().skip(1)).map(|(start, end)| end - start));
+        for [start, end] in part(texts.offsets, start..=end)?.array_windows() {
+            let value = part(texts.bytes, offset(*start)?..offset(*end)?)?;
+            out.extend_from_slice(&(end - start).to_le_bytes());
+            out.extend_from_slice(value);
+        }
     }
-    delta::encode(&lengths, out);
-    for &(start, end) in &ranges {
-        out.extend_from_slice(texts.slice(start, end)?);
-    }
-    Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
+    Ok(Encoded { encoding: Encoding::PLAIN, decoded })
 }

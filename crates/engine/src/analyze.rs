@@ -17,12 +17,12 @@ use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 use tokio::sync::mpsc::Sender;
 
-use crate::care::Care;
+use crate::care::{Care, OwnAttempts};
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
@@ -32,24 +32,27 @@ use crate::reuse::LandedBins;
 use crate::unit::{Loaded, Loader};
 use crate::work::{self, Work, schema_with_work};
 
-/// The schema of `AnalyzeExec`'s input: one row a bin, which names the bin and where its line stands in the run's bin manifest.
+/// The schema of `AnalyzeExec`'s input: one row a bin, which names the bin and where it is written down.
 #[must_use]
 pub fn bins_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("bin_id", DataType::Int32, false),
+        Field::new("shard", DataType::Utf8, false),
         Field::new("offset", DataType::Int64, false),
         Field::new("length", DataType::Int64, false),
     ]))
 }
 
 /// A row of [`bins_schema`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinRow {
     /// The bin.
     pub bin: u32,
-    /// Where its line begins in the bin manifest, in bytes.
+    /// The key of the shard of bins that it is in.
+    pub shard: String,
+    /// Where it begins there, in bytes.
     pub offset: u64,
-    /// The length of its line, in bytes.
+    /// Its length there, in bytes.
     pub length: u64,
 }
 
@@ -138,8 +141,10 @@ impl ExecutionPlan for AnalyzeExec {
         let job = self.job.clone();
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
         let rows = output.tx();
+        let attempts = OwnAttempts::new(&node);
+        let own = attempts.clone();
         output.spawn(async move {
-            let mut analysis = Analysis::begin(job, node, rows, files).await?;
+            let mut analysis = Analysis::begin(job, node, attempts, rows, files).await?;
             while let Some(batch) = bins.next().await {
                 for bin in bin_rows(&batch?)? {
                     analysis.bin(bin).await?;
@@ -147,7 +152,11 @@ impl ExecutionPlan for AnalyzeExec {
             }
             Ok(())
         });
-        Ok(output.build())
+        // Whoever lands the rows holds the stream until the last bin has its record. If it is dropped before, the attempts are taken back.
+        let rows = output.build().inspect(move |_| {
+            let _ = &own;
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }
 
@@ -156,11 +165,12 @@ impl ExecutionPlan for AnalyzeExec {
 /// # Errors
 /// When an offset is beyond 2^63.
 pub(crate) fn bins_batch(rows: &[BinRow]) -> Result<RecordBatch> {
-    use arrow::array::{Int32Array, Int64Array};
+    use arrow::array::{Int32Array, Int64Array, StringArray};
     Ok(RecordBatch::try_new(
         bins_schema(),
         vec![
             Arc::new(rows.iter().map(|r| r.bin.cast_signed()).collect::<Int32Array>()),
+            Arc::new(rows.iter().map(|r| Some(r.shard.as_str())).collect::<StringArray>()),
             Arc::new(rows.iter().map(|r| r.offset.cast_signed()).collect::<Int64Array>()),
             Arc::new(rows.iter().map(|r| r.length.cast_signed()).collect::<Int64Array>()),
         ],
@@ -170,11 +180,16 @@ pub(crate) fn bins_batch(rows: &[BinRow]) -> Result<RecordBatch> {
 fn bin_rows(batch: &RecordBatch) -> Result<Vec<BinRow>> {
     let long = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
     let bin = batch.column_by_name("bin_id").and_then(|c| c.as_primitive_opt::<Int32Type>());
-    let (Some(bin), Some(offset), Some(length)) = (bin, long("offset"), long("length")) else {
+    let shard = batch.column_by_name("shard").and_then(|c| c.as_string_opt::<i32>());
+    let (Some(bin), Some(shard), Some(offset), Some(length)) = (bin, shard, long("offset"), long("length")) else {
         return internal_err!("rows that name no bins: {}", batch.schema());
     };
-    let row =
-        |i| BinRow { bin: bin.value(i).cast_unsigned(), offset: offset.value(i).cast_unsigned(), length: length.value(i).cast_unsigned() };
+    let row = |i| BinRow {
+        bin: bin.value(i).cast_unsigned(),
+        shard: shard.value(i).to_owned(),
+        offset: offset.value(i).cast_unsigned(),
+        length: length.value(i).cast_unsigned(),
+    };
     Ok((0..bin.len()).map(row).collect())
 }
 
@@ -190,7 +205,8 @@ struct Analysis {
     schema: SchemaRef,
     rows: Sender<Result<RecordBatch>>,
     files: Count,
-    quarantine_after: u32,
+    job: Job,
+    attempts: OwnAttempts,
     landed_bins: Option<LandedBins>,
     /// Taken while a blocking thread appends to it.
     builder: Option<RowBuilder>,
@@ -198,8 +214,8 @@ struct Analysis {
 }
 
 impl Analysis {
-    async fn begin(job: Job, node: Arc<Node>, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
-        let facts = node.stores().open(&job.facts).map_err(external)?.facts();
+    async fn begin(job: Job, node: Arc<Node>, attempts: OwnAttempts, rows: Sender<Result<RecordBatch>>, files: Count) -> Result<Self> {
+        let facts = node.stores().open_facts(&job.facts).map_err(external)?;
         let run = RunId::new(job.run.clone()).map_err(external)?;
         let interpreter = node.interpreter_of(&job, &facts, &run).await?;
         let builder = RowBuilder::new(&job.attrs(&interpreter), job.row_options().map_err(external)?);
@@ -208,9 +224,10 @@ impl Analysis {
             run,
             schema: schema_with_work(&coded_schema()),
             builder: Some(builder),
-            quarantine_after: job.options.quarantine_after,
+            attempts,
             landed_bins: node.landed_bins(&job),
-            loader: Arc::new(Loader::new(job, interpreter, Arc::clone(&node)).await?),
+            loader: Arc::new(Loader::new(job.clone(), &interpreter, Arc::clone(&node)).await?),
+            job,
             node,
             rows,
             files,
@@ -226,19 +243,19 @@ impl Analysis {
             return self.send_landed(row.bin).await;
         }
         let Some(end) = row.offset.checked_add(row.length) else {
-            return internal_err!("bin {} of run {} has a line beyond all files: {} + {}", row.bin, self.run, row.offset, row.length);
+            return internal_err!("bin {} of run {} lies beyond all files: {} + {}", row.bin, self.run, row.offset, row.length);
         };
-        let line = self.facts.bins_range(&self.run, row.offset..end).await.map_err(landing_error)?;
-        let bin = bytefacts_corpus::decode_bin(&line).map_err(external)?;
+        let content = self.facts.bin_content(&row.shard, row.offset..end).await.map_err(landing_error)?;
+        let bin = bytefacts_corpus::decode_bin(&content).map_err(external)?;
         if bin.bin_id != row.bin {
-            return internal_err!("the bin manifest of run {} has bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
+            return internal_err!("the bins of run {} have bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
         }
         if let Some(record) = self.take_over(&bin).await {
             self.node.progress().add_record(&record.stats);
             tracing::info!(run = %self.run, bin = row.bin, files = record.stats.files, "bin taken over, nothing of it has changed");
             return self.send_landed(row.bin).await;
         }
-        let care = Arc::new(Care::begin(&self.facts, &self.run, row.bin, &self.node, self.quarantine_after).await?);
+        let care = Arc::new(Care::begin(&self.job, &self.facts, &self.run, row.bin, &self.node, &self.attempts).await?);
         let streamed = self.files(bin, &care).await;
         if streamed.is_err() {
             care.forget().await;
@@ -265,29 +282,27 @@ impl Analysis {
         let Some(mut sources) = self.loader.identify(&bin.files).await? else { return Ok(None) };
         sources.sort();
         let attempt = AttemptId::new(self.node.next_attempt()).map_err(external)?;
-        landed.land(&sources, &self.facts, &self.run, bin.bin_id, attempt).await.map_err(landing_error)
+        landed.take_over(&sources, &self.facts, &self.run, bin.bin_id, attempt).await.map_err(landing_error)
     }
 
     async fn files(&mut self, bin: Bin, care: &Arc<Care>) -> Result<()> {
+        let bin_files = bin.files.len() as u64;
         let loader = Arc::clone(&self.loader);
-        let loaded = futures::stream::iter((0u32..).zip(bin.files))
+        let loaded = futures::stream::iter(bin.files)
             // Memory is reserved in the order of the files, so that the file that all others wait for is never the one that waits for memory.
-            .then(|(index, entry)| {
-                let node = Arc::clone(&self.node);
-                async move { node.reserve(entry.size).await.map(|permit| (index, entry, permit)) }
+            .then(|entry| {
+                let care = Arc::clone(care);
+                async move { care.reserve(entry.size).await.map(|permit| (entry, permit)) }
             })
             .map(move |reserved| {
                 let (loader, care) = (Arc::clone(&loader), Arc::clone(care));
                 SpawnedTask::spawn(async move {
-                    let (index, entry, permit) = reserved?;
-                    if care.next_file(index).await? {
-                        return Ok(Loaded::quarantined(entry, permit));
-                    }
-                    loader.load(entry, permit).await
+                    let (entry, permit) = reserved?;
+                    if care.is_careful() { loader.load_carefully(entry, &care, permit).await } else { loader.load(entry, permit).await }
                 })
                 .join_unwind()
             })
-            .buffered(care.files_in_flight(self.node.files_in_flight()));
+            .buffered(care.files_in_flight());
         futures::pin_mut!(loaded);
         let mut builder = self.builder.take();
         while let Some(file) = loaded.next().await {
@@ -295,8 +310,9 @@ impl Analysis {
             let Some(rows) = builder.take() else { return internal_err!("the row builder is gone") };
             let (rows, work, errors) = append(rows, file, bin.bin_id).await?;
             self.node.progress().add_file(&work, &errors);
+            care.file_done().await;
             self.files.add(1);
-            self.work.push(work);
+            self.work.push(Work { bin_files, ..work });
             let full = rows.bytes() >= BATCH_BYTES;
             builder = Some(rows);
             if full {

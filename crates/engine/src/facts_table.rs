@@ -1,26 +1,32 @@
 //! `FactsTable`: a committed run as the table `bytecode_files_v1`.
 //!
-//! The run is looked up when the table is scanned, so that a session that lives for days sees a new run as soon as it is current. Only files that
-//! the manifest names are read: what lies beside them may belong to an attempt that lost.
+//! The run is looked up when the table is scanned, so that a session that lives for days sees a new run as soon as it is current. Its list of
+//! files never changes and is fetched once. Only files that the manifest names are read: what lies beside them may belong to an attempt that
+//! lost, or to another run.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, StringArray, UInt64Array};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytefacts_facts::schema as facts_schema;
-use bytefacts_landing::{FactsStore, LandedFile, Manifest, RunId};
+use bytefacts_landing::{FactsStore, LandedFile, RunId};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 
-use crate::error::landing_error;
+use crate::error::local;
 use crate::stores::Place;
 
 /// A run of facts as a table.
@@ -28,33 +34,42 @@ use crate::stores::Place;
 pub struct FactsTable {
     place: Place,
     run: Option<RunId>,
+    /// The files of the run that was scanned last.
+    files: Mutex<Option<(RunId, Arc<Vec<LandedFile>>)>>,
 }
 
 impl FactsTable {
     /// The current run of the facts at `place`, or the run of a given id.
     #[must_use]
     pub fn new(place: Place, run: Option<RunId>) -> Self {
-        Self { place, run }
+        Self { place, run, files: Mutex::new(None) }
     }
 
     fn facts(&self) -> FactsStore {
         self.place.facts()
     }
 
-    /// The manifest of the run that the table shows now.
-    async fn manifest(&self) -> Result<Manifest> {
+    /// The files of the run that the table shows now.
+    async fn files(&self) -> Result<Arc<Vec<LandedFile>>> {
         let facts = self.facts();
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => match facts.current().await.map_err(landing_error)? {
+            None => match facts.current().await.map_err(local)? {
                 Some(current) => current.run_id,
                 None => return plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
             },
         };
-        match facts.manifest(&run).await.map_err(landing_error)? {
-            Some(manifest) => Ok(manifest),
-            None => plan_err!("run {run} is not committed: `bytefacts runs` lists those that are"),
+        if let Some((of, files)) = &*self.files.lock().unwrap_or_else(PoisonError::into_inner)
+            && *of == run
+        {
+            return Ok(Arc::clone(files));
         }
+        let Some(document) = facts.committed(&run).await.map_err(local)? else {
+            return plan_err!("run {run} is not committed: `bytefacts runs` lists those that are");
+        };
+        let files = Arc::new(facts.files(&document).await.map_err(local)?);
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&files)));
+        Ok(files)
     }
 
     /// A scan of some columns in this order, each with as much nested in it as its field has, which may be less than the files have; `rows` is how
@@ -67,33 +82,33 @@ impl FactsTable {
         limit: Option<usize>,
         rows: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let manifest = self.manifest().await?;
-        let (on_repo, on_rows): (Vec<_>, Vec<_>) =
-            filters.iter().cloned().partition(|f| !f.is_volatile() && f.column_refs().iter().all(|column| column.name == PARTITION));
-        let files = select(manifest.files, on_repo, state)?;
-
-        // In the files the partition column is missing; the scan appends it last, the contract has it first.
         let contract = facts_schema();
-        let in_files = contract.fields().iter().filter(|field| field.name() != PARTITION);
-        let in_files: Vec<_> = in_files.map(|field| columns.find(field.name()).map_or(field, |(_, narrowed)| narrowed)).cloned().collect();
-        let file_schema = Arc::new(Schema::new_with_metadata(in_files, contract.metadata().clone()));
-        let wanted = columns.iter().map(|field| file_schema.index_of(field.name()).unwrap_or(file_schema.fields().len())).collect();
-        let table_schema = TableSchema::builder(file_schema)
-            .with_table_partition_cols(vec![Arc::new(Field::new(PARTITION, DataType::Utf8, true))])
-            .build();
+        let filters = filters.iter().filter(|filter| !filter.is_volatile()).cloned();
+        let predicate = match conjunction(filters) {
+            Some(filter) => Some(state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&contract))?)?),
+            None => None,
+        };
+        let all = self.files().await?;
+        let files = select(&all, predicate.as_ref(), &contract);
 
-        let mut source = ParquetSource::new(table_schema);
-        if let Some(predicate) = conjunction(on_rows) {
+        let narrowed = contract.fields().iter().map(|field| columns.find(field.name()).map_or(field, |(_, narrowed)| narrowed).clone());
+        let file_schema = Arc::new(Schema::new_with_metadata(narrowed.collect::<Vec<_>>(), contract.metadata().clone()));
+        let wanted = columns.iter().map(|field| Ok(file_schema.index_of(field.name())?)).collect::<Result<Vec<_>>>()?;
+        if files.is_empty() {
+            // A scan of no files has no partitions, and an aggregate above it would answer no row.
+            return Ok(Arc::new(EmptyExec::new(Arc::new(file_schema.project(&wanted)?))));
+        }
+        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(&file_schema)));
+        if let Some(predicate) = predicate {
             // Row groups whose statistics refuse the filter are skipped.
-            let columns = DFSchema::try_from(contract)?;
-            source = source.with_predicate(state.create_physical_expr(predicate, &columns)?);
+            source = source.with_predicate(predicate);
         }
         let facts = self.facts();
         let files = files.into_iter().map(|file| {
-            let path = facts.path_of(&file.key).map_err(landing_error)?;
+            let path = facts.path_of(&file.key).map_err(local)?;
             let mut partitioned = PartitionedFile::new(path.to_string(), file.bytes);
             partitioned.object_meta.location = path; // `new` would parse the key a second time
-            Ok(partitioned.with_partition_values(vec![ScalarValue::Utf8(file.repo)]))
+            Ok(partitioned)
         });
         let files = FileGroup::new(files.collect::<Result<Vec<_>>>()?);
         let groups = files.split_files(state.config().target_partitions());
@@ -107,9 +122,6 @@ impl FactsTable {
     }
 }
 
-/// The one column that stands in the files' paths.
-const PARTITION: &str = "repo";
-
 #[async_trait]
 impl TableProvider for FactsTable {
     fn schema(&self) -> SchemaRef {
@@ -121,10 +133,8 @@ impl TableProvider for FactsTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        // A filter on the repository alone chooses files, so no row that it refuses is ever read. The others are tested again above the scan.
-        let on_partition = |filter: &&Expr| filter.column_refs().iter().all(|column| column.name == PARTITION);
-        let answer = |exact| if exact { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Inexact };
-        Ok(filters.iter().map(|filter| answer(on_partition(filter) && !filter.is_volatile())).collect())
+        // A filter may spare files and row groups; rows are tested above the scan.
+        Ok(filters.iter().map(|_| TableProviderFilterPushDown::Inexact).collect())
     }
 
     async fn scan(
@@ -142,13 +152,125 @@ impl TableProvider for FactsTable {
     }
 }
 
-/// The files whose repository passes all of `filters`.
-fn select(files: Vec<LandedFile>, filters: Vec<Expr>, state: &dyn Session) -> Result<Vec<LandedFile>> {
-    let Some(filter) = conjunction(filters) else { return Ok(files) };
-    let schema = Arc::new(Schema::new(vec![Field::new(PARTITION, DataType::Utf8, true)]));
-    let repos: ArrayRef = Arc::new(files.iter().map(|file| file.repo.as_deref()).collect::<StringArray>());
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![repos])?;
-    let verdicts = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?.evaluate(&batch)?.into_array(files.len())?;
-    let verdicts = verdicts.as_boolean();
-    Ok(files.into_iter().enumerate().filter(|(i, _)| verdicts.is_valid(*i) && verdicts.value(*i)).map(|(_, file)| file).collect())
+/// The files that may hold a row that passes the filter, by the names that they span. Skipping is no more than a help: where it does not work, all
+/// are read.
+fn select<'a>(files: &'a [LandedFile], filter: Option<&Arc<dyn PhysicalExpr>>, schema: &SchemaRef) -> Vec<&'a LandedFile> {
+    let Some(filter) = filter else { return files.iter().collect() };
+    let pruning = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(filter));
+    match pruning.and_then(|pruning| pruning.prune(&Spans(files))) {
+        Ok(kept) => files.iter().zip(kept).filter_map(|(file, kept)| kept.then_some(file)).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "no file can be skipped by this filter");
+            files.iter().collect()
+        }
+    }
+}
+
+/// What the manifest says of the columns `repo` and `path` of each file. Rows are sorted by both, without a repository first.
+struct Spans<'a>(&'a [LandedFile]);
+
+impl Spans<'_> {
+    fn texts<'b>(&'b self, of: impl Fn(&'b LandedFile) -> Option<&'b str>) -> ArrayRef {
+        Arc::new(self.0.iter().map(of).collect::<StringArray>())
+    }
+}
+
+/// Whether all rows are of one repository, or of none.
+fn is_of_one(file: &LandedFile) -> bool {
+    file.first.repo == file.last.repo
+}
+
+impl PruningStatistics for Spans<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        match column.name.as_str() {
+            // Of a file that begins without a repository, the least that there may be is the empty text; if it ends so, there is none.
+            "repo" => Some(self.texts(|file| file.last.repo.as_ref().map(|_| file.first.repo.as_deref().unwrap_or_default()))),
+            "path" => Some(self.texts(|file| is_of_one(file).then_some(file.first.path.as_str()))),
+            _ => None,
+        }
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        match column.name.as_str() {
+            "repo" => Some(self.texts(|file| file.last.repo.as_deref())),
+            "path" => Some(self.texts(|file| is_of_one(file).then_some(file.last.path.as_str()))),
+            _ => None,
+        }
+    }
+
+    fn num_containers(&self) -> usize {
+        self.0.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let nulls = |file: &LandedFile| match column.name.as_str() {
+            "path" => Some(0),
+            "repo" if file.first.repo.is_some() => Some(0),
+            "repo" if file.last.repo.is_none() => Some(file.rows),
+            _ => None,
+        };
+        matches!(column.name.as_str(), "repo" | "path").then(|| Arc::new(self.0.iter().map(nulls).collect::<UInt64Array>()) as ArrayRef)
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(Arc::new(self.0.iter().map(|file| Some(file.rows)).collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytefacts_landing::FileName;
+    use datafusion::prelude::{SessionContext, col, lit};
+
+    use super::*;
+
+    type Name = (Option<&'static str>, &'static str);
+
+    /// Files from the first to the last of these names.
+    fn files(spans: &[(Name, Name)]) -> Vec<LandedFile> {
+        let name = |(repo, path): Name| FileName::new(repo, path);
+        let file = |(number, (first, last)): (usize, &(Name, Name))| LandedFile {
+            key: number.to_string(),
+            rows: 5,
+            bytes: 1,
+            sha256: String::new(),
+            first: name(*first),
+            last: name(*last),
+        };
+        spans.iter().enumerate().map(file).collect()
+    }
+
+    fn kept(files: &[LandedFile], filter: Expr) -> String {
+        let schema = facts_schema();
+        let columns = DFSchema::try_from(Arc::clone(&schema)).unwrap();
+        let filter = SessionContext::new().create_physical_expr(filter, &columns).unwrap();
+        select(files, Some(&filter), &schema).iter().map(|file| file.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_filter_spares_the_files_that_cannot_have_a_row_for_it() {
+        let files = files(&[
+            ((None, "a.py"), (None, "z.py")),
+            ((None, "b.py"), (Some("a"), "m.py")),
+            ((Some("a"), "m.py"), (Some("a"), "z.py")),
+            ((Some("a"), "z.py"), (Some("c"), "b.py")),
+            ((Some("d"), "a.py"), (Some("d"), "c.py")),
+        ]);
+        assert_eq!(kept(&files, col("repo").eq(lit("a"))), "123");
+        assert_eq!(kept(&files, col("repo").eq(lit("b"))), "3");
+        assert_eq!(kept(&files, col("repo").eq(lit(""))), "1", "a repository of no name sorts behind no repository");
+        assert_eq!(kept(&files, col("repo").eq(lit("x"))), "");
+        assert_eq!(kept(&files, col("repo").is_null()), "01");
+        assert_eq!(kept(&files, col("repo").is_not_null()), "1234");
+        assert_eq!(kept(&files, col("repo").in_list(vec![lit("b"), lit("d")], false)), "34");
+        assert_eq!(kept(&files, col("path").eq(lit("n.py"))), "0123");
+        assert_eq!(kept(&files, col("path").lt(lit("a.py"))), "13");
+        assert_eq!(kept(&files, col("repo").eq(lit("a")).and(col("path").gt(lit("n.py")))), "123");
+        assert_eq!(kept(&files, col("repo").eq(lit("d")).or(col("path").eq(lit("0.py")))), "134");
+        assert_eq!(kept(&files, col("file_id").eq(lit("x"))), "01234");
+    }
 }

@@ -1,7 +1,7 @@
 //! What a job is: the few hundred bytes that travel from the client to the scheduler and on to every executor.
 
 use bytefacts_bytecode::flow::{Terminators, UnknownOpname};
-use bytefacts_corpus::BinOptions;
+use bytefacts_corpus::{BinOptions, EXCLUDE, INCLUDE, Selection, SelectionError};
 use bytefacts_facts::{Options, RunAttrs};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,14 @@ pub struct Job {
     /// The interpreter that must compile; without it the first executor decides. An executor with another one refuses the job: rows must not
     /// depend on the node.
     pub interpreter: Option<InterpreterId>,
+    /// Whether executors may take compiled units and landed bins from their caches, and keep these there.
+    #[serde(default = "yes")]
+    pub use_cache: bool,
+}
+
+/// Jobs that were recorded before there was a choice use the cache.
+fn yes() -> bool {
+    true
 }
 
 /// The identity of a CPython build as far as rows depend on it.
@@ -61,10 +69,19 @@ pub struct ExtractOptions {
     pub compile_cpu_seconds: u64,
     /// Address space of one compile worker, in bytes; a file that needs more becomes an error row.
     pub compile_memory_bytes: u64,
-    /// Executors that must have died while working on nothing but one file until that file is an error row of stage `quarantine`.
+    /// Processes that must have died while they worked on nothing but one file, by a signal of their own or for want of memory, until that file is an
+    /// error row of stage `quarantine`.
     pub quarantine_after: u32,
-    /// Names of folders that are left out wherever they are. `.git` always is.
+    /// Files that are taken: glob patterns, as [`bytefacts_corpus::Selection`] has them.
+    pub include: Vec<String>,
+    /// Files and folders that are left out: patterns too. Folders named `.git` always are.
     pub exclude: Vec<String>,
+    /// What is left out beside them, so that the defaults need not be repeated.
+    pub extend_exclude: Vec<String>,
+    /// Whether virtual environments are taken: folders with a `pyvenv.cfg`.
+    pub virtual_environments: bool,
+    /// Whether what the `.gitignore` files of the corpus name is left out. In folders only.
+    pub respect_gitignore: bool,
     /// The part of all files that an oracle judges: a worker derives what CPython's `dis` says of them, and every difference from
     /// the row becomes an error of stage `oracle` in it. Nothing else in a row depends on it.
     pub oracle: SampleRate,
@@ -90,7 +107,11 @@ impl Default for ExtractOptions {
             compile_cpu_seconds: 60,
             compile_memory_bytes: 4 << 30,
             quarantine_after: 3,
-            exclude: Vec::new(),
+            include: INCLUDE.map(str::to_owned).to_vec(),
+            exclude: EXCLUDE.map(str::to_owned).to_vec(),
+            extend_exclude: Vec::new(),
+            virtual_environments: false,
+            respect_gitignore: false,
             oracle: SampleRate::default(),
             parallel_min_files: 8,
             parallel_max_bytes: 64 << 20,
@@ -106,6 +127,16 @@ impl ExtractOptions {
         !self.adaptive
     }
 
+    /// Which files of the corpus are taken.
+    ///
+    /// # Errors
+    /// When a pattern is none.
+    pub fn selection(&self) -> Result<Selection, SelectionError> {
+        let exclude = self.exclude.iter().chain(&self.extend_exclude);
+        let selection = Selection::new(self.include.iter().map(String::as_str), exclude.map(String::as_str))?;
+        Ok(selection.environments(self.virtual_environments).gitignore(self.respect_gitignore))
+    }
+
     /// The opcodes that end a block without being jumps.
     ///
     /// # Errors
@@ -115,7 +146,61 @@ impl ExtractOptions {
     }
 }
 
+/// Why a job that came from elsewhere cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the job is refused: {0}")]
+pub struct BadJob(String);
+
+/// What a job may ask for at most: more is a mistake, or meant to do harm.
+mod most {
+    /// Bytes of one source, of memory, and the like.
+    pub const BYTES: u64 = 1 << 40;
+    /// Seconds of CPU for one file.
+    pub const CPU_SECONDS: u64 = 24 * 3600;
+    /// Items of a list.
+    pub const ITEMS: usize = 10_000;
+    /// Bytes of a name.
+    pub const NAME: usize = 4096;
+}
+
 impl Job {
+    /// Refuses what no client of ours sends: a job is as foreign as the files of its corpus.
+    ///
+    /// # Errors
+    /// When an option is out of bounds, a name is none, or the run's id is not one.
+    pub fn check(&self) -> Result<(), BadJob> {
+        let bad = |what: String| Err(BadJob(what));
+        if let Err(error) = bytefacts_landing::RunId::new(self.run.as_str()) {
+            return bad(format!("its run: {error}"));
+        }
+        if let Err(error) = self.options.terminators() {
+            return bad(format!("terminator_opnames: {error}"));
+        }
+        let options = &self.options;
+        for (name, value, least, most) in [
+            ("optimize", u64::from(options.optimize), 0, 2),
+            ("max_file_bytes", options.max_file_bytes, 0, most::BYTES),
+            ("compile_cpu_seconds", options.compile_cpu_seconds, 1, most::CPU_SECONDS),
+            ("compile_memory_bytes", options.compile_memory_bytes, 0, most::BYTES),
+            ("quarantine_after", u64::from(options.quarantine_after), 1, u64::from(u32::MAX)),
+            ("parallel_max_bytes", options.parallel_max_bytes, 1, most::BYTES),
+            ("memory_budget_bytes", options.memory_budget_bytes, 1, most::BYTES),
+            ("exclude", options.exclude.len() as u64, 0, most::ITEMS as u64),
+            ("terminator_opnames", options.terminator_opnames.len() as u64, 0, most::ITEMS as u64),
+        ] {
+            if !(least..=most).contains(&value) {
+                return bad(format!("{name} is {value}, and not from {least} to {most}"));
+            }
+        }
+        let interpreter = self.interpreter.iter().flat_map(|id| [&id.version, &id.magic, &id.implementation]);
+        for name in options.exclude.iter().chain(&self.repo).chain([&self.corpus, &self.facts]).chain(interpreter) {
+            if name.len() > most::NAME {
+                return bad(format!("a name of {} bytes", name.len()));
+            }
+        }
+        Ok(())
+    }
+
     /// How rows are built.
     ///
     /// # Errors
@@ -141,4 +226,4 @@ impl Job {
 }
 
 /// The version of the analysis. It changes whenever the same source could give other facts.
-pub const ANALYZER_VERSION: &str = "2";
+pub const ANALYZER_VERSION: &str = "3";

@@ -2,17 +2,18 @@
 //!
 //! The judgement is a request of its own to the compile workers, beside compiling and the cache: the source is compiled once more, so that
 //! what the cache held is judged as well, and whatever becomes of it, the row keeps what it had. The row is built once more too, to be
-//! compared as it will be landed.
+//! compared as it will be landed; of rows that are large, one is held at a time.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytefacts_compile::{Evidence, Judgeable, Pool};
 use bytefacts_facts::oracle::{Comparison, Findings, STAGE};
-use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
+use bytefacts_facts::{FactError, FileInput, Options, RowBuilder, RunAttrs, Severity};
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::common::runtime::SpawnedTask;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::error::external;
@@ -49,13 +50,21 @@ pub(crate) async fn judge(pool: &Pool, job: &Arc<Job>, case: Case) -> Result<Ver
     /// Enough to keep the worker busy while a frame is compared.
     const FRAMES_AHEAD: usize = 2;
     let unit = Judgeable { source: case.source.clone(), path: case.path.clone(), adaptive: job.options.adaptive };
+    let limit = job.row_options().map_err(external)?.max_file_bytes;
+    let case = Arc::new(case);
+    let mut row = row(job, &case, limit.min(SMALL)).await?;
+    let mut _large = None;
+    if row.is_none() && limit > SMALL {
+        // To be waited for before there is a worker, since the one that is compared waits for one.
+        _large = Some(LARGE.acquire().await.map_err(external)?);
+        row = self::row(job, &case, limit).await?;
+    }
+    // A row without units says itself why, and an oracle has nothing to say of it.
+    let Some(row) = row else { return Ok(Verdict::default()) };
     let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
-    let job = Arc::clone(job);
-    let comparison = SpawnedTask::spawn_blocking(move || compare(&job, &case, receiver));
+    let comparison = SpawnedTask::spawn_blocking(move || compare(&row, receiver));
     let failure = pool.judge(unit, sender).await.map_err(pool_error)?;
-    let Some(comparison) = comparison.join_unwind().await.map_err(external)?? else {
-        return Ok(Verdict { errors: vec![not_judged("NoFacts", "the row has no facts to compare")], ..Verdict::default() });
-    };
+    let comparison = comparison.join_unwind().await.map_err(external)??;
     let Findings { errors, differences } = match &failure {
         None => comparison.finish(),
         Some(_) => comparison.abandon(),
@@ -65,10 +74,15 @@ pub(crate) async fn judge(pool: &Pool, job: &Arc<Job>, case: Case) -> Result<Ver
     Ok(Verdict { errors: errors.into_iter().chain(failure).collect(), differences, complete })
 }
 
-/// Compares frames with the file's row as they come; `None` if there is nothing to be compared, which the row says why.
-fn compare(job: &Job, case: &Case, mut evidence: Receiver<Evidence>) -> Result<Option<Comparison>> {
-    let Some(row) = row(job, case)? else { return Ok(None) };
-    let begin = || Comparison::new(&row).map_err(external);
+/// Rows up to this size, in bytes, are compared beside each other, as many as there are workers.
+const SMALL: usize = 32 << 20;
+
+/// Whoever compares a larger row.
+static LARGE: Semaphore = Semaphore::const_new(1);
+
+/// Compares frames with the file's row as they come.
+fn compare(row: &RecordBatch, mut evidence: Receiver<Evidence>) -> Result<Comparison> {
+    let begin = || Comparison::new(row).map_err(external);
     let mut comparison = begin()?;
     while let Some(piece) = evidence.blocking_recv() {
         match piece {
@@ -76,17 +90,27 @@ fn compare(job: &Job, case: &Case, mut evidence: Receiver<Evidence>) -> Result<O
             Evidence::Facts(frame) => comparison.take(&frame).map_err(external)?,
         }
     }
-    Ok(Some(comparison))
+    Ok(comparison)
 }
 
-/// The file's row by itself; `None` if it has no units.
-fn row(job: &Job, case: &Case) -> Result<Option<RecordBatch>> {
-    let mut rows = RowBuilder::new(&case.attrs, job.row_options().map_err(external)?);
-    let Case { repo, path, source, sha256, code, attrs: _ } = case;
-    let input =
-        FileInput { repo: repo.as_deref(), path, source: Some(source), sha256: Some(*sha256), code: Some(code), errors: Vec::new() };
-    let stats = rows.append(input).map_err(external)?;
-    if stats.units == 0 { Ok(None) } else { rows.finish().map(Some).map_err(external) }
+/// The file's row by itself; `None` if it has no units, or its facts take more than `max_file_bytes`.
+async fn row(job: &Arc<Job>, case: &Arc<Case>, max_file_bytes: usize) -> Result<Option<RecordBatch>> {
+    let options = Options { max_file_bytes, ..job.row_options().map_err(external)? };
+    let case = Arc::clone(case);
+    let built = SpawnedTask::spawn_blocking(move || {
+        let mut rows = RowBuilder::new(&case.attrs, options);
+        let input = FileInput {
+            repo: case.repo.as_deref(),
+            path: &case.path,
+            source: Some(&case.source),
+            sha256: Some(case.sha256),
+            code: Some(&case.code),
+            errors: Vec::new(),
+        };
+        let stats = rows.append(input).map_err(external)?;
+        if stats.units == 0 { Ok(None) } else { rows.finish().map(Some).map_err(external) }
+    });
+    built.join_unwind().await.map_err(external)?
 }
 
 /// A warning, since it says nothing against the row.

@@ -16,7 +16,6 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
 
-use crate::care;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
@@ -113,7 +112,8 @@ impl ExecutionPlan for LandExec {
         let Some(node) = self.node.clone() else { return internal_err!("LandExec was executed on a process that is no executor") };
         let task = context.task_id().unwrap_or_default();
         let mut input = self.input.execute(partition, context)?;
-        let landed_bytes = MetricBuilder::new(&self.metrics).counter("landed_bytes", partition);
+        let (metrics, of) = (self.metrics.clone(), partition);
+        let tell = move |record: &BinRecord| count_landed(&metrics, of, record);
         let (job, projection) = (self.job.clone(), self.projection.clone());
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
         let rows = output.tx();
@@ -127,7 +127,7 @@ impl ExecutionPlan for LandExec {
                 match records {
                     Ok(records) => {
                         for record in records {
-                            landed_bytes.add(record.files.iter().map(|f| usize::try_from(f.bytes).unwrap_or(0)).sum());
+                            tell(&record);
                             if rows.send(answer(&record, projection.as_deref())).await.is_err() {
                                 landing.abort().await;
                                 return Ok(()); // nobody listens any more
@@ -141,12 +141,30 @@ impl ExecutionPlan for LandExec {
                 }
             }
             if let Some(record) = landing.finish().await? {
-                landed_bytes.add(record.files.iter().map(|f| usize::try_from(f.bytes).unwrap_or(0)).sum());
+                tell(&record);
                 let _: Result<(), _> = rows.send(answer(&record, projection.as_deref())).await;
             }
             Ok(())
         });
         Ok(output.build())
+    }
+}
+
+/// The metric of files in landed bins.
+pub const FILES_METRIC: &str = "landed_files";
+
+/// What the metrics of errors in landed bins begin with; the stage follows.
+pub const ERRORS_METRIC: &str = "landed_errors_";
+
+/// Tells the scheduler, to which metrics travel, how far the run is.
+fn count_landed(metrics: &ExecutionPlanMetricsSet, partition: usize, record: &BinRecord) {
+    let add = |name: String, count: u64| {
+        MetricBuilder::new(metrics).counter(name, partition).add(usize::try_from(count).unwrap_or(usize::MAX));
+    };
+    add("landed_bytes".to_owned(), record.files.iter().map(|f| f.bytes).sum());
+    add(FILES_METRIC.to_owned(), record.stats.files);
+    for error in record.stats.errors.iter().filter(|error| error.severity == "error") {
+        add(format!("{ERRORS_METRIC}{}", error.stage), error.count);
     }
 }
 
@@ -181,6 +199,8 @@ struct Landing<'a> {
 
 struct OpenBin {
     bin: u32,
+    /// Files that it has, as it is written down.
+    expected: u64,
     attempt: AttemptId,
     writer: BinWriter,
     stats: BinStats,
@@ -194,7 +214,7 @@ impl<'a> Landing<'a> {
     fn new(job: &Job, node: &'a Node, task: String) -> Result<Self> {
         let run = RunId::new(job.run.clone()).map_err(external)?;
         Ok(Self {
-            facts: node.stores().open(&job.facts).map_err(external)?.facts(),
+            facts: node.stores().open_facts(&job.facts).map_err(external)?,
             run,
             schema: coded_schema(),
             node,
@@ -222,13 +242,14 @@ impl<'a> Landing<'a> {
                     None => return internal_err!("bin {} of run {} was landed and has no record", first.bin, self.run),
                 }
             } else {
-                self.write(first.bin, &rows, same_bin).await?;
+                self.write(first, &rows, same_bin).await?;
             }
         }
         Ok(done)
     }
 
-    async fn write(&mut self, bin: u32, rows: &RecordBatch, work: &[Work]) -> Result<()> {
+    async fn write(&mut self, first: &Work, rows: &RecordBatch, work: &[Work]) -> Result<()> {
+        let (bin, expected) = (first.bin, first.bin_files);
         let open = match &mut self.open {
             Some(open) => open,
             None => {
@@ -237,7 +258,7 @@ impl<'a> Landing<'a> {
                 let writer = writer.map_err(landing_error)?;
                 let (stats, digests) = Default::default();
                 let sources = self.landed_bins.is_some().then(Vec::new);
-                self.open.insert(OpenBin { bin, attempt, writer, stats, digests, sources, begun: Instant::now() })
+                self.open.insert(OpenBin { bin, expected, attempt, writer, stats, digests, sources, begun: Instant::now() })
             }
         };
         open.writer.write(rows).await.map_err(landing_error)?;
@@ -250,21 +271,21 @@ impl<'a> Landing<'a> {
     async fn finish(&mut self) -> Result<Option<BinRecord>> {
         let Some(mut open) = self.open.take() else { return Ok(None) };
         open.stats.wall_us = u64::try_from(open.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        match open.writer.finish(open.stats, open.digests).await {
+        match open.writer.finish(open.expected, open.stats, open.digests).await {
             Ok(record) => {
-                care::clear(&self.facts, &self.run, open.bin, "").await;
+                self.node.open_attempts().landed(&self.facts, &self.run, open.bin).await;
                 // Of another attempt's record the sources are not known: a file may have changed between its read and this one's.
                 if record.attempt == open.attempt
                     && let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources)
                 {
-                    landed.keep(sources, &self.facts, &record).await;
+                    landed.keep(sources, &self.facts, &record, None).await;
                 }
                 self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());
                 tracing::info!(run = %self.run, bin = open.bin, task = self.task, files = record.stats.files, rows = record.rows(), "bin landed");
                 Ok(Some(record))
             }
             Err(error) => {
-                care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
+                self.node.open_attempts().failed(&self.run, open.bin).await;
                 Err(landing_error(error))
             }
         }
@@ -274,7 +295,7 @@ impl<'a> Landing<'a> {
     async fn abort(&mut self) {
         if let Some(open) = self.open.take() {
             open.writer.abort().await;
-            care::clear(&self.facts, &self.run, open.bin, &self.node.attempt_prefix()).await;
+            self.node.open_attempts().failed(&self.run, open.bin).await;
         }
     }
 }

@@ -9,7 +9,9 @@
 //! validate: whether a committed run keeps what the contract promises        (validate.rs)
 //! ```
 
+pub mod access;
 mod analyze;
+mod attempt;
 mod budget;
 mod care;
 pub mod codec;
@@ -32,6 +34,7 @@ mod session;
 mod snapshot;
 pub mod stores;
 mod table;
+pub mod trial;
 mod udf;
 mod unit;
 pub mod validate;
@@ -39,11 +42,12 @@ mod work;
 
 pub use analyze::{AnalyzeExec, BinRow, bins_schema};
 pub use budget::Budget;
+pub use corpus::{RecognitionError, SingleRepository, single_repository};
 pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
-pub use job::{ANALYZER_VERSION, ExtractOptions, InterpreterId, Job};
-pub use land::{LandExec, landed_schema};
+pub use job::{ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job};
+pub use land::{ERRORS_METRIC, FILES_METRIC, LandExec, landed_schema};
 pub use progress::{Progress, Reading, StageCounts};
 pub use sample::{NoRate, SampleRate};
 pub use session::{FACTS_TABLE, facts_session, register_facts};

@@ -10,16 +10,18 @@ use std::time::Duration;
 use bytefacts_cache::Cache;
 use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, PoolStats, WorkerSettings};
 use bytefacts_landing::{Created, FactsStore, RunId};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::Result;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::budget::Budget;
+use crate::care::OpenAttempts;
 use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
 use crate::reuse::LandedBins;
 use crate::stores::Stores;
+use crate::trial::{TrialCommand, Trials};
 
 /// How a node is equipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +44,14 @@ pub struct Node {
     stores: Arc<Stores>,
     cache: Option<Arc<Cache>>,
     progress: Arc<Progress>,
-    /// Of the last job's settings: jobs of one executor seldom differ, and idle workers of another setting are only memory.
-    compilers: Mutex<Option<(ExtractOptions, Compilers)>>,
+    compilers: Mutex<CompilerSets>,
     budget: Budget,
     /// Where the pool lives: a task's own runtime may end before the workers do.
     runtime: Handle,
     incarnation: u64,
     attempts: AtomicU64,
+    open_attempts: Arc<OpenAttempts>,
+    trial: Option<TrialCommand>,
 }
 
 /// What compiles the files of a job.
@@ -58,6 +61,63 @@ pub struct Compilers {
     pub pool: Arc<Pool>,
     /// Bytes of source that they may be at work on at a time: `parallel_max_bytes`.
     pub parallel: Arc<Budget>,
+}
+
+/// What workers depend on of a job's options: jobs that differ only in others share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CompilerSettings {
+    options: CompileOptions,
+    limits: Limits,
+    parallel_bytes: u64,
+}
+
+impl CompilerSettings {
+    fn of(job: &ExtractOptions) -> Self {
+        let cpu = Duration::from_secs(job.compile_cpu_seconds);
+        Self {
+            options: CompileOptions { optimize: job.optimize, dont_inherit: job.dont_inherit },
+            limits: Limits {
+                unit_cpu: cpu,
+                unit_wall: cpu.saturating_mul(5),
+                judge_cpu: cpu.saturating_mul(20),
+                memory_bytes: job.compile_memory_bytes,
+                ..Limits::default()
+            },
+            parallel_bytes: job.parallel_max_bytes,
+        }
+    }
+}
+
+/// Workers of some settings, least recently used first: jobs that take turns on an executor do not restart them each time. Idle ones are only
+/// memory, so that there are few sets; a job that still works keeps its own.
+#[derive(Debug)]
+struct Sets<K, V>(Vec<(K, V)>);
+
+type CompilerSets = Sets<CompilerSettings, Compilers>;
+
+const MOST_SETS: usize = 3;
+
+impl<K, V> Default for Sets<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq, V: Clone> Sets<K, V> {
+    fn get(&mut self, wanted: &K) -> Option<V> {
+        let found = self.0.iter().position(|(key, _)| key == wanted)?;
+        let used = self.0.remove(found);
+        let value = used.1.clone();
+        self.0.push(used);
+        Some(value)
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        if self.0.len() >= MOST_SETS {
+            self.0.remove(0);
+        }
+        self.0.push((key, value));
+    }
 }
 
 impl std::fmt::Debug for Node {
@@ -83,12 +143,46 @@ impl Node {
             stores,
             cache,
             progress,
-            compilers: Mutex::new(None),
+            compilers: Mutex::default(),
             runtime: Handle::current(),
             // Only told apart, never compared or written to a row: the hasher's random keys are randomness enough.
             incarnation: std::hash::RandomState::new().build_hasher().finish(),
             attempts: AtomicU64::new(0),
+            open_attempts: Arc::default(),
+            trial: None,
         }
+    }
+
+    /// Has files that may be killers tried by processes that are started so. Without it nobody finds out which file kills: a bin is tried again
+    /// until somebody loses patience.
+    #[must_use]
+    pub fn with_trials(self, command: TrialCommand) -> Self {
+        Self { trial: Some(command), ..self }
+    }
+
+    /// Trials of the files of a job, if this node can make any.
+    ///
+    /// # Errors
+    /// Never for a job that travelled: it is serialised once more.
+    pub(crate) fn trials(&self, job: &Job) -> Result<Option<Trials>> {
+        let Some(command) = self.trial.clone() else { return Ok(None) };
+        Trials::new(command, job, &self.interpreter, &self.options.worker).map(Some)
+    }
+
+    /// The attempts that are noted in journals.
+    pub(crate) fn open_attempts(&self) -> &Arc<OpenAttempts> {
+        &self.open_attempts
+    }
+
+    /// The runtime of this process, which outlives those of tasks.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// What this node compiles with.
+    #[must_use]
+    pub fn interpreter_id(&self) -> InterpreterId {
+        identity(&self.interpreter)
     }
 
     /// The object stores.
@@ -105,7 +199,7 @@ impl Node {
 
     /// The bins that this node landed before, as far as the job may take them over.
     pub(crate) fn landed_bins(&self, job: &Job) -> Option<LandedBins> {
-        LandedBins::of(job, &identity(&self.interpreter), self.cache()?)
+        LandedBins::of(job, &identity(&self.interpreter), self.cache().filter(|_| job.use_cache)?)
     }
 
     /// The counters of this process.
@@ -124,13 +218,7 @@ impl Node {
 
     /// A name for an attempt at a bin that no other attempt of any process has.
     pub fn next_attempt(&self) -> String {
-        format!("{}{:x}", self.attempt_prefix(), self.attempts.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// What the names of all attempts of this process begin with.
-    #[must_use]
-    pub fn attempt_prefix(&self) -> String {
-        format!("{:016x}_", self.incarnation)
+        format!("{:016x}_{:x}", self.incarnation, self.attempts.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The interpreter of the whole run, which is this node's. It must be the one that the job names, if it names one, and the one that the
@@ -148,38 +236,30 @@ impl Node {
         Ok(own)
     }
 
-    /// The compile workers for `job`, started when there are none or they compile otherwise.
+    /// The compile workers for `job`, started when there are none that compile as it wants it.
     ///
     /// # Errors
     /// When workers cannot be started.
     pub async fn compilers(&self, job: &Job) -> Result<Compilers> {
-        let mut compilers = self.compilers.lock().await;
-        if let Some((options, running)) = compilers.as_ref()
-            && *options == job.options
-        {
-            return Ok(running.clone());
+        let wanted = CompilerSettings::of(&job.options);
+        let mut sets = self.compilers.lock().await;
+        if let Some(running) = sets.get(&wanted) {
+            return Ok(running);
         }
-        let options = CompileOptions { optimize: job.options.optimize, dont_inherit: job.options.dont_inherit };
-        let cpu = Duration::from_secs(job.options.compile_cpu_seconds);
-        let limits = Limits {
-            unit_cpu: cpu,
-            unit_wall: cpu.saturating_mul(5),
-            judge_cpu: cpu.saturating_mul(20),
-            memory_bytes: job.options.compile_memory_bytes,
-            ..Limits::default()
-        };
+        let CompilerSettings { options, limits, parallel_bytes } = wanted.clone();
         let (interpreter, workers, worker) = (self.interpreter.clone(), self.options.workers, self.options.worker.clone());
         let started = self.runtime.spawn(async move { Pool::start_with(&interpreter, options, workers, limits, worker).await });
         let started = started.await.map_err(external)?.map_err(pool_error)?;
-        let started = Compilers { pool: Arc::new(started), parallel: Arc::new(Budget::new(job.options.parallel_max_bytes)) };
-        *compilers = Some((job.options.clone(), started.clone()));
+        let started = Compilers { pool: Arc::new(started), parallel: Arc::new(Budget::new(parallel_bytes)) };
+        sets.insert(wanted, started.clone());
         Ok(started)
     }
 
-    /// What the compile workers have done, if there are any. While they are being started there are none.
+    /// What the compile workers have done, if there are any. While some are being started there are none.
     #[must_use]
     pub fn pool_stats(&self) -> Option<PoolStats> {
-        self.compilers.try_lock().ok()?.as_ref().map(|(_, compilers)| compilers.pool.stats())
+        let sets = self.compilers.try_lock().ok()?;
+        sets.0.iter().map(|(_, compilers)| compilers.pool.stats()).reduce(PoolStats::plus)
     }
 
     /// The memory budget, in bytes.
@@ -202,13 +282,15 @@ impl Node {
 
     /// Ends the compile workers, and waits until they are gone: only then does the system know their CPU time. What the shared cache is still
     /// to get is uploaded, as far as it can be in some seconds.
+    /// Notes of attempts under way are taken back: they ended, but not by dying.
     pub async fn shutdown(&self) {
+        self.open_attempts.leave().await;
         if let Some(cache) = &self.cache
             && !cache.flush().await
         {
             tracing::warn!("not all of what was compiled has reached the shared cache");
         }
-        if let Some((_, compilers)) = self.compilers.lock().await.take() {
+        for (_, compilers) in std::mem::take(&mut self.compilers.lock().await.0) {
             compilers.pool.shutdown().await;
         }
     }
@@ -221,10 +303,10 @@ impl Node {
         self.budget.reserve(bytes).await
     }
 
-    /// The most bytes of source that the memory budget and the workers of the last job have held at a time, for those who tune them.
+    /// The most bytes of source that the memory budget and the workers of one setting have held at a time, for those who tune them.
     pub async fn peaks(&self) -> Peaks {
-        let compilers = self.compilers.lock().await;
-        let parallel_bytes = compilers.as_ref().map_or(0, |(_, compilers)| compilers.parallel.peak());
+        let sets = self.compilers.lock().await;
+        let parallel_bytes = sets.0.iter().map(|(_, compilers)| compilers.parallel.peak()).max().unwrap_or(0);
         Peaks { memory_bytes: self.budget.peak(), parallel_bytes }
     }
 }
@@ -243,15 +325,10 @@ fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<(
     if own == expected {
         return Ok(());
     }
-    exec_err!(
+    Err(external(format!(
         "this executor has {} {} (magic {}), but run {run} is made with {} {} (magic {}): give every executor the same interpreter",
-        own.implementation,
-        own.version,
-        own.magic,
-        expected.implementation,
-        expected.version,
-        expected.magic
-    )
+        own.implementation, own.version, own.magic, expected.implementation, expected.version, expected.magic
+    )))
 }
 
 /// What rows depend on of an interpreter.
@@ -269,7 +346,7 @@ pub fn identity(interpreter: &Interpreter) -> InterpreterId {
 pub(crate) fn pool_error(error: PoolError) -> datafusion::error::DataFusionError {
     match error {
         PoolError::Optimize(_) => external(error),
-        PoolError::Closed | PoolError::Start { .. } => transient(error),
+        PoolError::Closed | PoolError::Start { .. } | PoolError::Killed { .. } => transient(error),
     }
 }
 
@@ -283,6 +360,37 @@ mod tests {
     fn an_option_that_cpython_lacks_is_not_tried_again() {
         assert!(matches!(pool_error(PoolError::Optimize(3)), DataFusionError::External(_)));
         assert!(matches!(pool_error(PoolError::Closed), DataFusionError::IoError(_)));
+    }
+
+    #[test]
+    fn jobs_that_compile_alike_share_workers() {
+        let base = ExtractOptions::default();
+        let alike =
+            ExtractOptions { exclude: vec!["x".to_owned()], quarantine_after: 9, memory_budget_bytes: 1, adaptive: true, ..base.clone() };
+        assert_eq!(CompilerSettings::of(&base), CompilerSettings::of(&alike));
+        for other in [
+            ExtractOptions { optimize: 2, ..base.clone() },
+            ExtractOptions { dont_inherit: false, ..base.clone() },
+            ExtractOptions { compile_cpu_seconds: 1, ..base.clone() },
+            ExtractOptions { compile_memory_bytes: 1 << 30, ..base.clone() },
+            ExtractOptions { parallel_max_bytes: 1, ..base.clone() },
+        ] {
+            assert_ne!(CompilerSettings::of(&base), CompilerSettings::of(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_workers_that_were_not_wanted_for_longest_go() {
+        let mut sets = Sets::default();
+        for key in 0..MOST_SETS {
+            assert_eq!(sets.get(&key), None);
+            sets.insert(key, ());
+        }
+        assert!(sets.get(&0).is_some());
+        sets.insert(MOST_SETS, ());
+        assert_eq!(sets.get(&1), None, "0 was used since");
+        assert!(sets.get(&0).is_some() && sets.get(&MOST_SETS).is_some());
+        assert_eq!(sets.0.len(), MOST_SETS);
     }
 
     #[test]

@@ -2,17 +2,17 @@
 //!
 //! The cache of compiled units spares the compiler; analysing and landing again what has not changed would still cost half of a cold run. So the
 //! cache also notes where the data files of a bin are, under a digest of all that determines them: the names and contents of the sources, the
-//! options, the interpreter, the build of the analysis itself, and the place of the facts. A later run has the store copy those files, which
-//! sends no byte of them anywhere. Whether such a bin may be there is asked by names and sizes first, so that a cold run reads nothing twice.
+//! options, the interpreter, the build of the analysis itself, and the place of the facts. A later run records the bin as what that one is:
+//! its manifest names the same files. A node believes only itself in this: the notes stay out of the tier of the cache that nodes share, or whoever
+//! writes there could name any bin as the facts of anything. Whether such a bin may be there is asked by names and sizes first, so that a cold run reads nothing twice.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytefacts_cache::Cache;
 use bytefacts_corpus::Entry;
-use bytefacts_landing::{AttemptId, BinRecord, BinStats, FactsStore, LandingError, PinnedFile, RepoDigests, RunId};
+use bytefacts_landing::{AttemptId, BinRecord, FactsStore, LandingError, PinnedBin, RunId};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::job::{ANALYZER_VERSION, InterpreterId, Job};
@@ -26,14 +26,6 @@ pub(crate) struct Source {
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) sha256: Key,
-}
-
-/// What the cache knows of a landed bin: what its record said, and the objects that are its files.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    stats: BinStats,
-    digests: Vec<RepoDigests>,
-    files: Vec<PinnedFile>,
 }
 
 /// The landed bins of a node, for one job.
@@ -51,7 +43,7 @@ impl LandedBins {
         }
         let o = &job.options;
         let prefix = format!(
-            "landed 2\n{}\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
+            "landed 3\n{}\n{} {ANALYZER_VERSION}\n{} {} {}\noptimize={} dont_inherit={} adaptive={} cfg={} terminators={:?} limit={}\n",
             job.facts,
             env!("BYTEFACTS_FINGERPRINT"),
             interpreter.implementation,
@@ -69,11 +61,11 @@ impl LandedBins {
 
     /// Whether a bin of these names and sizes was landed before. Its contents decide whether it can be taken over.
     pub(crate) async fn may_have(&self, files: &[Entry]) -> bool {
-        self.cache.get_async(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
+        self.cache.get_own(self.shape(files.iter().map(|f| (f.repo.as_deref(), f.path.as_str(), f.size)))).await.is_some()
     }
 
-    /// Lands a bin again whose sources are these, if it was landed and its files are still there.
-    pub(crate) async fn land(
+    /// Takes over a bin whose sources are these, if it was landed and its files are still there.
+    pub(crate) async fn take_over(
         &self,
         sources: &[Source],
         facts: &FactsStore,
@@ -82,54 +74,43 @@ impl LandedBins {
         attempt: AttemptId,
     ) -> Result<Option<BinRecord>, LandingError> {
         let begun = Instant::now();
-        let kept = self.cache.get_async(self.content(sources)).await;
-        let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok()) else { return Ok(None) };
-        let mut files = Vec::with_capacity(kept.files.len());
-        for (seq, pinned) in (0..).zip(&kept.files) {
-            match facts.land_again(pinned, run, bin, &attempt, seq).await? {
-                Some(file) => files.push(file),
-                None => return Ok(None), // deleted since; copies made by now are left to the sweep
-            }
-        }
-        files.sort_by(|a, b| (&a.repo, &a.key).cmp(&(&b.repo, &b.key)));
-        let stats = BinStats {
-            cache_hits: kept.stats.files,
-            cache_shared_hits: 0,
-            cache_misses: 0,
-            compile_cpu_us: 0,
-            analyse_cpu_us: 0,
-            wall_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            ..kept.stats
-        };
-        let record = BinRecord { run_id: run.clone(), bin_id: bin, attempt: attempt.clone(), stats, files, digests: kept.digests };
-        let record = facts.record_copies(record).await?;
-        // From now on the files of this run are the ones to copy, so that older runs can go. What another attempt recorded may be made of
+        let wall_us = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let kept = self.cache.get_own(self.content(sources)).await;
+        let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<PinnedBin>(&bytes).ok()) else { return Ok(None) };
+        let files = sources.len() as u64;
+        let Some(record) = facts.take_over(&kept, run, bin, files, &attempt, wall_us).await? else { return Ok(None) };
+        // From now on this run is the one that vouches for the files, so that older runs can go. What another attempt recorded may be made of
         // other sources.
         if record.attempt == attempt {
-            self.keep(sources.to_vec(), facts, &record).await;
+            self.keep(sources.to_vec(), facts, &record, Some(&kept)).await;
         }
         Ok(Some(record))
     }
 
-    /// Keeps what a bin has landed. What goes wrong costs the entry.
-    pub(crate) async fn keep(&self, mut sources: Vec<Source>, facts: &FactsStore, record: &BinRecord) {
+    /// Keeps what a bin has landed, or has taken over from where it was kept `before`. What goes wrong costs the entry.
+    pub(crate) async fn keep(&self, mut sources: Vec<Source>, facts: &FactsStore, record: &BinRecord, before: Option<&PinnedBin>) {
         sources.sort();
-        if let Err(error) = self.try_keep(&sources, facts, record).await {
+        if let Err(error) = self.try_keep(&sources, facts, record, before).await {
             tracing::debug!(%error, bin = record.bin_id, "a landed bin is not kept for later runs");
         }
     }
 
-    async fn try_keep(&self, sources: &[Source], facts: &FactsStore, record: &BinRecord) -> Result<(), LandingError> {
-        let mut files = Vec::with_capacity(record.files.len());
-        for file in &record.files {
-            let Some(pinned) = facts.pin(file).await? else { return Ok(()) };
-            files.push(pinned);
-        }
-        let kept = Kept { stats: record.stats.clone(), digests: record.digests.clone(), files };
-        if let Ok(kept) = serde_json::to_vec(&kept) {
-            self.cache.put_async(self.content(sources), kept.into()).await;
+    async fn try_keep(
+        &self,
+        sources: &[Source],
+        facts: &FactsStore,
+        record: &BinRecord,
+        before: Option<&PinnedBin>,
+    ) -> Result<(), LandingError> {
+        let Some(pinned) = facts.pin(record).await? else { return Ok(()) };
+        let pinned = match before {
+            Some(before) => pinned.named_before_by(before),
+            None => pinned,
+        };
+        if let Ok(pinned) = serde_json::to_vec(&pinned) {
+            self.cache.put_own(self.content(sources), pinned.into()).await;
             let shape = self.shape(sources.iter().map(|s| (s.repo.as_deref(), s.path.as_str(), s.bytes)));
-            self.cache.put_async(shape, Bytes::from_static(b"landed")).await;
+            self.cache.put_own(shape, Bytes::from_static(b"landed")).await;
         }
         Ok(())
     }

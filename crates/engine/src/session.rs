@@ -8,7 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, plan_err};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::error::external;
+use crate::error::local;
 use crate::facts_table::FactsTable;
 use crate::records::Records;
 use crate::stores::Stores;
@@ -36,7 +36,7 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
 /// # Errors
 /// As [`facts_session`].
 pub async fn register_facts(session: &SessionContext, stores: &Stores, location: &str, run: Option<RunId>) -> Result<()> {
-    let place = stores.open(location).map_err(external)?;
+    let place = stores.open(location).map_err(local)?;
     session.runtime_env().register_object_store(place.root.as_ref(), Arc::clone(&place.store));
     for function in udf::all() {
         session.register_udf(function);

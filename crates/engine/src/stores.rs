@@ -4,6 +4,7 @@
 //! the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the workload's identity alone: they never enter a plan, a session setting or a manifest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,11 +14,15 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::access::{Access, Refused};
+use crate::job::{BadJob, Job};
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +43,29 @@ pub enum StoreError {
         /// What the store says.
         source: object_store::Error,
     },
+    /// It is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Why a job is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum JobRefused {
+    /// It is no job that can be done.
+    #[error(transparent)]
+    Job(#[from] BadJob),
+    /// It asks for what is not allowed.
+    #[error(transparent)]
+    Access(#[from] Refused),
 }
 
 /// A place in an object store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     /// The store's client.
     pub store: Arc<dyn ObjectStore>,
+    /// The same client where it lists page by page, from any key on.
+    pub pages: Option<Arc<dyn PaginatedListStore>>,
     /// The store's root as DataFusion names it (`file:///`, `s3://bucket/`).
     pub root: ObjectStoreUrl,
     /// The path inside the store.
@@ -53,7 +74,16 @@ pub struct Place {
     pub folder: Option<PathBuf>,
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("root", &self.root).field("path", &self.path).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
 /// How patient the clients of object stores are.
+///
+/// They bridge what passes in seconds: a throttled request, a connection that broke. Whoever asks has patience of its own for what lasts longer:
+/// a task is done again by Ballista, and a job submitted again by its client. Each of them multiplies the patience below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreOptions {
@@ -67,22 +97,106 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { retries: 10, retry_seconds: 180, timeout_seconds: 30 }
+        Self { retries: 5, retry_seconds: 30, timeout_seconds: 30 }
+    }
+}
+
+/// The longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a store's error says, on one line: its own account of a refusal is a page of XML.
+#[must_use]
+pub fn explain(error: &object_store::Error) -> String {
+    if let Some(refusal) = refusal(error) {
+        return refusal.to_owned();
+    }
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_end().to_owned()
+}
+
+/// What a store refuses for good, if that is what the error is. Where a listing is refused, nothing but the text tells.
+#[must_use]
+pub fn refusal(error: &object_store::Error) -> Option<&'static str> {
+    const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
+    let text = error.to_string();
+    if NO_BUCKET.iter().any(|code| text.contains(code)) {
+        Some("the bucket does not exist")
+    } else if matches!(error, object_store::Error::PermissionDenied { .. }) || text.contains("403 Forbidden") {
+        Some("access is forbidden (403): see the credentials and the policy of the bucket")
+    } else if matches!(error, object_store::Error::Unauthenticated { .. }) || text.contains("401 Unauthorized") {
+        Some("the credentials are missing or not valid (401)")
+    } else {
+        None
     }
 }
 
 /// The registry: store clients by scheme and authority.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Stores {
     options: StoreOptions,
-    clients: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    clients: Mutex<BTreeMap<String, StoreClient>>,
+    access: Access,
+}
+
+/// A client, as the two things that it is.
+#[derive(Clone)]
+struct StoreClient {
+    store: Arc<dyn ObjectStore>,
+    pages: Option<Arc<dyn PaginatedListStore>>,
+}
+
+impl StoreClient {
+    fn paged<S: ObjectStore + PaginatedListStore>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { store: Arc::clone(&store) as _, pages: Some(store) }
+    }
+
+    fn plain(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, pages: None }
+    }
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Stores {
     /// A registry of clients with this patience.
     #[must_use]
     pub fn new(options: StoreOptions) -> Self {
-        Self { options, clients: Mutex::default() }
+        Self { options, ..Self::default() }
+    }
+
+    /// Does only what is allowed for the jobs of others.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Refuses a job that asks for what is not allowed, or is none.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn admit(&self, job: &Job) -> Result<(), JobRefused> {
+        job.check()?;
+        Ok(self.access.admit(job)?)
+    }
+
+    /// Opens where facts are.
+    ///
+    /// # Errors
+    /// When they are not allowed there, and as [`Stores::open`].
+    pub fn open_facts(&self, location: &str) -> Result<FactsStore, StoreError> {
+        self.access.facts(location)?;
+        Ok(self.open(location)?.facts())
+    }
+
+    /// What is allowed for the jobs of others.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Opens the store that `location` (a URL such as `file:///data/facts` or `s3://bucket/facts`) lies in.
@@ -97,16 +211,16 @@ impl Stores {
         let root = ObjectStoreUrl::parse(&key).map_err(|e| open_error(generic(e)))?;
 
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match clients.get(&key) {
-            Some(store) => Arc::clone(store),
+        let StoreClient { store, pages } = match clients.get(&key) {
+            Some(client) => client.clone(),
             None => {
-                let store = self.client(&url, scheme).map_err(open_error)?;
-                clients.insert(key, Arc::clone(&store));
-                store
+                let client = self.client(&url, scheme).map_err(open_error)?;
+                clients.insert(key, client.clone());
+                client
             }
         };
         let folder = if url.scheme() == "file" { url.to_file_path().ok() } else { None };
-        Ok(Place { store, root, path, folder })
+        Ok(Place { store, pages, root, path, folder })
     }
 
     /// Has a client of the caller's serve all locations of a scheme and authority, such as `s3://bucket`.
@@ -115,32 +229,36 @@ impl Stores {
     /// When `root` is no URL.
     pub fn register(&self, root: &str, client: Arc<dyn ObjectStore>) -> Result<(), StoreError> {
         let url = Url::parse(root).map_err(|source| StoreError::Url { location: root.to_owned(), source })?;
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(&url), client);
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(&url), StoreClient::plain(client));
         Ok(())
     }
 
-    fn client(&self, url: &Url, scheme: ObjectStoreScheme) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    fn client(&self, url: &Url, scheme: ObjectStoreScheme) -> Result<StoreClient, object_store::Error> {
         let retry = RetryConfig {
             max_retries: usize::try_from(self.options.retries).unwrap_or(usize::MAX),
             retry_timeout: Duration::from_secs(self.options.retry_seconds),
-            ..RetryConfig::default()
+            backoff: BackoffConfig { max_backoff: MAX_BACKOFF, ..BackoffConfig::default() },
         };
         let timeout = (ClientConfigKey::Timeout, format!("{} seconds", self.options.timeout_seconds.max(1)));
         Ok(match scheme {
-            ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
+            ObjectStoreScheme::Local => StoreClient::plain(Arc::new(LocalFileSystem::new())),
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?)
+                let client = StoreClient::paged(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?);
+                // S3 Express neither lists in order nor from any key on.
+                let express = url.host_str().is_some_and(|bucket| bucket.ends_with("--x-s3"));
+                if express { StoreClient::plain(client.store) } else { client }
             }
             ObjectStoreScheme::GoogleCloudStorage => {
                 let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
+                StoreClient::paged(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
             }
             ObjectStoreScheme::MicrosoftAzure => {
                 let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                Arc::new(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
+                StoreClient::paged(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
             }
-            _ => Arc::from(object_store::parse_url(url)?.0),
+            // Whatever else the crate knows (HTTP, memory) is no place for facts, and a way for others to have this process make requests.
+            _ => return Err(object_store::Error::NotSupported { source: format!("{}:// is not supported", url.scheme()).into() }),
         })
     }
 }
@@ -186,8 +304,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_in_words_and_all_else_by_its_first_line() {
+        let error = |text: &str| generic(std::io::Error::other(text.to_owned()));
+        let missing = error("status code: 404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code></Error>");
+        assert_eq!(explain(&missing), "the bucket does not exist");
+        assert!(explain(&error("status code: 403 Forbidden:")).starts_with("access is forbidden"));
+        assert_eq!(explain(&error("connection reset \nby whom")), "Generic registry error: connection reset");
+        assert_eq!(refusal(&error("status code: 404 Not Found: NoSuchKey")), None);
+    }
+
+    #[test]
     fn what_is_no_store_is_refused_with_its_name() {
-        for bad in ["facts", "ftp://host/facts", "s3://"] {
+        for bad in ["facts", "ftp://host/facts", "s3://", "http://host/facts", "memory:///facts"] {
             let error = Stores::default().open(bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }

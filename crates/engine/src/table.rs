@@ -1,25 +1,30 @@
 //! `CorpusTable`: the corpus as a table of landed bins. Scanning it plans the job.
 //!
-//! The client ships the table as a [`Job`]; `scan` runs on the scheduler, where it lists the corpus, packs bins and records them. The record is
-//! created once: a resubmission, or an `EXPLAIN`, finds it and plans the very same bins.
+//! The client ships the table as a [`Job`]; `scan` runs on the scheduler, where it lists the corpus, packs bins and writes them down as they come.
+//! Their index is created once: a resubmission, or an `EXPLAIN`, finds it and plans the very same bins.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use bytefacts_corpus::{Notes, encode_bins, index_bins, pack, pack_one};
-use bytefacts_landing::{Created, RunId};
+use bytefacts_corpus::{Bin, Entry, ListError, Location, Notes, encode_bin, pack, pack_one};
+use bytefacts_landing::{BinIndex, BinsWriter, FactsStore, FileName, IndexedBin, PlannedBin, RunId};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, plan_err};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::{Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use tokio::sync::mpsc;
 
 use crate::analyze::{AnalyzeExec, BinRow, bins_batch, bins_schema};
+use crate::attempt::fresh_attempt;
 use crate::corpus::open_corpus;
-use crate::error::{external, landing_error};
+use crate::error::{external, landing_error, list_error};
 use crate::job::Job;
 use crate::land::{LandExec, landed_schema};
+use crate::progress::note_planning;
 use crate::stores::Stores;
 
 /// A corpus whose scan extracts and lands its facts.
@@ -42,32 +47,69 @@ impl CorpusTable {
         &self.job
     }
 
-    /// The bins of the run, as rows for `AnalyzeExec`: those on record, else freshly packed ones.
+    /// The bins of the run, as rows for `AnalyzeExec`, the costly ones first: those on record, else freshly packed ones.
     async fn bins(&self) -> Result<Vec<BinRow>> {
-        let facts = self.stores.open(&self.job.facts).map_err(external)?.facts();
+        let facts = self.stores.open_facts(&self.job.facts).map_err(external)?;
         let run = RunId::new(self.job.run.clone()).map_err(external)?;
-
-        let recorded = match facts.bins(&run).await.map_err(landing_error)? {
+        let index = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
-            None => {
-                let inventory = open_corpus(&self.job, &self.stores)?.list().await.map_err(external)?;
-                note_left_out(&inventory.notes);
-                let bins = if (inventory.entries.len() as u64) < self.job.options.parallel_min_files {
-                    Vec::from_iter(pack_one(inventory.entries))
-                } else {
-                    pack(inventory.entries, self.job.bins)
-                };
-                let (fresh, _) = encode_bins(&bins).map_err(external)?;
-                match facts.create_bins(&run, fresh.clone()).await.map_err(landing_error)? {
-                    Created::New => fresh,
-                    Created::Existing(first) => first,
+            None => self.write_bins(&facts, &run).await?,
+        };
+        // Long ones first, so that short ones even out the end (longest processing time first).
+        let mut bins: Vec<(u32, &IndexedBin)> = index.numbered().collect();
+        bins.sort_by_key(|(number, bin)| (Reverse(bin.cost_us), *number));
+        let row = |(number, bin): (u32, &IndexedBin)| {
+            let shard = usize::try_from(bin.shard).ok().and_then(|shard| index.shards.get(shard));
+            let Some(shard) = shard else { return internal_err!("bin {number} of run {run} is in a shard that there is not") };
+            Ok(BinRow { bin: number, shard: shard.key.clone(), offset: bin.offset, length: bin.length })
+        };
+        bins.into_iter().map(row).collect()
+    }
+
+    /// Lists the corpus, packs bins and writes them down as they come.
+    async fn write_bins(&self, facts: &FactsStore, run: &RunId) -> Result<BinIndex> {
+        let corpus = open_corpus(&self.job, &self.stores)?;
+        let inventory = note_planning(facts, run, corpus.list()).await.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
+        note_left_out(&inventory.notes);
+        let mut writer = BinsWriter::new(facts, run, fresh_attempt().map_err(external)?).await.map_err(landing_error)?;
+        let (packed, mut bins) = mpsc::channel(2);
+        let (options, one_bin) = (self.job.bins, inventory.files() < self.job.options.parallel_min_files);
+        // A large listing is read from temporary files, which blocks.
+        let packing = SpawnedTask::spawn_blocking(move || {
+            let entries = inventory.entries()?;
+            if one_bin {
+                if let Some(bin) = pack_one(entries)? {
+                    let _: Result<(), _> = packed.blocking_send(bin);
+                }
+                return Ok(());
+            }
+            for bin in pack(entries, inventory.cost_us(), options) {
+                if packed.blocking_send(bin?).is_err() {
+                    break; // the store has failed, and says so below
                 }
             }
-        };
-        // Bins are numbered by their lines.
-        let lines = index_bins(&recorded).map_err(external)?;
-        Ok((0..).zip(lines).map(|(bin, line)| BinRow { bin, offset: line.start, length: line.end - line.start }).collect())
+            Ok::<(), ListError>(())
+        });
+        while let Some(bin) = bins.recv().await {
+            let content = encode_bin(&bin).map_err(external)?;
+            let Some(planned) = planned(&bin) else { return internal_err!("bin {} of run {run} is empty", bin.bin_id) };
+            writer.push(planned, &content).await.map_err(landing_error)?;
+        }
+        packing.join_unwind().await.map_err(external)?.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
+        writer.finish().await.map_err(landing_error)
     }
+}
+
+/// What the index says of a bin; `None` if it has no files.
+fn planned(bin: &Bin) -> Option<PlannedBin> {
+    let name = |entry: &Entry| FileName::new(entry.repo.as_deref(), &entry.path);
+    Some(PlannedBin {
+        files: bin.files.len() as u64,
+        source_bytes: bin.files.iter().map(|file| file.size).sum(),
+        cost_us: bin.cost_us,
+        first: bin.files.first().map(name)?,
+        last: bin.files.last().map(name)?,
+    })
 }
 
 #[async_trait]
@@ -89,13 +131,19 @@ impl TableProvider for CorpusTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bins = self.bins().await?;
         if bins.is_empty() {
-            return plan_err!("run {} has no bins: its corpus has no Python files", self.job.run);
+            return Err(external(format!("run {} has no bins: its corpus has no Python files", self.job.run)));
         }
-        let partitions = bins.iter().map(|bin| Ok(vec![bins_batch(&[*bin])?])).collect::<Result<Vec<_>>>()?;
+        let partitions = bins.iter().map(|bin| Ok(vec![bins_batch(std::slice::from_ref(bin))?])).collect::<Result<Vec<_>>>()?;
         let source = MemorySourceConfig::try_new_exec(&partitions, bins_schema(), None)?;
         let analyze = Arc::new(AnalyzeExec::new(self.job.clone(), source, None));
         Ok(Arc::new(LandExec::try_new(self.job.clone(), analyze, projection.cloned(), None)?))
     }
+}
+
+/// A place as the user writes it: a path, or a URI.
+fn shown(place: &str) -> String {
+    let path = Location::parse(place).ok().and_then(|location| Some(location.local_path()?.display().to_string()));
+    path.unwrap_or_else(|| place.to_owned())
 }
 
 /// What a listing leaves out on purpose is said once, where the corpus is listed.

@@ -1,9 +1,9 @@
-//! One file on its way to a row: read, look up, compile; then its facts are appended.
+//! One file on its way to a row: read it (`Loader`), look it up or compile it (`Examiner`); then its facts are appended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytefacts_cache::Tier;
+use bytefacts_cache::{Cache, Tier};
 use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::care::Care;
 use crate::corpus::open_corpus;
 use crate::error::{external, transient};
 use crate::job::{InterpreterId, Job};
@@ -21,13 +22,19 @@ use crate::node::{Compilers, Node, pool_error};
 use crate::outcome;
 use crate::progress::StageCounts;
 use crate::reuse::Source as Identity;
+use crate::trial::Killer;
 use crate::work::Work;
 
-/// What loading the files of a job needs.
+/// What reading the files of a job needs, and all that comes after it.
 pub(crate) struct Loader {
+    corpus: Corpus,
+    examiner: Examiner,
+}
+
+/// What becomes of the sources of a job's files, wherever they come from.
+pub(crate) struct Examiner {
     node: Arc<Node>,
     job: Arc<Job>,
-    corpus: Corpus,
     compilers: Compilers,
     key_prefix: Vec<u8>,
     attrs: RunAttrs,
@@ -66,35 +73,120 @@ struct Source {
 }
 
 impl Loader {
-    pub(crate) async fn new(job: Job, interpreter: InterpreterId, node: Arc<Node>) -> Result<Self> {
-        Ok(Self {
-            corpus: open_corpus(&job, node.stores())?,
-            compilers: node.compilers(&job).await?,
-            key_prefix: outcome::key_prefix(&job, &interpreter),
-            attrs: job.attrs(&interpreter),
-            job: Arc::new(job),
-            node,
-        })
+    pub(crate) async fn new(job: Job, interpreter: &InterpreterId, node: Arc<Node>) -> Result<Self> {
+        let corpus = open_corpus(&job, node.stores())?;
+        Ok(Self { corpus, examiner: Examiner::new(Arc::new(job), interpreter, node).await? })
     }
 
     /// Reads and compiles one file. A bad file is a result; only a fault of this node or of the store is an error.
     pub(crate) async fn load(&self, entry: Entry, memory: OwnedSemaphorePermit) -> Result<Loaded> {
-        // Given back as soon as the workers are done with the file: its row may still have to wait for those before it.
-        let _parallel = self.compilers.parallel.reserve(entry.size).await?;
-        let mut loaded = Loaded::new(entry, memory);
-        let bytes = match self.read(&loaded.entry).await {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_transient() => return Err(transient(self.unread(&loaded.entry, error))),
-            Err(error) if error.is_fault() => return Err(external(self.unread(&loaded.entry, error))),
-            Err(error) => {
-                loaded.errors.push(read_failure(&error));
-                return Ok(loaded);
-            }
+        match self.read(&entry).await? {
+            Ok(source) => self.examiner.examine(entry, source, memory).await,
+            Err(unreadable) => Ok(Loaded::failed(entry, unreadable, memory)),
+        }
+    }
+
+    /// Like [`Loader::load`], but the file is tried alone first, and left alone if it is a killer. No cache is asked: what it holds was not tried.
+    pub(crate) async fn load_carefully(&self, entry: Entry, care: &Care, memory: OwnedSemaphorePermit) -> Result<Loaded> {
+        let source = match self.read(&entry).await? {
+            Ok(source) => source,
+            Err(unreadable) => return Ok(Loaded::failed(entry, unreadable, memory)),
         };
-        let (bytes, sha256) = hash(bytes).await?;
+        match care.try_alone(&entry, &source).await? {
+            Some(killer) => Ok(Loaded::failed(entry, quarantined(&killer), memory)),
+            None => self.examiner.examine_afresh(entry, source, memory).await,
+        }
+    }
+
+    /// The bytes of a file, or what its row says in place of them.
+    async fn read(&self, entry: &Entry) -> Result<Result<Bytes, FactError>> {
+        match self.corpus.read(entry).await {
+            Ok(bytes) => Ok(Ok(bytes)),
+            Err(error) if error.is_transient() => Err(transient(self.unread(entry, error))),
+            Err(error) if error.is_fault() => Err(external(self.unread(entry, error))),
+            Err(error) => Ok(Err(read_failure(&error))),
+        }
+    }
+
+    /// What the files of a bin are now; `None` if one of them cannot be read.
+    pub(crate) async fn identify(&self, files: &[Entry]) -> Result<Option<Vec<Identity>>> {
+        let node = &self.examiner.node;
+        let identified = futures::stream::iter(files.to_vec())
+            // In the order of the files, as in analysis: the one that all others wait for never waits for memory.
+            .then(|entry| {
+                let node = Arc::clone(node);
+                async move { node.reserve(entry.size).await.map(|memory| (entry, memory)) }
+            })
+            .map(|reserved| async move {
+                let (entry, _memory) = reserved?;
+                let bytes = match self.corpus.read(&entry).await {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.is_transient() => return Err(transient(error)),
+                    Err(_) => return Ok(None),
+                };
+                let length = bytes.len() as u64;
+                let (_, sha256) = hash(bytes).await?;
+                Ok(Some(Identity { repo: entry.repo, path: entry.path, bytes: length, sha256 }))
+            })
+            .buffered(node.files_in_flight());
+        let identified: Vec<Option<Identity>> = identified.try_collect().await?;
+        Ok(identified.into_iter().collect())
+    }
+
+    /// A fault that keeps a file from being read, with all that whoever has to mend it needs to know.
+    fn unread(&self, entry: &Entry, error: ReadError) -> Unread {
+        let path = entry.repo.iter().map(String::as_str).chain([entry.path.as_str()]).collect::<Vec<_>>().join("/");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Unread { corpus: self.examiner.job.corpus.clone(), path, error, cause }
+    }
+}
+
+impl Examiner {
+    pub(crate) async fn new(job: Arc<Job>, interpreter: &InterpreterId, node: Arc<Node>) -> Result<Self> {
+        Ok(Self {
+            compilers: node.compilers(&job).await?,
+            key_prefix: outcome::key_prefix(&job, interpreter),
+            attrs: job.attrs(interpreter),
+            job,
+            node,
+        })
+    }
+
+    /// A builder of the job's rows.
+    ///
+    /// # Errors
+    /// When the job's options make no sense.
+    pub(crate) fn row_builder(&self) -> Result<RowBuilder> {
+        Ok(RowBuilder::new(&self.attrs, self.job.row_options().map_err(external)?))
+    }
+
+    /// Waits until a file fits the node's memory budget.
+    ///
+    /// # Errors
+    /// Never: the budget is not closed.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        self.node.reserve(bytes).await
+    }
+
+    /// Looks a source up or compiles it. A bad file is a result; only a fault of this node is an error.
+    pub(crate) async fn examine(&self, entry: Entry, source: Bytes, memory: OwnedSemaphorePermit) -> Result<Loaded> {
+        let cache = self.node.cache().filter(|_| self.job.use_cache).map(Arc::as_ref);
+        self.examine_with(cache, entry, source, memory).await
+    }
+
+    /// Like [`Examiner::examine`], of the source alone.
+    pub(crate) async fn examine_afresh(&self, entry: Entry, source: Bytes, memory: OwnedSemaphorePermit) -> Result<Loaded> {
+        self.examine_with(None, entry, source, memory).await
+    }
+
+    async fn examine_with(&self, cache: Option<&Cache>, entry: Entry, source: Bytes, memory: OwnedSemaphorePermit) -> Result<Loaded> {
+        // Given back as soon as the workers are done with the file: its row may still have to wait for those before it.
+        let _parallel = self.compilers.parallel.reserve(source.len() as u64).await?;
+        let mut loaded = Loaded::new(entry, memory);
+        let (bytes, sha256) = hash(source).await?;
         loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
 
-        let (compiled, cached) = self.compile(bytes.clone(), &sha256).await?;
+        let (compiled, cached) = self.compile(cache, bytes.clone(), &sha256).await?;
         loaded.cached = cached;
         loaded.reproducible = compiled.is_reproducible();
         loaded.compile_cpu = if cached.is_some() { Duration::ZERO } else { compiled.cpu };
@@ -113,47 +205,9 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// What the files of a bin are now; `None` if one of them cannot be read.
-    pub(crate) async fn identify(&self, files: &[Entry]) -> Result<Option<Vec<Identity>>> {
-        let identified = futures::stream::iter(files.to_vec())
-            .map(|entry| async move {
-                let bytes = match self.read(&entry).await {
-                    Ok(bytes) => bytes,
-                    Err(error) if error.is_transient() => return Err(transient(error)),
-                    Err(_) => return Ok(None),
-                };
-                let length = bytes.len() as u64;
-                let (_, sha256) = hash(bytes).await?;
-                Ok(Some(Identity { repo: entry.repo, path: entry.path, bytes: length, sha256 }))
-            })
-            .buffered(self.node.files_in_flight());
-        let identified: Vec<Option<Identity>> = identified.try_collect().await?;
-        Ok(identified.into_iter().collect())
-    }
-
-    /// A fault that keeps a file from being read, with all that whoever has to mend it needs to know.
-    fn unread(&self, entry: &Entry, error: ReadError) -> Unread {
-        let path = entry.repo.iter().map(String::as_str).chain([entry.path.as_str()]).collect::<Vec<_>>().join("/");
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Unread { corpus: self.job.corpus.clone(), path, error, cause }
-    }
-
-    /// Reads a file; what may pass is tried three times before it is given to Ballista to retry.
-    async fn read(&self, entry: &Entry) -> Result<Bytes, ReadError> {
-        let mut wait = Duration::from_millis(100);
-        for _ in 0..2 {
-            match self.corpus.read(entry).await {
-                Err(error) if error.is_transient() => tokio::time::sleep(wait).await,
-                result => return result,
-            }
-            wait *= 4;
-        }
-        self.corpus.read(entry).await
-    }
-
     /// The compiled unit from the cache, else from a worker; and the tier of the cache that had it.
-    async fn compile(&self, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, Option<Tier>)> {
-        let Some(cache) = self.node.cache() else {
+    async fn compile(&self, cache: Option<&Cache>, source: Bytes, sha256: &[u8; 32]) -> Result<(Compiled, Option<Tier>)> {
+        let Some(cache) = cache else {
             return Ok((self.compilers.pool.compile(source).await.map_err(pool_error)?, None));
         };
         let key = outcome::key(&self.key_prefix, sha256);
@@ -199,15 +253,8 @@ impl Loaded {
         }
     }
 
-    /// A file that is left alone, since executors died of it. Not even its bytes are touched.
-    pub(crate) fn quarantined(entry: Entry, memory: OwnedSemaphorePermit) -> Self {
-        let message = "every executor that worked on this file died of it; it is left out";
-        let error = FactError {
-            stage: "quarantine".to_owned(),
-            error_type: "Quarantined".to_owned(),
-            message: message.to_owned(),
-            ..FactError::default()
-        };
+    /// A file of which there is nothing but the reason why.
+    fn failed(entry: Entry, error: FactError, memory: OwnedSemaphorePermit) -> Self {
         Self { errors: vec![error], ..Self::new(entry, memory) }
     }
 
@@ -228,6 +275,7 @@ impl Loaded {
         let stats = rows.append(input).map_err(external)?;
         let work = Work {
             bin,
+            bin_files: 0, // whoever has the bin knows
             landed: false,
             units: stats.units as u64,
             instructions: stats.instructions,
@@ -250,6 +298,16 @@ impl Loaded {
 
 fn read_failure(error: &ReadError) -> FactError {
     FactError { stage: "read".to_owned(), error_type: error.error_type().to_owned(), message: error.to_string(), ..FactError::default() }
+}
+
+/// Why a file is left alone. The words say what killed and nothing of where.
+fn quarantined(killer: &Killer) -> FactError {
+    FactError {
+        stage: "quarantine".to_owned(),
+        error_type: "Quarantined".to_owned(),
+        message: format!("{} processes that worked on nothing else died of it ({}); it is left out", killer.deaths, killer.how),
+        ..FactError::default()
+    }
 }
 
 /// A compiler's diagnostic as an error of the contract.

@@ -4,7 +4,7 @@
 //! of digests, files listed against files written, ids over the whole run, the catalogue of a session.
 //!
 //! Data files are read one batch at a time and as many at the same time as there are cores. What grows with the run is 8 bytes for each id (see
-//! [`unique`]), up to a limit above which they go to temporary files, and the paths of the run's bins and of one repository's rows.
+//! [`unique`]), up to a limit above which they go to temporary files, and what files and bins overlap, and one repository's rows.
 
 mod catalog;
 mod data_file;
@@ -107,19 +107,20 @@ pub async fn validate(
 ) -> Result<Report, ValidateError> {
     let facts = stores.open(location)?.facts();
     let row_options = ValidateOptions { terminators: terminators(manifest), keep: options.keep };
-    let mut run = RunFold::new(&facts, manifest, options.keep).await?;
+    let index = facts.bins(&manifest.run.run_id).await?;
+    let mut run = RunFold::new(&facts, manifest, index.as_ref(), options.keep);
     let mut ids = UniqueIds::new(options.ids_in_memory);
 
-    // In the order of the manifest, so that findings come in order and each repository in one piece.
+    // In the order of the manifest, that is, of the first names.
     let mut reports = futures::stream::iter(manifest.files.iter().cloned())
         .map(|file| spawn(file, facts.clone(), row_options.clone(), Arc::clone(&on_rows)))
         .buffered(options.concurrency.max(1));
     while let Some(report) = reports.try_next().await? {
-        run.take(report.summary);
+        run.take(report.summary).await?;
         ids.add(report.ids)?;
     }
     drop(reports);
-    let Report { mut tally, totals } = run.finish();
+    let Report { mut tally, totals } = run.finish().await?;
 
     let (looked, repeated) = ids.repeated()?;
     for (check, ids) in looked {
@@ -137,13 +138,13 @@ pub async fn validate(
 
 /// Checks a data file on a thread of the runtime.
 async fn spawn(file: LandedFile, facts: FactsStore, options: ValidateOptions, on_rows: OnRows) -> Result<FileReport, ValidateError> {
-    let (key, repo, keep) = (file.key.clone(), file.repo.clone(), options.keep);
+    let (named, keep) = (file.clone(), options.keep);
     let task = tokio::spawn(async move { DataFile::new(&facts, file).check(&options, &*on_rows).await });
     match task.await {
         Ok(report) => report,
         // Parquet's reader may panic on bytes that are none.
         Err(_) => {
-            let mut report = FileReport::unreadable(LandedFile { repo, key, rows: 0, bytes: 0, sha256: String::new() }, keep);
+            let mut report = FileReport::unreadable(named, keep);
             report.fault(Check::FileReadable, "its reader broke down");
             Ok(report)
         }
@@ -186,12 +187,5 @@ fn terminators(manifest: &Manifest) -> Vec<String> {
 
 /// A finding about a data file.
 fn about_file(check: Check, file: &LandedFile, message: String) -> Finding {
-    Finding {
-        check,
-        repo: file.repo.clone(),
-        path: Some(file.key.clone()),
-        code_unit_id: None,
-        place: bytefacts_facts::validate::Place::Whole,
-        message,
-    }
+    Finding { check, repo: None, path: Some(file.key.clone()), code_unit_id: None, place: bytefacts_facts::validate::Place::Whole, message }
 }

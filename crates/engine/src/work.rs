@@ -13,6 +13,8 @@ use datafusion::common::{Result, internal_err};
 pub struct Work {
     /// The bin that the row belongs to.
     pub bin: u32,
+    /// Files of that bin, so that whoever lands it knows whether it is whole.
+    pub bin_files: u64,
     /// The row stands for a whole bin that an earlier attempt has landed; its facts mean nothing.
     pub landed: bool,
     /// Units in the file.
@@ -37,8 +39,9 @@ pub struct Work {
     pub reproducible: bool,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "_bin",
+    "_bin_files",
     "_landed",
     "_units",
     "_instructions",
@@ -56,7 +59,7 @@ const NAMES: [&str; 12] = [
 #[must_use]
 pub fn schema_with_work(facts: &Schema) -> SchemaRef {
     use DataType::{Boolean, Int32, Int64};
-    let types = [Int32, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Boolean, Int64, Boolean];
+    let types = [Int32, Int64, Boolean, Int64, Int64, Int64, Int64, Int64, Boolean, Boolean, Boolean, Int64, Boolean];
     let work = NAMES.iter().zip(types).map(|(name, data_type)| Arc::new(Field::new(*name, data_type, false)));
     Arc::new(Schema::new_with_metadata(facts.fields().iter().cloned().chain(work).collect::<Vec<_>>(), facts.metadata().clone()))
 }
@@ -70,6 +73,7 @@ pub fn attach(facts: &RecordBatch, work: &[Work], schema: &SchemaRef) -> Result<
     let mut columns = facts.columns().to_vec();
     columns.extend([
         Arc::new(work.iter().map(|w| w.bin.cast_signed()).collect::<Int32Array>()) as ArrayRef,
+        signed(|w| w.bin_files),
         Arc::new(work.iter().map(|w| Some(w.landed)).collect::<BooleanArray>()),
         signed(|w| w.units),
         signed(|w| w.instructions),
@@ -111,6 +115,7 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
     let bin = column(0).as_primitive_opt::<Int32Type>();
     let (
         Some(bin),
+        Some(bin_files),
         Some(landed),
         Some(units),
         Some(instructions),
@@ -122,13 +127,14 @@ pub fn detach(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Work>)> {
         Some(judged),
         Some(differences),
         Some(reproducible),
-    ) = (bin, flag(1), int(2), int(3), int(4), int(5), int(6), flag(7), flag(8), flag(9), int(10), flag(11))
+    ) = (bin, int(1), flag(2), int(3), int(4), int(5), int(6), int(7), flag(8), flag(9), flag(10), int(11), flag(12))
     else {
         return internal_err!("work columns of unexpected types: {}", batch.schema());
     };
     let work = (0..batch.num_rows())
         .map(|row| Work {
             bin: bin.value(row).cast_unsigned(),
+            bin_files: bin_files.value(row).cast_unsigned(),
             landed: landed.value(row),
             units: units.value(row).cast_unsigned(),
             instructions: instructions.value(row).cast_unsigned(),
@@ -157,7 +163,7 @@ mod tests {
         let schema = Schema::new(vec![Field::new("path", DataType::Utf8, false)]);
         let facts = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(StringArray::from(vec!["a.py", "b.py"]))]).unwrap();
         let work = [
-            Work { bin: 7, units: 3, instructions: 40, source_bytes: 100, compile_cpu_us: 9, ..Work::default() },
+            Work { bin: 7, bin_files: 9, units: 3, instructions: 40, source_bytes: 100, compile_cpu_us: 9, ..Work::default() },
             Work { bin: u32::MAX, landed: true, cache_hit: true, shared_hit: true, judged: true, differences: 5, ..Work::default() },
         ];
         let batch = attach(&facts, &work, &schema_with_work(&schema)).unwrap();

@@ -44,8 +44,9 @@ impl RunAttrs {
 /// What a [`RowBuilder`](crate::RowBuilder) keeps to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The most bytes of facts that one file may produce. Beyond it the file's row has no units and an error
-    /// `FactsTooLarge`. 512 MiB at most, so that no offset overflows.
+    /// The most bytes of facts that one file may produce, as Arrow holds them: 512 MiB, and never more, so that no offset
+    /// overflows. Beyond it the file's row has no units and an error `FactsTooLarge`, and what it would have taken is not taken:
+    /// instructions, edges and the texts of constants, which folding makes long, are counted before they are written.
     pub max_file_bytes: usize,
     /// The opcodes, jumps aside, after which control does not go on.
     pub terminators: Terminators,

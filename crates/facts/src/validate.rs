@@ -85,44 +85,46 @@ impl Totals {
     }
 }
 
-/// Checks the rows of one data file, which belong to one repository and are sorted by path.
+/// A row that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedRow {
+    /// Its repository.
+    pub repo: Option<String>,
+    /// Its path.
+    pub path: String,
+    /// The digest that it claims, if that is one.
+    pub digest: Option<Digest>,
+}
+
+/// Checks the rows of one data file, which are sorted by repository, none first, and path.
 #[derive(Debug)]
 pub struct Validator {
     options: ValidateOptions,
-    repo: Option<String>,
     /// The attributes that all rows so far had.
     attrs: Option<Vec<(String, String)>>,
-    last: Option<(String, String)>,
+    last: Option<(Option<String>, String, String)>,
     /// Counts and findings so far.
     pub tally: Tally,
     /// Sums so far.
     pub totals: Totals,
-    /// Path and digest of each row, in the order of the rows.
-    pub digests: Vec<(String, Digest)>,
+    /// Each row, in their order.
+    pub checked: Vec<CheckedRow>,
 }
 
 impl Validator {
-    /// For the rows of `repo`.
+    /// For the rows of a file.
     #[must_use]
-    pub fn new(options: ValidateOptions, repo: Option<&str>) -> Self {
-        Self {
-            tally: Tally::new(options.keep),
-            options,
-            repo: repo.map(str::to_owned),
-            attrs: None,
-            last: None,
-            totals: Totals::default(),
-            digests: Vec::new(),
-        }
+    pub fn new(options: ValidateOptions) -> Self {
+        Self { tally: Tally::new(options.keep), options, attrs: None, last: None, totals: Totals::default(), checked: Vec::new() }
     }
 
-    /// Checks rows of the root table, with or without the column `repo`, and passes their ids on.
+    /// Checks rows of the root table, and passes their ids on.
     ///
     /// # Errors
     /// When a column is missing or of another type.
     pub fn rows(&mut self, batch: &RecordBatch, ids: &mut dyn IdSink) -> Result<(), Unreadable> {
         let structs = StructArray::from(batch.clone());
-        schema::nulls(&structs, self.repo.as_deref(), &mut self.tally);
+        schema::nulls(&structs, &mut self.tally);
         let rows = Rows::read(&structs as &dyn Array, "the root row")?;
         for row in 0..batch.num_rows() {
             self.row(&rows, row, ids);
@@ -137,15 +139,17 @@ impl Validator {
     }
 
     fn row(&mut self, rows: &Rows<'_>, row: usize, ids: &mut dyn IdSink) {
-        let (repo, tally) = (self.repo.as_deref(), &mut self.tally);
+        let (repo, tally) = (rows.repo.get(row), &mut self.tally);
         let path = rows.path.get(row).unwrap_or_default();
         let file_id = rows.file_id.get(row).unwrap_or_default();
         let mut scope = FileScope { rows, row, repo, path, file_id, terminators: &self.options.terminators, tally, last_line: None };
 
-        let order = (path.to_owned(), file_id.to_owned());
+        let order = (repo.map(str::to_owned), path.to_owned(), file_id.to_owned());
         let sorted = self.last.as_ref().is_none_or(|last| *last < order);
         scope.expect(Check::RowOrder, sorted, || match &self.last {
-            Some((last, _)) => format!("stands behind {last:?}: rows are sorted by path and file_id"),
+            Some((repo, path, _)) => {
+                format!("stands behind {path:?} of repository {repo:?}: rows are sorted by repository, path and file_id")
+            }
             None => String::new(),
         });
         self.last = Some(order);
@@ -156,6 +160,6 @@ impl Validator {
         self.attrs.get_or_insert(attrs);
 
         let digest = scope.check(&mut self.totals, ids);
-        self.digests.extend(digest.map(|digest| (path.to_owned(), digest)));
+        self.checked.push(CheckedRow { repo: repo.map(str::to_owned), path: path.to_owned(), digest });
     }
 }

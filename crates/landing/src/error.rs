@@ -124,7 +124,7 @@ pub enum LandingError {
         root: String,
     },
     /// The run was given up and swept.
-    #[error("run {run_id} was abandoned and its files are swept; start a run with another id")]
+    #[error("run {run_id} was given up or let go, and its files are swept; start a run with another id")]
     Abandoned {
         /// The run.
         run_id: RunId,

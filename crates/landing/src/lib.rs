@@ -50,9 +50,7 @@ pub use model::{
     Verdict,
 };
 pub use names::{AttemptId, DATA_FOLDER, FileName, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
-pub use run::{
-    BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Journal, Keep, PinnedBin, PlannedBin, RunState, Swept,
-};
+pub use run::{BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, RunState, Swept};
 
 /// Result of a landing operation.
 pub type Result<T, E = LandingError> = std::result::Result<T, E>;

@@ -17,7 +17,6 @@ mod sweep;
 pub use bins::{BinsWriter, PlannedBin};
 pub use commit::{CommitRequest, Committed, Fold, HeldBack};
 pub use gc::{DEFAULT_GRACE, Swept};
-pub use journal::Journal;
 pub use order::InOrder;
 pub use retention::Keep;
 pub use reuse::PinnedBin;

@@ -66,6 +66,10 @@ pub enum Producer {
     Exception(u32),
     /// The position of the raising instruction, pushed on the way into the handler whose first instruction this is.
     Lasti(u32),
+    /// Either this instruction, the first of a handler, or what entered the handler: an edge is identified by the instruction that
+    /// it names, and both name this one. (Cleanup handlers cover the PUSH_EXC_INFO before which the exception lies where later the
+    /// previous exception does.)
+    Phi(u32),
 }
 
 impl Producer {
@@ -74,11 +78,11 @@ impl Producer {
     pub fn instr_index(self) -> i32 {
         match self {
             Self::Argument => -1,
-            Self::Instr(instr) | Self::Exception(instr) | Self::Lasti(instr) => i32::try_from(instr).unwrap_or(i32::MAX),
+            Self::Instr(instr) | Self::Exception(instr) | Self::Lasti(instr) | Self::Phi(instr) => i32::try_from(instr).unwrap_or(i32::MAX),
         }
     }
 
-    /// `argument`, `instr`, `exception` or `lasti`.
+    /// `argument`, `instr`, `exception`, `lasti` or `phi`.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
@@ -86,6 +90,7 @@ impl Producer {
             Self::Instr(_) => "instr",
             Self::Exception(_) => "exception",
             Self::Lasti(_) => "lasti",
+            Self::Phi(_) => "phi",
         }
     }
 }
@@ -222,14 +227,16 @@ impl Unfolder {
                     }
                 }
             }
-            // Where an instruction and the exception that enters its handler both may be the producer, the instruction stands for
-            // both: an edge is identified by the instruction that it names. (Cleanup handlers cover the PUSH_EXC_INFO before which
-            // the exception lies where later the previous exception does.)
             self.found[start..].sort_unstable_by_key(|&producer| (producer.instr_index(), producer));
             let mut end = start;
             for at in start..self.found.len() {
-                if end == start || self.found[end - 1].instr_index() != self.found[at].instr_index() {
-                    self.found[end] = self.found[at];
+                let producer = self.found[at];
+                if end > start && self.found[end - 1].instr_index() == producer.instr_index() {
+                    if let (Producer::Instr(instr), true) = (self.found[end - 1], self.found[end - 1] != producer) {
+                        self.found[end - 1] = Producer::Phi(instr);
+                    }
+                } else {
+                    self.found[end] = producer;
                     end += 1;
                 }
             }
@@ -252,7 +259,7 @@ impl EdgeWriter {
     /// For a code object of `instructions` instructions.
     pub(super) fn new(instructions: usize) -> Self {
         let limit = EDGES_ALWAYS_KEPT.saturating_add(instructions.saturating_mul(EDGES_PER_INSTRUCTION));
-        let edges = Edges { list: Vec::with_capacity(instructions + instructions / 2), limit, operands_left_out: 0, uses_left_out: 0 };
+        let edges = Edges { list: Vec::with_capacity(instructions + instructions / 2), limit, left_out: [0; 5] };
         Self { edges, stack: Unfolder::new(), variables: Unfolder::new() }
     }
 
@@ -293,9 +300,16 @@ impl EdgeWriter {
 
     /// The edges by the instruction that uses, its operands before its variables.
     pub(super) fn finish(mut self, violations: &mut Vec<Violation>) -> Vec<DataEdge> {
-        let Edges { limit, operands_left_out: operands, uses_left_out: uses, .. } = self.edges;
-        if operands + uses > 0 {
-            violations.push(Violation::EdgeLimit { limit: limit as u64, operands, uses });
+        let left_out = |over: DataKind| self.edges.left_out[over as usize];
+        if self.edges.is_full() {
+            violations.push(Violation::EdgeLimit {
+                limit: self.edges.limit as u64,
+                operands: left_out(DataKind::Stack),
+                locals: left_out(DataKind::Local),
+                cells: left_out(DataKind::Cell),
+                globals: left_out(DataKind::Global),
+                names: left_out(DataKind::Name),
+            });
         }
         // Two ascending runs: a stable sort merges them in linear time.
         self.edges.list.sort_by_key(|edge| edge.dst);
@@ -313,11 +327,15 @@ const EDGES_PER_INSTRUCTION: usize = 64;
 struct Edges {
     list: Vec<DataEdge>,
     limit: usize,
-    operands_left_out: u64,
-    uses_left_out: u64,
+    /// How many uses have none, by what their values travel over.
+    left_out: [u64; 5],
 }
 
 impl Edges {
+    fn is_full(&self) -> bool {
+        self.left_out.iter().any(|count| *count > 0)
+    }
+
     /// Adds the edges from all that may have made a value.
     fn add(
         &mut self,
@@ -328,8 +346,11 @@ impl Edges {
         producer: impl Fn(Value) -> Option<Producer>,
         edge: impl Fn(Producer) -> DataEdge,
     ) {
+        if value == Value::Nothing {
+            return;
+        }
         // Beyond the limit nothing is unfolded any more: that is what takes time and memory.
-        if self.operands_left_out + self.uses_left_out == 0 {
+        if !self.is_full() {
             match value {
                 Value::Phi(phi) => {
                     let producers = unfolder.unfold(phis, phi, producer);
@@ -345,9 +366,6 @@ impl Edges {
                 _ => {}
             }
         }
-        match over {
-            DataKind::Stack => self.operands_left_out += 1,
-            DataKind::Local | DataKind::Cell | DataKind::Global | DataKind::Name => self.uses_left_out += 1,
-        }
+        self.left_out[over as usize] += 1;
     }
 }

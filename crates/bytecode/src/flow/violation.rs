@@ -101,14 +101,23 @@ pub enum Violation {
         variable: u32,
     },
     /// The code object has more data-flow edges than are kept: definitions times uses can be quadratic in the code.
-    #[error("{operands} operands and {uses} uses of variables have no data flow edges, since the code has more than {limit} of them")]
+    #[error(
+        "{operands} operands and the uses of {locals} locals, {cells} cells, {globals} globals and {names} names have no data flow edges, \
+         since the code has more than {limit} of them"
+    )]
     EdgeLimit {
         /// How many edges may be kept.
         limit: u64,
         /// How many operands were left without any of their edges: none unless those of the stack alone are too many.
         operands: u64,
-        /// How many uses of variables were left without any of their edges.
-        uses: u64,
+        /// How many uses of local variables were left without any of their edges.
+        locals: u64,
+        /// The same of cells.
+        cells: u64,
+        /// The same of global variables.
+        globals: u64,
+        /// The same of names of module and class bodies.
+        names: u64,
     },
 }
 

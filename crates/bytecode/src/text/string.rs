@@ -1,79 +1,99 @@
 //! `repr` of str and bytes.
 
+use super::Sink;
 use super::printable::NOT_PRINTABLE;
 use crate::object::PyStr;
 
-/// Appends a str as `repr` writes it.
-pub(super) fn write_str(value: &PyStr, out: &mut String) {
+/// Writes a str as `repr` does.
+pub(super) fn write_str<S: Sink>(value: &PyStr, out: &mut S) -> Result<(), S::Full> {
     let quote = quote_for(value.as_bytes());
-    out.push(quote);
+    out.take(quote)?;
     match value.as_str() {
-        Some(text) => write_text(text, quote, out),
-        None => value.code_points().for_each(|point| match char::from_u32(point) {
+        Some(text) => write_text(text, quote, out)?,
+        None => value.code_points().try_for_each(|point| match char::from_u32(point) {
             Some(char) => write_char(char, quote, out),
             None => write_escape(point, out),
-        }),
+        })?,
     }
-    out.push(quote);
+    out.take(quote)
 }
 
-/// Appends bytes as `repr` writes them.
-pub(super) fn write_bytes(value: &[u8], out: &mut String) {
+/// Writes bytes as `repr` does.
+pub(super) fn write_bytes<S: Sink>(value: &[u8], out: &mut S) -> Result<(), S::Full> {
     let quote = quote_for(value);
-    out.push('b');
-    out.push(quote);
-    for &byte in value {
-        match byte {
-            b' '..=b'~' | b'\t' | b'\n' | b'\r' => write_char(char::from(byte), quote, out),
-            _ => write_escape(byte.into(), out),
+    out.take("b")?;
+    out.take(quote)?;
+    let mut rest = value;
+    while let Some((plain, first, after)) = next_special(rest, quote) {
+        out.take(plain)?;
+        match first {
+            b' '..=b'~' | b'\t' | b'\n' | b'\r' => write_char(char::from(first), quote, out)?,
+            _ => write_escape(first.into(), out)?,
         }
+        rest = after;
     }
-    out.push(quote);
+    out.take(plain(rest))?;
+    out.take(quote)
 }
 
 /// Python's choice: single quotes, unless that needs escapes and double quotes do not.
-fn quote_for(bytes: &[u8]) -> char {
-    if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' }
+fn quote_for(bytes: &[u8]) -> &'static str {
+    if bytes.contains(&b'\'') && !bytes.contains(&b'"') { "\"" } else { "'" }
 }
 
-/// Copies runs of plain ASCII whole, since most text is nothing else.
-fn write_text(text: &str, quote: char, out: &mut String) {
-    out.reserve(text.len());
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\' && char::from(byte) != quote;
+/// Runs of plain ASCII are taken whole, since most text is nothing else.
+fn write_text<S: Sink>(text: &str, quote: &str, out: &mut S) -> Result<(), S::Full> {
     let mut rest = text;
-    while !rest.is_empty() {
-        let run = rest.bytes().position(|byte| !plain(byte)).unwrap_or(rest.len());
-        let (copied, after) = rest.split_at(run);
-        out.push_str(copied);
-        let mut chars = after.chars();
+    while let Some((plain, _, _)) = next_special(rest.as_bytes(), quote) {
+        out.take(plain)?;
+        let mut chars = rest.get(plain.len()..).unwrap_or_default().chars();
         if let Some(char) = chars.next() {
-            write_char(char, quote, out);
+            write_char(char, quote, out)?;
         }
         rest = chars.as_str();
     }
+    out.take(rest)
 }
 
-fn write_char(char: char, quote: char, out: &mut String) {
+/// The ASCII that needs no escape before the first byte that is something else, that byte, and what follows it.
+fn next_special<'a>(bytes: &'a [u8], quote: &str) -> Option<(&'a str, u8, &'a [u8])> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\' && quote.as_bytes() != [byte];
+    let (before, from) = bytes.split_at(bytes.iter().position(|byte| !is_plain(*byte))?);
+    let (first, after) = from.split_first()?;
+    Some((plain(before), *first, after))
+}
+
+/// Bytes that are ASCII as text.
+fn plain(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn write_char<S: Sink>(char: char, quote: &str, out: &mut S) -> Result<(), S::Full> {
     match char {
-        '\\' => out.push_str("\\\\"),
-        '\t' => out.push_str("\\t"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        _ if char == quote => out.extend(['\\', quote]),
-        _ if is_printable(char) => out.push(char),
+        '\\' => out.take("\\\\"),
+        '\t' => out.take("\\t"),
+        '\n' => out.take("\\n"),
+        '\r' => out.take("\\r"),
+        '\'' if quote == "'" => out.take("\\'"),
+        '"' if quote == "\"" => out.take("\\\""),
+        _ if is_printable(char) => out.take(char.encode_utf8(&mut [0; 4])),
         _ => write_escape(char.into(), out),
     }
 }
 
-fn write_escape(point: u32, out: &mut String) {
+fn write_escape<S: Sink>(point: u32, out: &mut S) -> Result<(), S::Full> {
     // Digit by digit: megabytes of folded bytes go through here, and `fmt` would take most of their time.
-    let (letter, digits) = match point {
-        0..=0xFF => ('x', 2),
-        0x100..=0xFFFF => ('u', 4),
-        _ => ('U', 8),
-    };
-    out.extend(['\\', letter]);
-    out.extend((0..digits).rev().filter_map(|digit| char::from_digit(point >> (4 * digit) & 15, 16)));
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |at: u32| DIGITS.get((point >> (4 * at) & 15) as usize).copied().unwrap_or(b'0');
+    match point {
+        0..=0xFF => out.take(plain(&[b'\\', b'x', digit(1), digit(0)])),
+        0x100..=0xFFFF => out.take(plain(&[b'\\', b'u', digit(3), digit(2), digit(1), digit(0)])),
+        _ => {
+            let [a, b, c, d] = [7, 6, 5, 4].map(digit);
+            let [e, f, g, h] = [3, 2, 1, 0].map(digit);
+            out.take(plain(&[b'\\', b'U', a, b, c, d, e, f, g, h]))
+        }
+    }
 }
 
 /// `str.isprintable` of CPython 3.13.
@@ -92,13 +112,13 @@ mod tests {
 
     fn text(value: &str) -> String {
         let mut out = String::new();
-        write_str(&PyStr::from(value), &mut out);
+        let Ok(()) = write_str(&PyStr::from(value), &mut out);
         out
     }
 
     fn bytes(value: &[u8]) -> String {
         let mut out = String::new();
-        write_bytes(value, &mut out);
+        let Ok(()) = write_bytes(value, &mut out);
         out
     }
 
@@ -120,7 +140,7 @@ mod tests {
     #[test]
     fn lone_surrogates_are_escaped() {
         let mut out = String::new();
-        write_str(&PyStr::new(b"a\xed\xb2\x80'").unwrap(), &mut out);
+        let Ok(()) = write_str(&PyStr::new(b"a\xed\xb2\x80'").unwrap(), &mut out);
         assert_eq!(out, r#""a\udc80'""#);
     }
 }

@@ -67,9 +67,9 @@ pub fn compare(place: &str, flow: &Flow, instructions: &[Instruction<'_>], their
     equal("blocks", &words("blocks"), &flow.blocks.iter().map(|block| format!("{}-{}", block.start, block.end)).collect());
     equal("edges", &words("edges"), &edges(flow));
 
-    let ours: BTreeSet<_> = flow.data_edges.iter().filter(|edge| edge.kind == DataKind::Stack).map(stack_use).collect();
+    let ours: BTreeSet<_> = flow.data_edges.iter().filter(|edge| edge.kind == DataKind::Stack).flat_map(stack_use).collect();
     let (extent, uses) = theirs["stack"].split_once(' ').unwrap_or((theirs["stack"], ""));
-    let uses: BTreeSet<_> = uses.split_whitespace().filter(|text| !stands_for(text, &ours)).map(str::to_owned).collect();
+    let uses: BTreeSet<_> = uses.split_whitespace().map(str::to_owned).collect();
     if extent == "every" {
         equal("stack", &uses, &ours);
         let depth = |row: &flow::StackRow| row.depth_before.map_or("-".to_owned(), |depth| depth.to_string());
@@ -85,7 +85,7 @@ pub fn compare(place: &str, flow: &Flow, instructions: &[Instruction<'_>], their
 
     let followed = words("followed");
     let variable_edges = || flow.data_edges.iter().filter(|edge| edge.kind != DataKind::Stack);
-    let ours: BTreeSet<_> = variable_edges().filter(|edge| followed.contains(&variable_key(edge))).map(variable_use).collect();
+    let ours: BTreeSet<_> = variable_edges().filter(|edge| followed.contains(&variable_key(edge))).flat_map(variable_use).collect();
     let every = words("every");
     tally.variables += followed.len();
     tally.variable_edges += every.len();
@@ -97,7 +97,7 @@ pub fn compare(place: &str, flow: &Flow, instructions: &[Instruction<'_>], their
         }
     };
     equal("variables", &every, &ours);
-    let (all, walked): (BTreeSet<_>, _) = (variable_edges().map(variable_use).collect(), words("walked"));
+    let (all, walked): (BTreeSet<_>, _) = (variable_edges().flat_map(variable_use).collect(), words("walked"));
     equal("walked variables", &walked, &all.intersection(&walked).cloned().collect());
     tally.differences.append(&mut differences);
 }
@@ -107,7 +107,7 @@ pub fn compare(place: &str, flow: &Flow, instructions: &[Instruction<'_>], their
 pub fn compare_observed(flow: &Flow, every_way: bool, met: &[String], uses: &[String]) -> Option<String> {
     let uses: BTreeSet<_> = uses.iter().cloned().collect();
     let slots = flow.data_edges.iter().filter(|edge| matches!(edge.kind, DataKind::Local | DataKind::Cell));
-    let ours: BTreeSet<_> = slots.filter(|edge| met.contains(&edge.dst.to_string())).map(variable_use).collect();
+    let ours: BTreeSet<_> = slots.filter(|edge| met.contains(&edge.dst.to_string())).flat_map(variable_use).collect();
     let missing: Vec<_> = uses.difference(&ours).collect();
     let extra: Vec<_> = ours.difference(&uses).filter(|_| every_way).collect();
     (!missing.is_empty() || !extra.is_empty()).then(|| format!("missing {missing:?}, unexplained {extra:?}"))
@@ -127,30 +127,25 @@ fn edges(flow: &Flow) -> BTreeSet<String> {
     flow.edges.iter().map(text).collect()
 }
 
-/// The judge's label of a producer.
-fn label(producer: Producer) -> i64 {
+/// The judge's labels of a producer.
+fn labels(producer: Producer) -> Vec<i64> {
+    let exception = |handler: u32| -2 - 2 * i64::from(handler);
     match producer {
-        Producer::Argument => -1,
-        Producer::Instr(instr) => instr.into(),
-        Producer::Exception(handler) => -2 - 2 * i64::from(handler),
-        Producer::Lasti(handler) => -3 - 2 * i64::from(handler),
+        Producer::Argument => vec![-1],
+        Producer::Instr(instr) => vec![instr.into()],
+        Producer::Exception(handler) => vec![exception(handler)],
+        Producer::Lasti(handler) => vec![exception(handler) - 1],
+        Producer::Phi(instr) => vec![instr.into(), exception(instr)],
     }
 }
 
-/// Whether the judge's use is one of a handler's exception for which the handler's first instruction stands.
-fn stands_for(text: &str, ours: &BTreeSet<String>) -> bool {
-    let (place, label) = text.rsplit_once(':').unwrap_or_default();
-    let label: i64 = label.parse().expect("a label");
-    label < -1 && ours.contains(&format!("{place}:{}", (-2 - label) / 2))
+fn stack_use(edge: &DataEdge) -> impl Iterator<Item = String> {
+    labels(edge.producer).into_iter().map(|label| format!("{}:{}:{label}", edge.dst, edge.operand_index))
 }
 
-fn stack_use(edge: &DataEdge) -> String {
-    format!("{}:{}:{}", edge.dst, edge.operand_index, label(edge.producer))
-}
-
-fn variable_use(edge: &DataEdge) -> String {
+fn variable_use(edge: &DataEdge) -> impl Iterator<Item = String> {
     let namespace = edge.variable.map_or("", |variable| variable.namespace.as_str());
-    format!("{}:{namespace}:{}:{}", edge.dst, edge.operand_index, label(edge.producer))
+    labels(edge.producer).into_iter().map(move |label| format!("{}:{namespace}:{}:{label}", edge.dst, edge.operand_index))
 }
 
 fn variable_key(edge: &DataEdge) -> String {

@@ -43,7 +43,9 @@ FROM bytecode_errors WHERE severity = 'error' ORDER BY path, line1",
 pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::load(&args.job)?;
     // Packages that somebody installed beside the library are not the library.
-    settings.extract.exclude.push("site-packages".to_owned());
+    settings.extract.extend_exclude.push("site-packages".to_owned());
+    // The library is on this machine, and so is who works on it.
+    settings.client.cluster = None;
     let interpreter = interpreter(&settings, args.install_python, output).await?;
     let facts = match &args.out {
         Some(out) => location(out, "--out")?,
@@ -53,11 +55,11 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
         }
     };
     let library = Location::local(&interpreter.stdlib)?;
-    output.note(format!("extracting the standard library of CPython {} into {}", interpreter.version, facts.uri()));
-    let summary = extract(&settings, &args.job, Some(interpreter), library, Some("stdlib".to_owned()), facts.clone()).await?;
+    output.note(format!("extracting the standard library of CPython {}", interpreter.version));
+    let summary = extract(&settings, &args.job, Some(interpreter), library, Some("stdlib".to_owned()), facts.clone(), output).await?;
     if args.job.format == Format::Json {
         output.data(serde_json::to_string_pretty(&summary)? + "\n")?;
-        return Ok(summary.exit());
+        return Ok(summary.exit(args.job.fail_on));
     }
 
     output.data(format!("\n{}\n", summary.text()))?;
@@ -75,7 +77,7 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
   bytefacts extract REPOSITORIES --out FACTS        your own corpus
 "
     ))?;
-    Ok(summary.exit())
+    Ok(summary.exit(args.job.fail_on))
 }
 
 /// An interpreter; if there is none, an installed one, with the user's consent.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use bytefacts_cluster::{Executor, ExecutorOptions, listen, metrics};
+use bytefacts_cluster::{ExecutorOptions, Starting, listen, metrics};
 use bytefacts_compile::{WorkerSettings, discover};
 use bytefacts_engine::Progress;
 use bytefacts_engine::node::{Node, NodeOptions};
@@ -13,23 +13,28 @@ use bytefacts_engine::stores::Stores;
 
 use crate::args;
 use crate::commands::extract::open_cache;
-use crate::config::Settings;
-use crate::daemon::{Announcement, ProbeServer, fresh_number, termination};
+use crate::commands::trial;
+use crate::config::{Settings, is_loopback};
+use crate::daemon::{Announcement, ProbeServer, fresh_number, reachable_host};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
 ///
 /// # Errors
 /// When it cannot start, or fails.
 pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Exit> {
+    let signals = Signals::listen()?;
     let mut settings = Settings::read(args.daemon.config.as_deref())?;
     if args.shared_cache.is_some() {
         settings.cache.shared = args.shared_cache;
     }
     let own = settings.executor.clone();
-    let told_to_end = termination()?;
-    let interpreter = discover(args.python.as_deref().or(settings.python.as_deref())).await?;
+    let interpreter = tokio::select! {
+        found = discover(args.python.as_deref().or(settings.python.as_deref())) => found?,
+        signal = signals.first() => return Ok(left_early(signal)),
+    };
     let (listener, address) = listen(args.daemon.listen.unwrap_or(own.listen))?;
 
     let node_name = node_name(args.node.or(own.node))?;
@@ -38,36 +43,56 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let work_root = own.work_dir.unwrap_or_else(std::env::temp_dir).join("bytefacts-executor");
     remove_leftovers(&work_root, &node_name);
     let cores = args.cores.or(own.cores).map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let scheduler = args.scheduler.unwrap_or(own.scheduler);
     let options = ExecutorOptions {
         work_dir: work_root.join(&id),
-        external_host: args.daemon.external_host.or(own.external_host).unwrap_or_else(|| address.ip().to_string()),
-        scheduler: args.scheduler.unwrap_or(own.scheduler),
+        // Who listens on all addresses is best found at the one that its connections come from. A name would be a guess: a pod's is known to nobody.
+        external_host: args.daemon.external_host.or(own.external_host).or(reachable_host(address).map(|host| host.to_string())),
+        scheduler: scheduler.clone(),
         connect_timeout: Duration::from_secs(own.connect_seconds),
         cores,
+        node: node_name,
         id: id.clone(),
     };
     let work_dir = options.work_dir.clone();
     let equipment = NodeOptions { workers: cores, memory_budget_bytes: own.memory_budget_bytes, worker: WorkerSettings::default() };
-    let stores = Arc::new(Stores::new(settings.stores));
+    // Jobs come from whoever reaches the scheduler.
+    let access = settings.access.access(address.ip().is_loopback() && is_loopback(&scheduler))?;
+    let stores = Arc::new(Stores::new(settings.stores).with_access(access));
     let cache = open_cache(&settings, &stores)?;
-    let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())));
-    let mut executor = Executor::start(listener, options, Arc::clone(&node)).await?;
-    let (view, probed) = (executor.view(), executor.view());
+    let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())).with_trials(trial::command()?));
+    let starting = Starting::new(listener, options, Arc::clone(&node))?;
+    let (view, probed) = (starting.view(), starting.view());
     let probes = args.daemon.probes.unwrap_or(own.probes);
     let probes = ProbeServer::start(probes, metrics::of_executor(Arc::clone(&node), view.clone())?, move || probed.is_connected()).await?;
+    tracing::info!(probes = %probes.address, "health and metrics are served");
+    let mut executor = tokio::select! {
+        joined = starting.join() => joined?,
+        signal = signals.first() => {
+            remove(&work_dir);
+            return Ok(left_early(signal));
+        }
+    };
     Announcement { role: "executor", id, address, probes: probes.address }.write(args.daemon.format, output)?;
 
     tokio::select! {
         reason = executor.failed() => bail!("the executor failed: {reason}"),
-        signal = told_to_end => tracing::info!(signal, running_tasks = view.running_tasks(), "leaving"),
+        signal = signals.first() => tracing::info!(signal, running_tasks = view.running_tasks(), "leaving"),
     }
     probes.leave();
+    // (Whoever says it twice means at once, and has it.)
     if !executor.drain(Duration::from_secs(own.drain_seconds)).await {
         tracing::warn!("bins under way were handed back after {} s", own.drain_seconds);
     }
     node.shutdown().await;
     remove(&work_dir);
     Ok(Exit::Clean)
+}
+
+/// Says that the executor was told to end before it was of a cluster.
+fn left_early(signal: &'static str) -> Exit {
+    tracing::info!(signal, "leaving, before the scheduler was there");
+    Exit::Clean
 }
 
 /// The node's name: as given, else the machine's.

@@ -1,24 +1,29 @@
 //! `bytefacts extract`: the main job, on the embedded cluster or on another one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{Finished, Job, JobCluster as _, Patience, Progress, run_job};
+use bytefacts_engine::{Finished, Job, Patience, Progress, SingleRepository, run_job, single_repository};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
+use crate::commands::trial;
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::progress::ProgressBar;
+use crate::signals::Signals;
 use crate::summary::Summary;
 
 /// Runs the command.
@@ -27,16 +32,34 @@ use crate::summary::Summary;
 /// When the job did not end in a committed run.
 pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::load(&args.job)?;
-    settings.extract.exclude.extend(args.exclude);
+    args.selection.apply(&mut settings.extract);
+    settings.extract.selection().map_err(|error| UsageError(error.to_string()))?;
     if args.cluster.is_some() {
         settings.client.cluster = args.cluster;
     }
+    settings.client.detach |= args.detach;
+    if args.detach && settings.client.cluster.is_none() {
+        return Err(UsageError(
+            "--detach leaves the job to a cluster: name one by --cluster; the embedded one ends with this process".to_owned(),
+        )
+        .into());
+    }
+    check_options(&args.job, &settings)?;
     let facts = location(&args.out, "--out")?;
     let summary = match (args.resume, args.corpus) {
-        (Some(run), _) => resume(&settings, &args.job, &run, facts).await?,
+        (Some(run), _) => resume(&settings, &args.job, &run, facts, output).await?,
         (None, Some(corpus)) => {
             let corpus = location(&corpus, "CORPUS")?;
-            extract(&settings, &args.job, interpreter(&settings).await?, corpus, args.repo, facts).await?
+            check_apart(&corpus, &facts)?;
+            // What a cluster sees under a path may not be here.
+            if settings.client.cluster.is_none() {
+                check_corpus(&corpus)?;
+            }
+            let repo = match args.repo {
+                None if !args.tree => recognised_repository(&settings, &corpus, output).await,
+                repo => repo,
+            };
+            extract(&settings, &args.job, interpreter(&settings).await?, corpus, repo, facts, output).await?
         }
         (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
     };
@@ -44,12 +67,66 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
         Format::Text => output.data(summary.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&summary)? + "\n")?,
     }
-    Ok(summary.exit())
+    Ok(summary.exit(args.job.fail_on))
 }
 
-/// The interpreter of this machine. A job for a cluster needs none here: without one that is named, the executors' own decides.
+/// The name of the single repository that `corpus` looks like, if it does.
+async fn recognised_repository(settings: &Settings, corpus: &Location, output: &Output) -> Option<String> {
+    match single_repository(corpus, &Stores::new(settings.stores)).await {
+        Ok(found) => {
+            let SingleRepository { name, marker } = found?;
+            output
+                .note(format!("{marker} is in the corpus: it is one repository, {name}; --tree takes its folders as repositories instead"));
+            Some(name)
+        }
+        // The scheduler may see what this machine does not, and says so if not.
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::info!("whether the corpus is one repository is unknown, its folders are taken as repositories: {error:#}");
+            None
+        }
+    }
+}
+
+/// Refuses facts inside the corpus: they would be part of what they are made from.
+fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
+    let (Some(corpus), Some(facts)) = (corpus.local_path(), facts.local_path()) else { return Ok(()) };
+    // What is not there yet is where its parent really is.
+    let real = facts.ancestors().find_map(|parent| Some(parent.canonicalize().ok()?.join(facts.strip_prefix(parent).ok()?)));
+    let inside = |facts: &Path, corpus: &Path| facts.starts_with(corpus);
+    if inside(facts, corpus) || corpus.canonicalize().ok().zip(real).is_some_and(|(corpus, facts)| inside(&facts, &corpus)) {
+        let (facts, corpus) = (facts.display(), corpus.display());
+        return Err(UsageError(format!("--out: {facts} lies inside the corpus {corpus}: choose a place outside")).into());
+    }
+    Ok(())
+}
+
+/// Refuses options of the embedded cluster for a job that another one does: what is ignored without a word is taken for granted.
+fn check_options(args: &JobArgs, settings: &Settings) -> Result<(), UsageError> {
+    if settings.client.cluster.is_none() {
+        return Ok(());
+    }
+    for (given, option, instead) in [
+        (args.jobs.is_some(), "--jobs", "each executor is told its cores by `bytefacts executor --cores`"),
+        (args.executors.is_some(), "--executors", "a cluster has those that were started by `bytefacts executor`"),
+        (args.python.is_some(), "--python", "each executor has its own interpreter, by `bytefacts executor --python`"),
+        (args.shared_cache.is_some(), "--shared-cache", "each executor is told by `bytefacts executor --shared-cache`"),
+        (
+            args.options.memory_budget_bytes.is_some(),
+            "--memory-budget-bytes",
+            "each executor has its own setting executor.memory_budget_bytes",
+        ),
+    ] {
+        if given {
+            return Err(UsageError(format!("{option} is of the embedded cluster and does nothing on another one: {instead}")));
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter of this machine. A job for a cluster needs none here: its executors' own decides.
 async fn interpreter(settings: &Settings) -> anyhow::Result<Option<Interpreter>> {
-    if settings.client.cluster.is_some() && settings.python.is_none() {
+    if settings.client.cluster.is_some() {
         return Ok(None);
     }
     Ok(Some(discover(settings.python.as_deref()).await?))
@@ -68,11 +145,8 @@ pub async fn extract(
     corpus: Location,
     repo: Option<String>,
     facts: Location,
+    output: &Output,
 ) -> anyhow::Result<Summary> {
-    // What a cluster sees under a path may not be here.
-    if settings.client.cluster.is_none() {
-        check_corpus(&corpus)?;
-    }
     let run = match &args.run_id {
         Some(id) => RunId::new(id.as_str()).map_err(|error| UsageError(format!("--run-id: {error}")))?,
         None => RunId::generate(SystemTime::now(), fresh_number()),
@@ -85,25 +159,37 @@ pub async fn extract(
         options: settings.extract.clone(),
         bins: settings.bin_options(),
         interpreter: interpreter.as_ref().map(identity),
+        use_cache: settings.cache.enabled,
     };
     let work = Work::open(settings, args, run, facts)?;
+    work.check_reachable().await?;
     work.check_new().await?;
     work.record(&job).await?;
+    output.note(format!("run {}: {} into {}", work.run, shown(&corpus), shown(&work.facts)));
     work.run(&job, interpreter).await
 }
 
 /// Goes on with a run as it was asked for.
-async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location) -> anyhow::Result<Summary> {
+async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location, output: &Output) -> anyhow::Result<Summary> {
     let run = RunId::new(run).map_err(|error| UsageError(format!("--resume: {error}")))?;
     let work = Work::open(settings, args, run, facts)?;
+    work.check_reachable().await?;
     work.check_new().await?;
-    let Some(recorded) = work.store.job(&work.run).await? else {
+    let Some(recorded) = work.store.job(&work.run).await.with_context(|| work.unusable())? else {
         return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
     };
     let mut job: Job = serde_json::from_slice(&recorded).with_context(|| format!("run {} was begun by another version", work.run))?;
     // A folder of facts may have been moved, or be known by another name here.
     job.facts = work.facts.uri().to_owned();
+    // Where units come from is nothing that rows depend on.
+    job.use_cache = settings.cache.enabled;
+    output.note(format!("run {}: {} into {}", work.run, job.corpus, shown(&work.facts)));
     work.run(&job, interpreter(settings).await?).await
+}
+
+/// As the user writes it: a path, or a URI.
+fn shown(location: &Location) -> String {
+    location.local_path().map_or_else(|| location.uri().to_owned(), |path| path.display().to_string())
 }
 
 /// A run to be done, and where.
@@ -117,6 +203,7 @@ struct Work<'a> {
     begun: Instant,
     /// CPU time until it was begun.
     cpu_before: Duration,
+    signals: Signals,
 }
 
 impl<'a> Work<'a> {
@@ -124,30 +211,67 @@ impl<'a> Work<'a> {
         let stores = Arc::new(Stores::new(settings.stores));
         let store = stores.open(facts.uri())?.facts();
         store.check_writable().with_context(|| format!("cannot write facts to {}", facts.uri()))?;
-        Ok(Self { settings, progress: args.progress, run, facts, stores, store, begun: Instant::now(), cpu_before: cpu_time()? })
+        Ok(Self {
+            settings,
+            progress: args.progress,
+            run,
+            facts,
+            stores,
+            store,
+            begun: Instant::now(),
+            cpu_before: cpu_time()?,
+            signals: Signals::listen()?,
+        })
+    }
+
+    /// Makes sure that somebody listens where the scheduler should be.
+    async fn check_reachable(&self) -> anyhow::Result<()> {
+        let Some(url) = &self.settings.client.cluster else { return Ok(()) };
+        let url = scheduler_url(url)?;
+        let authority = url.strip_prefix("df://").unwrap_or(&url);
+        let begun = Instant::now();
+        loop {
+            let reason = match timeout(KNOCK, TcpStream::connect(authority)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            // One that was started together with this client is given a moment.
+            if begun.elapsed() >= KNOCK {
+                bail!("no scheduler answers at {authority}: {reason}; is it running, and is the address right?");
+            }
+            sleep(KNOCK / 6).await;
+        }
+    }
+
+    /// What to say before the error of a store.
+    fn unusable(&self) -> String {
+        format!("cannot use the facts at {}", shown(&self.facts))
     }
 
     /// Refuses a run that is over and done with.
     async fn check_new(&self) -> anyhow::Result<()> {
         let (run, facts) = (&self.run, self.facts.uri());
-        match self.store.run_state(run).await? {
+        match self.store.run_state(run).await.with_context(|| self.unusable())? {
             RunState::New | RunState::Open => Ok(()),
-            RunState::Committed(manifest) => {
+            RunState::Committed(document) => {
                 // A client that died between the commit and the move of `current` has left that to do.
                 let current = self.store.current().await?;
-                if current.is_none_or(|current| current.order() < (manifest.run.sequence, run)) {
+                if current.is_none_or(|current| current.order() < (document.run.sequence, run)) {
                     return Ok(());
                 }
                 Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into())
             }
-            RunState::Abandoned => Err(UsageError(format!("run {run} was given up and swept: choose another --run-id")).into()),
+            RunState::Abandoned => Err(UsageError(format!("run {run} was given up or let go: choose another --run-id")).into()),
         }
     }
 
     /// Writes down what the run is to do, or makes sure that it was begun as the same.
     async fn record(&self, job: &Job) -> anyhow::Result<()> {
         let document = serde_json::to_vec_pretty(job)?;
-        let Created::Existing(first) = self.store.create_job(&self.run, document.into()).await? else { return Ok(()) };
+        let Created::Existing(first) = self.store.create_job(&self.run, document.into()).await.with_context(|| self.unusable())? else {
+            return Ok(());
+        };
         let first: Job = serde_json::from_slice(&first).with_context(|| format!("run {} was begun by another version", self.run))?;
         let mut other = Vec::new();
         for (what, same) in [
@@ -180,10 +304,9 @@ impl<'a> Work<'a> {
         };
         let Finished { committed, swept } = finished;
         if let Err(error) = swept {
-            tracing::warn!(%error, "could not tidy up behind the run; the next run will");
+            tracing::warn!(%error, "could not tidy up behind the run; `bytefacts gc` will");
         }
-        let current = committed.current.run_id == committed.manifest.run.run_id;
-        Ok(Summary::new(&committed.manifest, self.facts.uri(), current, !committed.newly, self.begun.elapsed(), cpu))
+        Ok(Summary::new(&committed, job.repo.as_deref(), self.facts.uri(), self.begun.elapsed(), cpu))
     }
 
     async fn embedded(&self, job: &Job, interpreter: Interpreter) -> anyhow::Result<Finished> {
@@ -192,21 +315,27 @@ impl<'a> Work<'a> {
         let options =
             NodeOptions { workers: cores, memory_budget_bytes: settings.extract.memory_budget_bytes, worker: WorkerSettings::default() };
         let cache = open_cache(settings, &self.stores)?;
+        let trial = trial::command()?;
         let nodes: Vec<_> = (0..settings.embedded.executors)
             .map(|_| {
                 let (stores, progress) = (Arc::clone(&self.stores), Arc::clone(&progress));
-                Arc::new(Node::new(options.clone(), interpreter.clone(), stores, cache.clone(), progress))
+                Arc::new(Node::new(options.clone(), interpreter.clone(), stores, cache.clone(), progress).with_trials(trial.clone()))
             })
             .collect();
         let cluster = Embedded::start(&nodes, Arc::clone(&self.stores), EmbeddedOptions { cores_per_executor: cores }).await?;
         let client = Client::new(cluster.url(), Arc::clone(&self.stores), self.job_settings(job));
-        let result = self.follow(&client, job, Patience::embedded(), progress, false).await;
-        for (number, node) in nodes.iter().enumerate() {
-            let peaks = node.peaks().await;
-            tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
-            node.shutdown().await;
-        }
-        cluster.stop().await;
+        let patience = Patience { stall: Duration::from_secs(self.settings.client.stall_seconds.max(1)), ..Patience::embedded() };
+        let result = self.follow(&client, job, patience, progress, false).await;
+        let in_order = async {
+            for (number, node) in nodes.iter().enumerate() {
+                let peaks = node.peaks().await;
+                tracing::debug!(number, peaks.memory_bytes, peaks.parallel_bytes, "the most that an executor held at a time");
+                node.shutdown().await;
+            }
+            cluster.stop().await;
+        };
+        // Too short for that, and the end of the process does the rest.
+        let _: Option<()> = self.signals.bounded(in_order).await;
         result
     }
 
@@ -227,6 +356,12 @@ impl<'a> Work<'a> {
         JobSettings { max_partitions_per_task: self.settings.bins.per_task.unwrap_or(1), ..JobSettings::for_run(&job.run) }
     }
 
+    /// What the user may type to have the run go on.
+    fn resume_command(&self) -> String {
+        let cluster = self.settings.client.cluster.as_ref().map(|url| format!(" --cluster {url}")).unwrap_or_default();
+        format!("bytefacts extract --resume {} --out {}{cluster}", self.run, shown(&self.facts))
+    }
+
     /// Runs the job under a progress bar, until it ends or the user ends it. Where executors are not of this process, `remote`, progress is
     /// read off the records.
     async fn follow(
@@ -237,23 +372,43 @@ impl<'a> Work<'a> {
         progress: Arc<Progress>,
         remote: bool,
     ) -> anyhow::Result<Finished> {
+        let max_unread_share = self.settings.client.max_unread_share;
         let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
         let result = tokio::select! {
-            result = run_job(client, job, &self.stores, &SystemClock, patience, remote.then_some(&*progress)) => result.map_err(Into::into),
-            signal = tokio::signal::ctrl_c() => {
-                client.cancel().await;
-                signal.context("cannot listen for Ctrl-C").and_then(|()| {
-                    bail!("interrupted; what is done is kept: `bytefacts extract --resume {} --out {}` goes on", self.run, self.facts.uri())
-                })
+            result = run_job(client, job, &self.stores, &SystemClock, patience, max_unread_share, remote.then_some(&*progress)) => {
+                result.map_err(Into::into)
             }
+            signal = self.signals.first() => Err(self.leave(client, signal, remote).await),
         };
         bar.stop().await;
         result
     }
+
+    /// Ends the job with its client, unless the user wants to leave it to the cluster; what there is to say of it.
+    async fn leave(&self, client: &Client, signal: &str, remote: bool) -> anyhow::Error {
+        let cluster = self.settings.client.cluster.as_ref().filter(|_| remote);
+        let (run, resume) = (&self.run, self.resume_command());
+        if let Some(url) = cluster.filter(|_| self.settings.client.detach) {
+            return anyhow!(
+                "{signal}: the cluster goes on with run {run}, `bytefacts status --cluster {url}` shows how far it is; `{resume}` commits it"
+            );
+        }
+        // Whoever ends a process does not wait long for it.
+        match (self.signals.bounded(client.end_job()).await, cluster) {
+            (Some(Ok(())), _) | (_, None) => anyhow!("ended by {signal}; what is done is kept: `{resume}` goes on"),
+            (_, Some(url)) => anyhow!(
+                "ended by {signal}; the scheduler does not answer, and run {run} may go on: `bytefacts cancel {run} --cluster {url}` ends it, \
+                 `{resume}` goes on with it"
+            ),
+        }
+    }
 }
 
+/// How long a scheduler may take to answer the first knock at its door.
+const KNOCK: Duration = Duration::from_secs(3);
+
 /// The URL of a scheduler as the client wants it.
-fn scheduler_url(url: &str) -> anyhow::Result<String> {
+pub fn scheduler_url(url: &str) -> anyhow::Result<String> {
     let authority = url.strip_prefix("df://").unwrap_or(url);
     let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     match port {

@@ -1,14 +1,13 @@
-//! `bytefacts gc`: deletes what no committed run names.
+//! `bytefacts gc`: lets runs go, and deletes what no kept run names.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use bytefacts_landing::{AttemptId, FixedClock, Swept};
+use bytefacts_landing::{AttemptId, FixedClock, Keep, RunId, Swept};
 use serde::Serialize;
 
 use crate::args::{Format, Gc};
 use crate::daemon::fresh_number;
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
 
@@ -19,17 +18,23 @@ use crate::output::Output;
 pub async fn run(args: Gc, output: &mut Output) -> anyhow::Result<Exit> {
     let facts = Facts::open(&args.facts)?;
     let grace = Duration::from_secs_f64(args.grace_hours * 3600.0);
+    let keep = keep(&args);
+    if args.yes && keep.is_none() {
+        return Err(UsageError("--yes lets runs go that rules do not keep, and there is no rule: --keep 30, say".to_owned()).into());
+    }
+    // With rules nothing is touched without a word, garbage included.
+    let only_shown = args.dry_run || (keep.is_some() && !args.yes);
     let now = match facts.store.now(&AttemptId::from_random(fresh_number().into())).await {
         // Who may only read may still ask.
-        Err(error) if args.dry_run => {
+        Err(error) if only_shown => {
             tracing::warn!(%error, "cannot learn the store's time; what rests is judged by this machine's clock");
             SystemTime::now()
         }
         now => now?,
     };
-    let clock = FixedClock(now);
-    let swept = if args.dry_run { facts.store.survey(&clock, grace).await } else { facts.store.sweep(&clock, grace).await }?;
-    let report = Report::new(&swept, args.dry_run);
+    let (clock, keep) = (FixedClock(now), keep.as_ref());
+    let swept = if only_shown { facts.store.survey(keep, &clock, grace).await } else { facts.store.collect(keep, &clock, grace).await }?;
+    let report = Report::new(&swept, only_shown, keep.is_some() && !args.dry_run);
     match args.format {
         Format::Text => output.data(report.text())?,
         Format::Json => output.data(serde_json::to_string_pretty(&report)? + "\n")?,
@@ -37,42 +42,75 @@ pub async fn run(args: Gc, output: &mut Output) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
+/// The rules, if there is one.
+fn keep(args: &Gc) -> Option<Keep> {
+    let keep = Keep {
+        last: args.keep,
+        daily: args.keep_daily,
+        weekly: args.keep_weekly,
+        monthly: args.keep_monthly,
+        younger_than: args.older_than,
+    };
+    (keep != Keep::default()).then_some(keep)
+}
+
 #[derive(Serialize)]
 struct Report {
     dry_run: bool,
+    let_go: Vec<String>,
     data_files: u64,
     data_bytes: u64,
     documents: u64,
     staged_files: u64,
     abandoned_runs: Vec<String>,
+    older_runs: Vec<String>,
+    /// Whether a word is missing, and only that.
+    #[serde(skip)]
+    wants_yes: bool,
 }
 
 impl Report {
-    fn new(swept: &Swept, dry_run: bool) -> Self {
+    fn new(swept: &Swept, dry_run: bool, has_rules: bool) -> Self {
+        let names = |runs: &[RunId]| runs.iter().map(ToString::to_string).collect();
         Self {
             dry_run,
+            let_go: names(&swept.let_go),
             data_files: swept.data_files,
             data_bytes: swept.data_bytes,
             documents: swept.documents,
             staged_files: swept.staged_files,
-            abandoned_runs: swept.abandoned_runs.iter().map(ToString::to_string).collect(),
+            abandoned_runs: names(&swept.abandoned_runs),
+            older_runs: names(&swept.older_runs),
+            wants_yes: dry_run && has_rules,
         }
     }
 
     fn text(&self) -> String {
-        let deleted = if self.dry_run { "would delete" } else { "deleted" };
-        let mut text = format!(
-            "{deleted} {} data files ({} bytes), {} documents of dead runs, {} temporary files\n",
-            self.data_files, self.data_bytes, self.documents, self.staged_files
-        );
-        for run in &self.abandoned_runs {
-            // Writing to a string does not fail.
-            let _: std::fmt::Result = writeln!(
-                text,
-                "{} run {run}: nothing of it was written within the grace period",
-                if self.dry_run { "would give up" } else { "gave up" }
-            );
+        let would = |done: &'static str, to_do: &'static str| if self.dry_run { to_do } else { done };
+        let mut lines = Vec::new();
+        for run in &self.let_go {
+            lines.push(format!("{} run {run}", would("let go", "would let go")));
         }
-        text
+        for run in &self.abandoned_runs {
+            lines.push(format!("{} run {run}: nothing of it was written within the grace period", would("gave up", "would give up")));
+        }
+        for run in &self.older_runs {
+            lines.push(format!("left alone run {run}: an earlier version has landed it; when nobody needs it, delete bytecode_files_v1/repo=*/{run}-*.parquet and runs/{run} by hand"));
+        }
+        lines.push(format!(
+            "{} {} data files ({} bytes), {} documents of dead runs and lost attempts, {} temporary files",
+            would("deleted", "would delete"),
+            self.data_files,
+            self.data_bytes,
+            self.documents,
+            self.staged_files
+        ));
+        if !self.let_go.is_empty() {
+            lines.push("what only the runs name that are let go is deleted by the first `bytefacts gc` after the grace period".to_owned());
+        }
+        if self.wants_yes {
+            lines.push("nothing was changed: --yes does it".to_owned());
+        }
+        lines.join("\n") + "\n"
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::temporal_conversions::timestamp_ms_to_datetime;
-use bytefacts_landing::{ColumnChange, Manifest, RunHeader, SchemaRecord};
+use bytefacts_landing::{ColumnChange, FileName, Manifest, RunHeader, SchemaRecord};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,12 +55,35 @@ pub async fn run(args: Runs, output: &mut Output) -> anyhow::Result<Exit> {
 /// When the facts cannot be read.
 pub async fn list(facts: &Facts) -> anyhow::Result<String> {
     let runs = facts.store.runs().await.with_context(|| facts.unreadable())?;
+    let unfinished = unfinished(facts).await?;
     if runs.is_empty() {
-        return Ok(facts.nothing_committed() + "\n");
+        return Ok(facts.nothing_committed() + "\n" + &unfinished);
     }
     let current = facts.current().await?;
     let rows = rows(&runs, |run| current.as_ref() == Some(&run.run_id))?;
-    Ok(render(Layout::Grid(Limits::default()), &rows)?)
+    Ok(render(Layout::Grid(Limits::default()), &rows)? + &unfinished)
+}
+
+/// A line for each run that was begun and did not end, with how to go on; nothing if there is none.
+async fn unfinished(facts: &Facts) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for (run, last_write_ms) in facts.store.unfinished().await.with_context(|| facts.unreadable())? {
+        let bins = facts.store.bins(&run).await.with_context(|| facts.unreadable())?;
+        let far = match bins {
+            Some(index) => {
+                let done = facts.store.finished_bins(&run).await.with_context(|| facts.unreadable())?.len();
+                format!("{} of {} done", thousands(done as u64), count(index.bins.len() as u64, "bin"))
+            }
+            None => "not listed yet".to_owned(),
+        };
+        let shown = facts.shown();
+        writeln!(
+            text,
+            "unfinished: {run} ({far}, last written to {}): `bytefacts extract --resume {run} --out {shown}` goes on",
+            utc(last_write_ms)
+        )?;
+    }
+    Ok(text)
 }
 
 fn rows(runs: &[RunHeader], is_current: impl Fn(&RunHeader) -> bool) -> anyhow::Result<RecordBatch> {
@@ -106,7 +129,7 @@ async fn all_as_json(facts: &Facts, output: &mut Output) -> anyhow::Result<()> {
 
 /// All that is known of a run, for people.
 fn details(run: &Run<'_>) -> anyhow::Result<String> {
-    let Manifest { run: header, repos, files, schema } = run.manifest;
+    let Manifest { run: header, schema, repos, files } = run.manifest;
     let stats = &header.stats;
     let mut text = String::new();
     let mut line = |name: &str, value: String| writeln!(text, "{name:<16}{value}");
@@ -133,9 +156,18 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
     line("facts", format!("{}, {}", count(stats.units, "code object"), count(stats.instructions, "instruction")))?;
     let shared = if stats.cache_shared_hits == 0 { String::new() } else { format!(" ({} shared)", thousands(stats.cache_shared_hits)) };
     line("cache", format!("{}{shared}, {} compiled", plural(stats.cache_hits, "hit", "hits"), thousands(stats.cache_misses)))?;
+    let taken_over = match header.bins_taken_over {
+        0 => String::new(),
+        bins => format!(" ({} of them unchanged; {} are new)", thousands(u64::from(bins)), bytes(header.landed_bytes)),
+    };
     line(
         "landed",
-        format!("{}, {}, from {}", count(header.data_files, "data file"), bytes(header.data_bytes), count(u64::from(header.bins), "bin")),
+        format!(
+            "{}, {}, from {}{taken_over}",
+            count(header.data_files, "data file"),
+            bytes(header.data_bytes),
+            count(u64::from(header.bins), "bin")
+        ),
     )?;
     line("digest", header.digest.clone())?;
     for (nth, error) in stats.errors.iter().enumerate() {
@@ -152,15 +184,19 @@ fn details(run: &Run<'_>) -> anyhow::Result<String> {
         Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)))) as ArrayRef
     };
     let repo = |repo: &Option<String>| repo.clone().unwrap_or_default();
+    let name = |name: &FileName| match &name.repo {
+        Some(repo) => format!("{repo}: {}", name.path),
+        None => name.path.clone(),
+    };
     let repos = RecordBatch::try_from_iter([
         ("repository", texts(repos.iter().map(|r| repo(&r.repo)).collect())),
         ("files", numbers(repos.iter().map(|r| r.files).collect())),
-        ("bytes", numbers(repos.iter().map(|r| r.bytes).collect())),
         ("digest", texts(repos.iter().map(|r| prefix(&r.digest)).collect())),
     ])?;
     let files = RecordBatch::try_from_iter([
-        ("repository", texts(files.iter().map(|f| repo(&f.repo)).collect())),
         ("data file", texts(files.iter().map(|f| f.key.clone()).collect())),
+        ("from", texts(files.iter().map(|f| name(&f.first)).collect())),
+        ("to", texts(files.iter().map(|f| name(&f.last)).collect())),
         ("rows", numbers(files.iter().map(|f| f.rows).collect())),
         ("bytes", numbers(files.iter().map(|f| f.bytes).collect())),
         ("sha256", texts(files.iter().map(|f| prefix(&f.sha256)).collect())),
@@ -192,7 +228,7 @@ fn schema_lines(record: &SchemaRecord) -> Vec<String> {
 }
 
 /// A time as ISO 8601, UTC, in whole seconds.
-fn utc(ms: u64) -> String {
+pub fn utc(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
     time.map_or_else(|| "?".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
@@ -243,20 +279,24 @@ mod tests {
                 interpreter: serde_json::json!({ "version": "3.13.0", "magic": "f30d0d0a" }),
                 options: serde_json::json!({ "optimize": 0, "exclude": ["x"] }),
                 bins: 1,
+                bins_taken_over: 0,
                 repositories: 1,
                 data_files: 1,
                 data_bytes: 4_567_890,
+                landed_bytes: 4_567_890,
                 rows: files,
+                held_back: false,
                 stats,
                 digest: "0123456789abcdef".repeat(4),
             },
-            repos: vec![RepoSummary { repo: repo.clone(), files, bytes: 4_567_890, digest: "fedcba9876543210".repeat(4) }],
+            repos: vec![RepoSummary { repo: repo.clone(), files, digest: "fedcba9876543210".repeat(4) }],
             files: vec![LandedFile {
-                repo,
-                key: "bytecode_files_v1/repo=a%2Fb%20c/x.parquet".to_owned(),
+                key: "bytecode_files_v1/landed=first/000000-a-0000.parquet".to_owned(),
                 rows: files,
                 bytes: 4_567_890,
                 sha256: "00112233445566778899".repeat(3),
+                first: FileName::new(repo.as_deref(), "a.py"),
+                last: FileName::new(repo.as_deref(), "z.py"),
             }],
             schema: None,
         }

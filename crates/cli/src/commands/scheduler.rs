@@ -10,9 +10,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::args;
 use crate::config::Settings;
-use crate::daemon::{Announcement, ProbeServer, termination};
+use crate::daemon::{Announcement, ProbeServer, reachable_host};
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
 ///
@@ -20,11 +21,17 @@ use crate::output::Output;
 /// When it cannot start, or fails.
 pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<Exit> {
     let settings = Settings::read(args.daemon.config.as_deref())?;
-    let stores = Arc::new(Stores::new(settings.stores));
+    let signals = Signals::listen()?;
+    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.scheduler.listen))?;
+    let access = settings.access.access(address.ip().is_loopback())?;
+    let stores = Arc::new(Stores::new(settings.stores).with_access(access));
     let settings = settings.scheduler;
-    let told_to_end = termination()?;
-    let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.listen))?;
-    let external_host = args.daemon.external_host.or(settings.external_host).unwrap_or_else(|| address.ip().to_string());
+    // Where executors pull nobody dials by this name: it only tells schedulers apart.
+    let external_host = match args.daemon.external_host.or(settings.external_host).or(reachable_host(address).map(|host| host.to_string()))
+    {
+        Some(host) => host,
+        None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+    };
     let options = SchedulerOptions {
         external_host,
         executor_timeout: Duration::from_secs(settings.executor_timeout_seconds),
@@ -41,7 +48,7 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
 
     tokio::select! {
         reason = scheduler.failed() => bail!("the scheduler failed: {reason}"),
-        signal = told_to_end => tracing::info!(signal, running_jobs = view.running_jobs(), "leaving"),
+        signal = signals.first() => tracing::info!(signal, running_jobs = view.running_jobs(), "leaving"),
     }
     probes.leave();
     let idle = async {

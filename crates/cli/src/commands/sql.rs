@@ -10,21 +10,24 @@ mod message;
 mod meta;
 mod schema;
 mod shell;
+mod sink;
 
 use std::io::{IsTerminal as _, Read as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytefacts_engine::facts_session;
 
 use self::console::Console;
+use self::sink::Screen;
 use crate::args::{Sql, TableFormat};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
 use crate::table::{Layout, Limits};
 
-/// On a terminal each line of a value is cut to so many columns.
-const VALUE_COLUMNS: usize = 100;
+/// Columns of a terminal that does not say.
+const LINE: usize = 80;
 
 /// Runs the command.
 ///
@@ -41,19 +44,42 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
     let session = facts_session(&facts.stores, facts.location.uri(), Some(run)).await.map_err(|error| message::error(&error, &[]))?;
 
     let layout = match args.format {
-        TableFormat::Table => Layout::Grid(Limits { rows: None, value_columns: terminal.then_some(VALUE_COLUMNS) }),
+        TableFormat::Table => {
+            Layout::Grid(Limits { rows: None, width: terminal.then(|| Screen::now().map_or(LINE, |screen| screen.width)) })
+        }
         TableFormat::Csv => Layout::Csv,
         TableFormat::Json => Layout::Json,
     };
     let mut console = Console::new(session, &facts, output, layout);
-    match args.statement {
-        Some(statement) => console.script(&statement).await?,
-        None if terminal && std::io::stdin().is_terminal() => shell::run(console, &manifest.run).await?,
+    if args.statement.is_none() && terminal && std::io::stdin().is_terminal() {
+        shell::run(console, &manifest.run).await?;
+        return Ok(Exit::Clean);
+    }
+    let script = match args.statement {
+        Some(statement) => statement,
         None => {
             let mut script = String::new();
             std::io::stdin().read_to_string(&mut script).context("cannot read statements from stdin")?;
-            console.script(&script).await?;
+            script
+        }
+    };
+    let paging = console.sink.paging();
+    tokio::select! {
+        result = console.script(&script) => result?,
+        interrupted = interrupted(&paging) => {
+            interrupted?;
+            bail!("ended by Ctrl-C");
         }
     }
     Ok(Exit::Clean)
+}
+
+/// Waits for Ctrl-C; as long as a pager has the terminal, it is meant for that.
+async fn interrupted(paging: &AtomicBool) -> anyhow::Result<()> {
+    loop {
+        tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")?;
+        if !paging.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+    }
 }

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
+use bytefacts_engine::access::{Access, Allowed};
 use serde::{Deserialize, Deserializer};
+
+use crate::exit::UsageError;
 
 /// `bytefacts scheduler`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -12,7 +15,7 @@ pub struct SchedulerSettings {
     /// Where executors and clients find it. Loopback by default: there is no authentication.
     #[serde(deserialize_with = "of_host")]
     pub listen: SocketAddr,
-    /// The host that it calls itself to others; null is the host of `listen`.
+    /// The host that it calls itself to others; null is the host of `listen`, or the machine's name where that is all addresses.
     pub external_host: Option<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[serde(deserialize_with = "of_host")]
@@ -52,7 +55,7 @@ pub struct ExecutorSettings {
     /// Where other executors and clients fetch what it serves.
     #[serde(deserialize_with = "of_host")]
     pub listen: SocketAddr,
-    /// The host under which they find it; null is the host of `listen`.
+    /// The host under which they find it; null is the host of `listen`, or where that is all addresses, the one that the scheduler sees.
     pub external_host: Option<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[serde(deserialize_with = "of_host")]
@@ -87,23 +90,57 @@ impl Default for ExecutorSettings {
 }
 
 /// What `bytefacts extract` does with a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientSettings {
     /// The cluster's scheduler, as `df://host:port`; null is the embedded cluster.
     pub cluster: Option<String>,
+    /// Whether a job goes on when its client is ended.
+    pub detach: bool,
     /// Seconds without a further bin after which a job is cancelled and submitted again.
     pub stall_seconds: u64,
     /// Seconds for which the scheduler may be out of reach.
     pub unreachable_seconds: u64,
     /// Submissions in a row that may end without a further bin.
     pub fruitless: u32,
+    /// The greatest share of the files, 0 to 1, that may be unreadable if a run is to become current.
+    pub max_unread_share: f64,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { cluster: None, stall_seconds: 900, unreachable_seconds: 300, fruitless: 3 }
+        Self { cluster: None, detach: false, stall_seconds: 900, unreachable_seconds: 300, fruitless: 3, max_unread_share: 0.1 }
     }
+}
+
+/// What the jobs of others may name, on schedulers and executors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessSettings {
+    /// Places at or below which corpora are read, `*` for all. Null is all for a daemon that only its own machine reaches, and else none.
+    pub corpus: Option<Vec<String>>,
+    /// Places at or below which facts are read and written.
+    pub facts: Option<Vec<String>>,
+}
+
+impl AccessSettings {
+    /// What is allowed on a daemon, whose jobs come from its own machine alone or from elsewhere too.
+    ///
+    /// # Errors
+    /// When the lists name what is no place.
+    pub fn access(&self, only_this_machine: bool) -> Result<Access, UsageError> {
+        let allowed = |key: &str, places: &Option<Vec<String>>| match places {
+            Some(places) => Allowed::of(places).map_err(|error| UsageError(format!("access.{key}: {error}"))),
+            None if only_this_machine => Ok(Allowed::Everything),
+            None => Ok(Allowed::Unsaid),
+        };
+        Ok(Access { corpus: allowed("corpus", &self.corpus)?, facts: allowed("facts", &self.facts)? })
+    }
+}
+
+/// Whether `HOST:PORT` is of this machine alone. A name that nobody knows yet may be anybody's.
+pub fn is_loopback(text: &str) -> bool {
+    address(text).is_ok_and(|address| address.ip().is_loopback())
 }
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -131,6 +168,23 @@ fn of_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_reached_by_others_allows_what_is_said_and_no_more() {
+        let access = |yaml: &str, alone| serde_yaml::from_str::<AccessSettings>(yaml).unwrap().access(alone);
+        assert_eq!(access("{}", true).unwrap(), Access::default());
+        assert_eq!(access("{}", false).unwrap(), Access { corpus: Allowed::Unsaid, facts: Allowed::Unsaid });
+        let said = access("{corpus: ['s3://b/c'], facts: ['*']}", false).unwrap();
+        said.corpus("s3://b/c/x").unwrap();
+        said.corpus("s3://b/x").unwrap_err();
+        said.facts("file:///x").unwrap();
+        assert!(access("{facts: ['ftp://x']}", true).unwrap_err().to_string().starts_with("access.facts: "));
+        for (text, alone) in
+            [("127.0.0.1:1", true), ("localhost:1", true), ("[::1]:1", true), ("10.0.0.1:1", false), ("no-such-host.invalid:1", false)]
+        {
+            assert_eq!(is_loopback(text), alone, "{text}");
+        }
+    }
 
     #[test]
     fn hosts_have_names_in_settings_too() {

@@ -5,7 +5,7 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 
 use super::cells::{Cells, NULL};
-use super::grid::Limits;
+use super::grid::{self, Limits};
 use super::width;
 
 /// See [`super::Layout::Expanded`].
@@ -20,8 +20,7 @@ impl Expanded {
         let titles: Vec<_> = schema.fields().iter().map(|field| width::printable(field.name()).into_owned()).collect();
         let widest = titles.iter().map(|title| width::of(title)).max().unwrap_or(0);
         let padded = titles.iter().map(|title| format!("{title}{}", " ".repeat(widest - width::of(title))));
-        // Who asks for a line a value wants to see all of it.
-        Self { titles: padded.collect(), limits: Limits { value_columns: None, ..limits }, rows: 0 }
+        Self { titles: padded.collect(), limits, rows: 0 }
     }
 
     /// The names alone if there was no row.
@@ -44,7 +43,7 @@ impl Expanded {
             self.rows += 1;
             out.push_str(&format!("-[ row {} ]{}\n", self.rows, "-".repeat(20)));
             cells.row(index, |column, text| {
-                let lines = self.limits.lines(text.unwrap_or(NULL));
+                let lines = grid::lines(text.unwrap_or(NULL));
                 let title = self.titles.get(column).map_or("", String::as_str);
                 let blank = " ".repeat(width::of(title));
                 for nth in 0..lines.len().max(1) {

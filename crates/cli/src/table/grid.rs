@@ -15,24 +15,21 @@ const MEASURED_ROWS: usize = 5_000;
 /// No column is padded beyond this; a wider value sticks out.
 const PADDED_COLUMNS: usize = 120;
 
+/// No text is cut to less than this for the sake of the line's width: whole columns are left out instead.
+const LEAST_COLUMNS: usize = 12;
+
 /// How much of a result is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The first rows; `None` is all.
     pub rows: Option<usize>,
-    /// Columns of the terminal that each line of a value may take; `None` is any number.
-    pub value_columns: Option<usize>,
+    /// Columns of the terminal that a line may take; `None` is any number.
+    pub width: Option<usize>,
 }
 
-impl Limits {
-    /// A value's lines, made harmless and cut.
-    pub(super) fn lines(self, text: &str) -> Vec<String> {
-        let line = |line: &str| {
-            let line = width::printable(line);
-            self.value_columns.map_or_else(|| line.to_string(), |columns| width::cut(&line, columns).into_owned())
-        };
-        text.lines().map(line).collect()
-    }
+/// A value's lines, made harmless.
+pub(super) fn lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| width::printable(line).into_owned()).collect()
 }
 
 /// See [`super::Layout::Grid`].
@@ -43,12 +40,16 @@ pub struct Grid {
     rows: usize,
     /// Rows that wait for the widths; `None` once these are fixed and the header is written.
     waiting: Option<Vec<Row>>,
+    /// Titles of the columns for which the line is too short.
+    left_out: Vec<String>,
 }
 
 struct Column {
     title: String,
     width: usize,
     to_the_right: bool,
+    /// Whether what is wider is cut.
+    is_cut: bool,
 }
 
 /// The lines of each value.
@@ -58,9 +59,20 @@ impl Grid {
     pub(super) fn new(schema: &Schema, limits: Limits) -> Self {
         let column = |field: &arrow::datatypes::FieldRef| {
             let title = width::printable(field.name()).into_owned();
-            Column { width: width::of(&title), title, to_the_right: field.data_type().is_numeric() }
+            Column { width: width::of(&title), title, to_the_right: field.data_type().is_numeric(), is_cut: false }
         };
-        Self { columns: schema.fields().iter().map(column).collect(), limits, rows: 0, waiting: Some(Vec::new()) }
+        let columns = schema.fields().iter().map(column).collect();
+        Self { columns, limits, rows: 0, waiting: Some(Vec::new()), left_out: Vec::new() }
+    }
+
+    /// Whether the rows so far are wider than a line may be.
+    pub(super) fn is_too_wide(&self) -> bool {
+        self.limits.width.is_some_and(|limit| line_width(&self.columns, usize::MAX) > limit)
+    }
+
+    /// Titles of the columns that were left out, since a line is too short for them.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch, out: &mut String) -> Result<(), ArrowError> {
@@ -71,7 +83,7 @@ impl Grid {
                 break;
             }
             let mut row = Row::with_capacity(self.columns.len());
-            cells.row(index, |_, text| row.push(self.limits.lines(text.unwrap_or(NULL))))?;
+            cells.row(index, |_, text| row.push(lines(text.unwrap_or(NULL))))?;
             self.rows += 1;
             self.take(row, out);
         }
@@ -82,19 +94,51 @@ impl Grid {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, out: &mut String) {
+    pub(super) fn finish(&mut self, out: &mut String) {
         self.lay_out(out);
+    }
+
+    /// Widens the columns to what the first rows need.
+    pub(super) fn measure(&mut self, batches: &[RecordBatch]) -> Result<(), ArrowError> {
+        let mut left = self.limits.rows.unwrap_or(MEASURED_ROWS);
+        for batch in batches {
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            let (schema, options) = (batch.schema(), Cells::options());
+            let mut cells = Cells::new(&batch, schema.fields(), &options)?;
+            for index in 0..batch.num_rows() {
+                cells.row(index, |column, text| {
+                    if let Some(column) = self.columns.get_mut(column) {
+                        column.widen(&lines(text.unwrap_or(NULL)), self.limits);
+                    }
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, row: Row, out: &mut String) {
         let Some(waiting) = &mut self.waiting else { return write_row(&self.columns, &row, out) };
         for (column, lines) in self.columns.iter_mut().zip(&row) {
-            let widest = lines.iter().map(|line| width::of(line)).max().unwrap_or(0);
-            column.width = column.width.max(widest.min(PADDED_COLUMNS));
+            column.widen(lines, self.limits);
         }
         waiting.push(row);
         if waiting.len() >= MEASURED_ROWS {
             self.lay_out(out);
+        }
+    }
+
+    /// Cuts texts, the widest first, and then leaves out the last columns, until a line takes no more than `limit`.
+    fn fit(&mut self, limit: usize) {
+        while self.columns.len() > 1 && line_width(&self.columns, LEAST_COLUMNS) > limit {
+            self.left_out.extend(self.columns.pop().map(|column| column.title));
+        }
+        self.left_out.reverse();
+        let widest = self.columns.iter().map(|column| column.width).max().unwrap_or(0);
+        let most = (1..=widest).rev().find(|most| line_width(&self.columns, *most) <= limit).unwrap_or(LEAST_COLUMNS);
+        for column in &mut self.columns {
+            column.width = column.least(most);
+            column.is_cut = !column.to_the_right;
         }
     }
 
@@ -103,6 +147,9 @@ impl Grid {
         let Some(waiting) = mem::take(&mut self.waiting) else { return };
         if self.columns.is_empty() {
             return;
+        }
+        if let Some(limit) = self.limits.width {
+            self.fit(limit);
         }
         write_row(&self.columns, &self.columns.iter().map(|column| vec![column.title.clone()]).collect(), out);
         let rules: Vec<_> = self.columns.iter().map(|column| "-".repeat(column.width + 2)).collect();
@@ -114,6 +161,24 @@ impl Grid {
     }
 }
 
+/// Columns of the terminal that a line takes whose texts take no more than `most` each: a blank on either side, and a bar between.
+fn line_width(columns: &[Column], most: usize) -> usize {
+    columns.iter().map(|column| column.least(most) + 2).sum::<usize>() + columns.len().saturating_sub(1)
+}
+
+impl Column {
+    /// Makes room for a value.
+    fn widen(&mut self, lines: &[String], limits: Limits) {
+        let widest = lines.iter().map(|line| width::of(line)).max().unwrap_or(0);
+        self.width = self.width.max(if limits.width.is_some() { widest } else { widest.min(PADDED_COLUMNS) });
+    }
+
+    /// Its width where texts take no more than `most`. A number that is cut is another number.
+    fn least(&self, most: usize) -> usize {
+        if self.to_the_right { self.width } else { self.width.min(most) }
+    }
+}
+
 /// A value of several lines makes a row of several lines; a `+` behind a line says that its value goes on.
 fn write_row(columns: &[Column], row: &Row, out: &mut String) {
     let height = row.iter().map(Vec::len).max().unwrap_or(0).max(1);
@@ -121,10 +186,11 @@ fn write_row(columns: &[Column], row: &Row, out: &mut String) {
         let mut line = String::new();
         for (index, (column, lines)) in columns.iter().zip(row).enumerate() {
             let text = lines.get(nth).map_or("", String::as_str);
-            let blanks = " ".repeat(column.width.saturating_sub(width::of(text)));
+            let text = if column.is_cut { width::cut(text, column.width) } else { text.into() };
+            let blanks = " ".repeat(column.width.saturating_sub(width::of(&text)));
             let (before, after) = if column.to_the_right { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
             let goes_on = if nth + 1 < lines.len() { "+" } else { " " };
-            line.extend([if index > 0 { "|" } else { "" }, " ", before, text, after, goes_on]);
+            line.extend([if index > 0 { "|" } else { "" }, " ", before, &text, after, goes_on]);
         }
         out.push_str(line.trim_end());
         out.push('\n');

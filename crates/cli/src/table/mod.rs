@@ -2,6 +2,7 @@
 //!
 //! CSV and JSON are written batch by batch, so that a result may be larger than memory.
 
+mod auto;
 mod cells;
 mod csv;
 mod expanded;
@@ -22,6 +23,8 @@ pub enum Layout {
     Grid(Limits),
     /// A line a value, for rows too wide for a grid; values are never cut.
     Expanded(Limits),
+    /// As `Grid`, but as `Expanded` if a row of that is wider than the limit.
+    Auto(Limits),
     /// Comma-separated values with a header. Null is empty, an empty text is `""`, nested values are JSON text.
     Csv,
     /// A JSON array with an object a line; nested values are JSON too.
@@ -34,6 +37,8 @@ pub enum RowWriter {
     Grid(grid::Grid),
     /// See [`Layout::Expanded`].
     Expanded(expanded::Expanded),
+    /// See [`Layout::Auto`].
+    Auto(auto::Auto),
     /// See [`Layout::Csv`].
     Csv(csv::Csv),
     /// See [`Layout::Json`].
@@ -46,6 +51,7 @@ impl RowWriter {
         match layout {
             Layout::Grid(limits) => Self::Grid(grid::Grid::new(schema, limits)),
             Layout::Expanded(limits) => Self::Expanded(expanded::Expanded::new(schema, limits)),
+            Layout::Auto(limits) => Self::Auto(auto::Auto::new(schema, limits)),
             Layout::Csv => Self::Csv(csv::Csv::new(schema)),
             Layout::Json => Self::Json(json::Json::default()),
         }
@@ -59,23 +65,28 @@ impl RowWriter {
         match self {
             Self::Grid(grid) => grid.write(batch, out),
             Self::Expanded(expanded) => expanded.write(batch, out),
+            Self::Auto(auto) => auto.write(batch, out),
             Self::Csv(csv) => csv.write(batch, out),
             Self::Json(json) => json.write(batch, out),
         }
     }
 
-    /// Appends what is left.
+    /// Appends what is left; titles of the columns that were left out, since a line is too short for them.
     ///
     /// # Errors
     /// As [`RowWriter::write`].
-    pub fn finish(self, out: &mut String) -> Result<(), ArrowError> {
+    pub fn finish(self, out: &mut String) -> Result<Vec<String>, ArrowError> {
         match self {
-            Self::Grid(grid) => grid.finish(out),
+            Self::Grid(mut grid) => {
+                grid.finish(out);
+                return Ok(grid.left_out().to_vec());
+            }
+            Self::Auto(auto) => return auto.finish(out),
             Self::Expanded(expanded) => expanded.finish(out),
             Self::Csv(csv) => csv.finish(out),
             Self::Json(json) => json.finish(out)?,
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

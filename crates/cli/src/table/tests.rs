@@ -47,14 +47,14 @@ fn a_grid_aligns_by_width_and_breaks_lines() {
 }
 
 #[test]
-fn a_grid_is_cut_where_asked() {
-    let limits = Limits { rows: Some(2), value_columns: Some(6) };
+fn a_grid_fits_the_line() {
+    let limits = Limits { rows: Some(2), width: Some(60) };
     assert_snapshot!(render(Layout::Grid(limits), &batch()).unwrap());
 }
 
 #[test]
 fn expanded_rows_have_a_line_a_value() {
-    let limits = Limits { rows: Some(2), value_columns: None };
+    let limits = Limits { rows: Some(2), width: None };
     assert_snapshot!(render(Layout::Expanded(limits), &batch()).unwrap());
 }
 
@@ -128,7 +128,7 @@ fn expanded_values_are_never_cut() {
     let long = "x".repeat(500);
     let texts: ArrayRef = Arc::new(StringArray::from(vec![long.as_str()]));
     let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
-    let limits = Limits { rows: None, value_columns: Some(100) };
+    let limits = Limits { rows: None, width: Some(100) };
     assert!(render(Layout::Expanded(limits), &batch).unwrap().contains(&long));
 }
 
@@ -143,4 +143,46 @@ fn a_grid_of_many_rows_is_streamed() {
     writer.finish(&mut out).unwrap();
     assert_eq!(out.lines().count(), 20_002);
     assert_eq!(out.lines().last(), Some("  19999"));
+}
+
+/// Three columns: a number, and two texts of 30 and 50 characters.
+fn wide() -> RecordBatch {
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![12_345_678_901_234_567]));
+    let text = |length: usize| Arc::new(StringArray::from(vec!["abcdefghij".repeat(length / 10)])) as ArrayRef;
+    RecordBatch::try_from_iter([("number", number), ("thirty", text(30)), ("fifty", text(50))]).unwrap()
+}
+
+fn fitted(width: usize) -> (String, Vec<String>) {
+    let (mut writer, mut out) = (RowWriter::new(Layout::Grid(Limits { rows: None, width: Some(width) }), &wide().schema()), String::new());
+    writer.write(&wide(), &mut out).unwrap();
+    let left_out = writer.finish(&mut out).unwrap();
+    assert!(out.lines().all(|line| width::of(line) <= width), "{width}: {out}");
+    (out, left_out)
+}
+
+#[test]
+fn texts_are_cut_to_the_line_and_numbers_never() {
+    assert!(!fitted(105).0.contains('…'));
+    let (text, left_out) = fitted(90);
+    assert!(text.contains("12345678901234567") && left_out.is_empty());
+    assert_eq!(text.matches('…').count(), 1, "the widest gives first: {text}");
+    let (text, left_out) = fitted(60);
+    assert_eq!((text.matches('…').count(), left_out.len()), (2, 0), "{text}");
+}
+
+#[test]
+fn columns_that_find_no_room_are_named() {
+    let (text, left_out) = fitted(40);
+    assert!(text.contains("thirty") && !text.contains("fifty"), "{text}");
+    assert_eq!(left_out, ["fifty"]);
+    assert_eq!(fitted(25).1, ["thirty", "fifty"]);
+}
+
+#[test]
+fn auto_is_a_grid_where_that_fits_and_else_a_line_a_value() {
+    let shown = |width: usize| render(Layout::Auto(Limits { rows: None, width: Some(width) }), &wide()).unwrap();
+    assert_eq!(shown(105), render(Layout::Grid(Limits::default()), &wide()).unwrap());
+    assert_eq!(shown(104), render(Layout::Expanded(Limits::default()), &wide()).unwrap());
+    let none = wide().slice(0, 0);
+    assert!(render(Layout::Auto(Limits { rows: None, width: Some(80) }), &none).unwrap().starts_with(" number | thirty"));
 }

@@ -89,6 +89,26 @@ async fn a_shim_without_a_version_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_shim_of_pyenv_is_not_run_but_what_it_may_stand_for_is_tried_in_its_place() {
+    for (vars, root) in [(None, "home/.pyenv"), (Some("else"), "else")] {
+        let machine = match vars {
+            Some(below) => Machine::new().with("PYENV_ROOT", below),
+            None => Machine::new(),
+        };
+        let (shims, ran) = (machine.at(&format!("{root}/shims")), machine.at("ran"));
+        let path = std::env::join_paths([shims, machine.at("second")]).unwrap();
+        let mut machine = machine
+            .script(&format!("{root}/shims/python3.13"), &format!("touch '{}'; exit 127", ran.display()))
+            .python("second/python3.13", "3.13.2");
+        machine.vars.push(("PATH", path.into()));
+        assert_eq!(machine.found().await, "second/python3.13", "pyenv has no 3.13");
+        let python = format!("{root}/versions/3.13.1/bin/python3.13");
+        assert_eq!(machine.python(&python, "3.13.1").found().await, python, "as the shim would, before what comes later on PATH");
+        assert!(!ran.exists(), "no shim was run");
+    }
+}
+
+#[tokio::test]
 async fn a_shim_that_works_leads_to_what_stands_behind_it() {
     let machine = Machine::new().python("real/python3.13", "3.13.4");
     let real = machine.at("real/python3.13").display().to_string();

@@ -55,7 +55,7 @@ async fn settled(limits: &Limits, count: usize) -> Vec<u32> {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(20), look).await.unwrap_or_else(|_| panic!("{:?} workers instead of {count}", workers(limits)))
+    timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{:?} workers instead of {count}", workers(limits)))
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn killed_once_in_the_middle_of_a_unit() {
     sleep(Duration::from_millis(500)).await;
     signal("KILL", first);
     code_of(&running.await.unwrap());
-    assert_eq!((pool.stats().starts, pool.stats().crashes), (2, 1));
+    assert_eq!((pool.stats().starts, pool.stats().killed, pool.stats().crashes), (2, 1, 0));
 }
 
 #[tokio::test]
@@ -112,6 +112,40 @@ async fn a_unit_that_loses_two_workers_is_quarantined() {
     assert!(!compiled.is_reproducible());
     code_of(&compile(&pool, "x = 1").await);
     assert_eq!((pool.stats().units, pool.stats().starts, pool.stats().crashes), (2, 3, 2));
+}
+
+/// Kills worker after worker, each some time after it was given the unit, and returns what becomes of the unit.
+async fn killed_at_it(mark: u64, times: usize) -> (Result<bytefacts_compile::Compiled, PoolError>, bytefacts_compile::PoolStats) {
+    let limits = marked(mark);
+    let pool = Arc::new(pool(1, limits.clone()).await);
+    let running = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.compile(slow(20).into()).await }
+    });
+    for number in 1..=times as u64 {
+        // One that is killed at its start is another matter.
+        while pool.stats().starts < number {
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+        signal("KILL", settled(&limits, 1).await[0]);
+    }
+    (running.await.unwrap(), pool.stats())
+}
+
+#[tokio::test]
+async fn a_unit_is_not_to_blame_for_workers_that_somebody_else_kills() {
+    let (compiled, stats) = killed_at_it(10, 4).await;
+    code_of(&compiled.unwrap());
+    assert_eq!((stats.units, stats.starts, stats.killed, stats.crashes), (1, 5, 4, 0));
+}
+
+#[tokio::test]
+async fn who_kills_every_worker_fails_the_job_and_not_the_unit() {
+    let (compiled, _) = killed_at_it(11, 10).await;
+    let error = compiled.unwrap_err();
+    assert!(matches!(error, PoolError::Killed { kills: 10, .. }), "{error}");
+    assert!(error.to_string().contains("SIGKILL"), "{error}");
 }
 
 #[tokio::test]

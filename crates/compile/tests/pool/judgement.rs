@@ -55,7 +55,7 @@ async fn a_judgement_begins_anew_on_a_fresh_worker() {
         }
         pieces
     });
-    assert_eq!((failure.unwrap(), died.exists(), pool.stats().crashes), (None, true, 1));
+    assert_eq!((failure.unwrap(), died.exists(), pool.stats().killed), (None, true, 1));
     let begins: Vec<_> = (0..pieces.len()).filter(|at| pieces[*at] == Evidence::Begin).collect();
     assert_eq!((begins.len(), begins[0]), (2, 0));
     let (lost, whole) = (&pieces[1..begins[1]], &pieces[begins[1] + 1..]);

@@ -3,19 +3,19 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use bytefacts_facts::digest::Digest;
+use bytefacts_encode::StatisticsCheck;
 use bytefacts_facts::schema as facts_schema;
-use bytefacts_facts::validate::{Check, IdSink, Tally, Totals, ValidateOptions, Validator, differences};
-use bytefacts_landing::{DATA_FOLDER, FactsStore, LandedFile, encode_repo};
+use bytefacts_facts::validate::{Check, CheckedRow, IdSink, Tally, Totals, ValidateOptions, Validator, differences};
+use bytefacts_landing::{FactsStore, FileName, LandedFile};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use object_store::buffered::BufReader;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use sha2::{Digest as _, Sha256};
 
 use super::unique::IdKeys;
@@ -41,8 +41,8 @@ pub(crate) struct FileSummary {
     pub(crate) file: LandedFile,
     pub(crate) tally: Tally,
     pub(crate) totals: Totals,
-    /// Path and digest of each row.
-    pub(crate) digests: Vec<(String, Digest)>,
+    /// Each row.
+    pub(crate) rows: Vec<CheckedRow>,
     /// The attributes of its rows.
     pub(crate) attrs: Option<Vec<(String, String)>>,
     /// Whether all its rows were checked.
@@ -53,7 +53,7 @@ impl FileReport {
     /// Of a file of which nothing is known yet.
     pub(crate) fn unreadable(file: LandedFile, keep: usize) -> Self {
         let (tally, totals) = (Tally::new(keep), Totals::default());
-        Self { summary: FileSummary { file, tally, totals, digests: Vec::new(), attrs: None, complete: false }, ids: IdKeys::default() }
+        Self { summary: FileSummary { file, tally, totals, rows: Vec::new(), attrs: None, complete: false }, ids: IdKeys::default() }
     }
 
     /// Finds fault with the file as a whole.
@@ -92,8 +92,6 @@ impl<'a> DataFile<'a> {
     /// Checks the file and its rows.
     pub(crate) async fn check(self, options: &ValidateOptions, on_rows: &(dyn Fn(u64) + Send + Sync)) -> Result<FileReport, ValidateError> {
         let mut report = FileReport::unreadable(self.file.clone(), options.keep);
-        let folder = format!("{DATA_FOLDER}/repo={}/", encode_repo(self.file.repo.as_deref()));
-        report.expect(Check::FilePartition, self.file.key.starts_with(&folder), || format!("does not lie in {folder}"));
         let Some(content) = self.content().await? else {
             report.fault(Check::FilePresent, "there is no such object");
             return Ok(report);
@@ -105,7 +103,7 @@ impl<'a> DataFile<'a> {
             format!("its SHA-256 is {}, the manifest says {}", content.sha256, self.file.sha256)
         });
 
-        let mut validator = Validator::new(options.clone(), self.file.repo.as_deref());
+        let mut validator = Validator::new(options.clone());
         let mut ids = IdKeys::default();
         let read = self.read(&content, &mut report, &mut validator, &mut ids, on_rows).await;
         let whole = match read {
@@ -124,12 +122,17 @@ impl<'a> DataFile<'a> {
             report.expect(Check::FileRows, validator.totals.rows == self.file.rows, || {
                 format!("has {} rows, the manifest says {}", validator.totals.rows, self.file.rows)
             });
+            let name = |row: Option<&CheckedRow>| row.map(|row| FileName::new(row.repo.as_deref(), &row.path));
+            let span = (name(validator.checked.first()), name(validator.checked.last()));
+            report.expect(Check::FileSpan, span == (Some(self.file.first.clone()), Some(self.file.last.clone())), || {
+                format!("goes from {:?} to {:?}, the manifest says from {:?} to {:?}", span.0, span.1, self.file.first, self.file.last)
+            });
         }
         let attrs = validator.attrs().map(<[_]>::to_vec);
-        let Validator { tally, totals, digests, .. } = validator;
+        let Validator { tally, totals, checked, .. } = validator;
         let summary = &mut report.summary;
         summary.tally.merge(tally);
-        (summary.totals, summary.digests, summary.attrs, summary.complete) = (totals, digests, attrs, whole);
+        (summary.totals, summary.rows, summary.attrs, summary.complete) = (totals, checked, attrs, whole);
         report.ids = ids;
         Ok(report)
     }
@@ -137,7 +140,7 @@ impl<'a> DataFile<'a> {
     /// Passes the ids of the rows on, as far as they can be read; faults have been found before.
     pub(crate) async fn pass_ids(self, options: &ValidateOptions, ids: &mut (dyn IdSink + Send)) -> Result<(), ValidateError> {
         let mut report = FileReport::unreadable(self.file.clone(), 0);
-        let mut validator = Validator::new(ValidateOptions { keep: 0, ..options.clone() }, self.file.repo.as_deref());
+        let mut validator = Validator::new(ValidateOptions { keep: 0, ..options.clone() });
         if let Some(content) = self.content().await? {
             let _: Result<bool, ParquetError> = self.read(&content, &mut report, &mut validator, ids, &|_| ()).await;
         }
@@ -179,8 +182,9 @@ impl<'a> DataFile<'a> {
             Some(bytes) => Box::new(Cursor::new(bytes.clone())),
             None => Box::new(BufReader::with_capacity(Arc::clone(self.facts.store()), &content.meta, RANGE_BYTES)),
         };
-        let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
-        let differing = differences(&contract(), builder.schema());
+        let with_indexes = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, with_indexes).await?;
+        let differing = differences(&facts_schema(), builder.schema());
         for (check, structural) in [(Check::SchemaFile, true), (Check::SchemaMetadata, false)] {
             report.summary.tally.looked(check, 1);
             for difference in differing.iter().filter(|difference| difference.structural == structural) {
@@ -191,21 +195,20 @@ impl<'a> DataFile<'a> {
             return Ok(false);
         }
         let rows = batch_rows(builder.metadata());
+        let mut statistics = StatisticsCheck::new(Arc::clone(builder.metadata()));
         let mut batches = builder.with_batch_size(rows).build()?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
+            statistics.take(&batch);
             validator.rows(&batch, ids).map_err(|error| ParquetError::General(error.to_string()))?;
             on_rows(batch.num_rows() as u64);
         }
+        let violations = statistics.finish();
+        report.expect(Check::FileStatistics, violations.is_empty(), || {
+            violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        });
         Ok(true)
     }
-}
-
-/// The schema of data files: the contract's without the column that stands in their paths.
-fn contract() -> Schema {
-    let contract = facts_schema();
-    let fields: Vec<_> = contract.fields().iter().skip(1).cloned().collect();
-    Schema::new_with_metadata(fields, contract.metadata().clone())
 }
 
 /// How many rows have about [`BATCH_BYTES`].

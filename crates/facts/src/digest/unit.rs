@@ -11,11 +11,12 @@ use bytefacts_bytecode::{
 use super::{Digest, Encoder};
 use crate::{
     constants::{ConstTexts, holds_code},
+    rows::Unwritten,
     unit::UnitFacts,
 };
 
 /// The digest of a unit's facts. `texts` are its constants' canonical texts.
-pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts) -> Digest {
+pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts) -> Result<Digest, Unwritten> {
     let mut encoder = Encoder::new("bytefacts.unit.1");
     encoder.identity(facts);
     encoder.constants(facts, texts);
@@ -32,7 +33,7 @@ pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts) -> Digest {
     }
     encoder.len(facts.instructions.len());
     for instruction in &facts.instructions {
-        encoder.instruction(instruction);
+        encoder.instruction(instruction)?;
         encoder.settle();
     }
     match &facts.flow {
@@ -42,7 +43,7 @@ pub(crate) fn unit(facts: &UnitFacts<'_>, texts: &ConstTexts) -> Digest {
         }
         None => encoder.byte(0),
     }
-    encoder.finish()
+    Ok(encoder.finish())
 }
 
 impl Encoder {
@@ -92,7 +93,7 @@ impl Encoder {
     }
 
     /// What most instructions have in common is said by bits, so that little is left to hash. Offsets follow from the lengths.
-    fn instruction(&mut self, instruction: &Instruction<'_>) {
+    fn instruction(&mut self, instruction: &Instruction<'_>) -> Result<(), Unwritten> {
         let Positions { line, end_line, col, end_col } = instruction.positions;
         let has_base = instruction.baseopcode != instruction.opcode;
         let has_prefix = instruction.start_offset != instruction.offset;
@@ -127,7 +128,7 @@ impl Encoder {
         }
         self.optional_int(col);
         self.optional_int(end_col);
-        self.argval(instruction);
+        self.argval(instruction)
     }
 
     /// A number of which it has been said whether it is there.
@@ -138,7 +139,7 @@ impl Encoder {
     }
 
     /// A kind, then what the argument stands for; a constant is named by its slot, since its text has been encoded.
-    fn argval(&mut self, instruction: &Instruction<'_>) {
+    fn argval(&mut self, instruction: &Instruction<'_>) -> Result<(), Unwritten> {
         match instruction.argval {
             ArgVal::None => self.byte(0),
             ArgVal::Raw(arg) => {
@@ -147,7 +148,7 @@ impl Encoder {
             }
             ArgVal::Const(_) => {
                 self.byte(2);
-                self.len(instruction.const_index().unwrap_or(0));
+                self.len(instruction.const_index().ok_or(Unwritten::Inconsistent("a constant without a slot"))?);
             }
             ArgVal::Name(name) => self.named(3, name),
             ArgVal::Local(name) => self.named(4, name),
@@ -165,6 +166,7 @@ impl Encoder {
                 self.int(target.into());
             }
         }
+        Ok(())
     }
 
     fn named(&mut self, kind: u8, name: &PyStr) {
@@ -262,5 +264,6 @@ fn producer_tag(producer: Producer) -> u8 {
         Producer::Instr(_) => 1,
         Producer::Exception(_) => 2,
         Producer::Lasti(_) => 3,
+        Producer::Phi(_) => 4,
     }
 }

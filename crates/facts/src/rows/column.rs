@@ -203,25 +203,31 @@ impl Offsets {
         self.0.len() - 1
     }
 
-    /// The builder refuses more than fits an `i32` long before; were it to happen, the arrays' own check fails.
+    /// The builder refuses more than fits an `i32` long before; were it to happen, [`Offsets::finish`] fails.
     fn close(&mut self, end: usize) {
-        self.0.push(i32::try_from(end).unwrap_or(i32::MAX));
+        self.0.push(i32::try_from(end).unwrap_or(Self::BEYOND));
     }
+
+    /// In the place of an end that no offset can say.
+    const BEYOND: i32 = -1;
 
     /// Cuts back and tells how much of the child is left.
     fn truncate(&mut self, len: usize) -> usize {
         self.0.truncate(len + 1);
-        self.0.last().map_or(0, |end| usize::try_from(*end).unwrap_or(0))
+        self.0.last().map_or(0, |end| usize::try_from(*end).unwrap_or(usize::MAX))
     }
 
     fn bytes(&self) -> usize {
         size_of::<i32>() * self.0.len()
     }
 
-    fn finish(&mut self) -> OffsetBuffer<i32> {
+    fn finish(&mut self) -> Result<OffsetBuffer<i32>, ArrowError> {
         let offsets = take_vec(&mut self.0);
         self.0.push(0);
-        OffsetBuffer::new(ScalarBuffer::from(offsets))
+        if let Some(at) = offsets.iter().position(|end| *end == Self::BEYOND) {
+            return Err(ArrowError::OffsetOverflowError(at));
+        }
+        Ok(OffsetBuffer::new(ScalarBuffer::from(offsets)))
     }
 }
 
@@ -256,11 +262,11 @@ impl Texts {
         self.offsets.close(self.text.len());
     }
 
-    /// The value at a position.
-    fn get(&self, position: i32) -> &str {
-        let position = usize::try_from(position).ok();
-        let ends = position.and_then(|position| self.offsets.0.get(position).zip(self.offsets.0.get(position + 1)));
-        ends.and_then(|(start, end)| self.text.get(*start as usize..*end as usize)).unwrap_or_default()
+    /// The value at a position; none if there is no such position.
+    fn get(&self, position: i32) -> Option<&str> {
+        let position = usize::try_from(position).ok()?;
+        let (start, end) = self.offsets.0.get(position).zip(self.offsets.0.get(position + 1))?;
+        self.text.get(usize::try_from(*start).ok()?..usize::try_from(*end).ok()?)
     }
 
     /// The size of all texts in bytes.
@@ -292,7 +298,7 @@ impl Column for Texts {
     fn finish(&mut self, _: &DataType) -> Result<ArrayRef, ArrowError> {
         let room = String::with_capacity(self.text.len());
         let text = mem::replace(&mut self.text, room);
-        let offsets = self.offsets.finish();
+        let offsets = self.offsets.finish()?;
         let nulls = self.validity.finish(offsets.len() - 1);
         Ok(Arc::new(StringArray::try_new(offsets, text.into_bytes().into(), nulls)?))
     }
@@ -327,8 +333,8 @@ impl Names {
     #[cold]
     fn add(&mut self, number: usize, text: &str) -> i32 {
         self.values.push(text);
-        // There are not more than values, whose number fits.
-        let next = i32::try_from(self.values.len()).unwrap_or(i32::MAX);
+        // There are not more than values, whose number fits; were it to happen, there is no such value.
+        let next = i32::try_from(self.values.len()).unwrap_or(Offsets::BEYOND);
         if number < MAX_NAMES {
             self.seen.resize(self.seen.len().max(number + 1), 0);
             if let Some(seen) = self.seen.get_mut(number) {
@@ -339,16 +345,17 @@ impl Names {
     }
 
     /// As texts.
-    fn expand(&self) -> Texts {
+    fn expand(&self) -> Result<Texts, ArrowError> {
         let mut texts = Texts { text: String::with_capacity(self.text_len), ..Texts::default() };
         for (index, code) in self.codes.iter().enumerate() {
             if self.validity.is_null(index) {
                 texts.push_null();
             } else {
-                texts.push(self.values.get(*code));
+                let value = self.values.get(*code);
+                texts.push(value.ok_or_else(|| ArrowError::InvalidArgumentError(format!("there is no name of number {code}")))?);
             }
         }
-        texts
+        Ok(texts)
     }
 }
 
@@ -364,7 +371,7 @@ impl Column for Names {
 
     fn truncate(&mut self, len: usize) {
         let cut = self.codes.iter().enumerate().skip(len).filter(|(index, _)| !self.validity.is_null(*index));
-        self.text_len -= cut.map(|(_, code)| self.values.get(*code).len()).sum::<usize>();
+        self.text_len -= cut.filter_map(|(_, code)| self.values.get(*code)).map(str::len).sum::<usize>();
         self.codes.truncate(len);
         self.validity.truncate(len);
     }
@@ -376,7 +383,7 @@ impl Column for Names {
 
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
         if *data_type == DataType::Utf8 {
-            let array = self.expand().finish(data_type);
+            let array = self.expand()?.finish(data_type);
             *self = Self::default();
             return array;
         }
@@ -427,7 +434,7 @@ impl<C: Column> Column for List<C> {
     fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
         let DataType::List(element) = data_type else { return Err(mismatch("list", data_type)) };
         let items = self.items.finish(element.data_type())?;
-        Ok(Arc::new(ListArray::try_new(Arc::clone(element), self.offsets.finish(), items, None)?))
+        Ok(Arc::new(ListArray::try_new(Arc::clone(element), self.offsets.finish()?, items, None)?))
     }
 
     fn coded(data_type: &DataType) -> DataType {
@@ -494,7 +501,7 @@ impl<C: Column> Column for Map<C> {
         let [key, value] = fields.as_ref() else { return Err(mismatch("map", data_type)) };
         let arrays = vec![self.keys.finish(key.data_type())?, self.values.finish(value.data_type())?];
         let structs = StructArray::try_new(fields.clone(), arrays, None)?;
-        Ok(Arc::new(MapArray::try_new(Arc::clone(entries), self.offsets.finish(), structs, None, *sorted)?))
+        Ok(Arc::new(MapArray::try_new(Arc::clone(entries), self.offsets.finish()?, structs, None, *sorted)?))
     }
 
     fn coded(data_type: &DataType) -> DataType {

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 
 use bytefacts_bytecode::{
     Instruction,
-    flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow, Namespace, Producer},
+    flow::{Access, AccessKind, Block, DataEdge, Edge, EdgeKind, Flow, Namespace, Producer, Variable},
     object::{Code, PyStr, flag},
 };
 
 use super::{
-    TooLarge,
+    Unwritten,
     column::{Booleans, Column as _, Int32s, Map, Names, Texts, record},
     instruction::push_number,
+    int,
 };
 use crate::unit::UnitFacts;
 
@@ -79,29 +80,30 @@ record! {
 
 impl Blocks {
     /// Appends a unit's blocks.
-    pub(super) fn push_all(&mut self, blocks: &[Block]) {
+    pub(super) fn push_all(&mut self, blocks: &[Block]) -> Result<(), Unwritten> {
         for (index, block) in (0..).zip(blocks) {
             self.start_offset.push(block.start);
             self.end_offset.push(block.end);
             self.kind.push(block.kind as usize, block.kind.as_str());
             self.attrs.close();
             self.block_index.push(index);
-            self.first_instr_index.push(int(block.first_instr));
-            self.last_instr_index.push(int(block.last_instr));
+            self.first_instr_index.push(int(block.first_instr)?);
+            self.last_instr_index.push(int(block.last_instr)?);
             self.is_exit.push(block.is_exit);
             self.is_reachable.push(block.is_reachable);
-            self.loop_depth.push_optional(block.is_reachable.then(|| int(block.loop_depth)));
-            self.immediate_dominator.push_optional(block.immediate_dominator.map(int));
+            self.loop_depth.push_optional(block.is_reachable.then(|| int(block.loop_depth)).transpose()?);
+            self.immediate_dominator.push_optional(block.immediate_dominator.map(int).transpose()?);
         }
+        Ok(())
     }
 }
 
 impl CfgEdges {
     /// Appends a unit's control flow.
-    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, flow: &Flow) {
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, flow: &Flow) -> Result<(), Unwritten> {
         for edge in &flow.edges {
-            let block = |index: u32| flow.blocks.get(index as usize);
-            let (Some(src), Some(dst)) = (block(edge.src), block(edge.dst)) else { continue };
+            let block = |index: u32| flow.blocks.get(index as usize).ok_or(Unwritten::Inconsistent("an edge of no block"));
+            let (src, dst) = (block(edge.src)?, block(edge.dst)?);
             self.src_block_start.push(src.start);
             self.src_block_end.push(src.end);
             self.dst_block_start.push(dst.start);
@@ -110,38 +112,38 @@ impl CfgEdges {
             // Writing to a String cannot fail.
             let _ = write!(self.edge_key.open(), "{}", edge.key(&flow.blocks));
             self.edge_key.close();
-            let condition = edge.condition.and_then(|instr| facts.instructions.get(instr as usize));
-            self.cond_instr_index.push_optional(edge.condition.map(int));
+            let condition = edge.condition.map(|instr| instruction(facts, instr)).transpose()?;
+            self.cond_instr_index.push_optional(edge.condition.map(int).transpose()?);
             self.cond_instr_offset.push_optional(condition.map(|instruction| instruction.offset));
-            self.exc_index.push_optional(edge.exc.map(int));
-            self.push_attrs(facts, edge, src);
+            self.exc_index.push_optional(edge.exc.map(int).transpose()?);
+            self.push_attrs(facts, edge, src)?;
             match edge.polarity {
                 Some(polarity) => self.polarity.push(polarity.into(), if polarity { "true" } else { "false" }),
                 None => self.polarity.push_null(),
             }
             self.is_back_edge.push(edge.is_back_edge);
         }
+        Ok(())
     }
 
-    fn push_attrs(&mut self, facts: &UnitFacts<'_>, edge: &Edge, src: &Block) {
+    fn push_attrs(&mut self, facts: &UnitFacts<'_>, edge: &Edge, src: &Block) -> Result<(), Unwritten> {
         match edge.kind {
             EdgeKind::Next => {}
             EdgeKind::Branch | EdgeKind::Jump => {
-                let jump = edge.condition.unwrap_or(src.last_instr);
-                if let Some(jump) = facts.instructions.get(jump as usize) {
-                    self.attrs.entry("jump_kind", jump.opname());
-                    self.push_number("jump_label", jump.label);
-                    self.push_number("jump_target_label", jump.target_label);
-                }
+                let jump = instruction(facts, edge.condition.unwrap_or(src.last_instr))?;
+                self.attrs.entry("jump_kind", jump.opname());
+                self.push_number("jump_label", jump.label);
+                self.push_number("jump_target_label", jump.target_label);
             }
             EdgeKind::Exc => {
-                if let Some(entry) = edge.exc.and_then(|exc| facts.exceptions.get(exc as usize)) {
-                    self.push_number("depth", Some(entry.depth));
-                    self.attrs.entry("lasti", if entry.lasti { "True" } else { "False" });
-                }
+                let entry = edge.exc.and_then(|exc| facts.exceptions.get(exc as usize));
+                let entry = entry.ok_or(Unwritten::Inconsistent("an exception edge of no entry"))?;
+                self.push_number("depth", Some(entry.depth));
+                self.attrs.entry("lasti", if entry.lasti { "True" } else { "False" });
             }
         }
         self.attrs.close();
+        Ok(())
     }
 
     fn push_number(&mut self, key: &str, number: Option<i32>) {
@@ -157,25 +159,31 @@ const EDGE_BYTES: usize = 60;
 
 impl DfgEdges {
     /// Appends a unit's data flow.
-    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, edges: &[DataEdge], room: usize) -> Result<(), TooLarge> {
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, edges: &[DataEdge], room: usize) -> Result<(), Unwritten> {
         if edges.len().saturating_mul(EDGE_BYTES) > room {
-            return Err(TooLarge);
+            return Err(Unwritten::TooLarge);
         }
-        let offset = |instr: usize| facts.instructions.get(instr).map(|instruction| instruction.offset);
+        let most = self.symbol.text_len().saturating_add(room);
         for edge in edges {
             let src = edge.producer.instr_index();
             self.src_instr_index.push(src);
-            self.dst_instr_index.push(int(edge.dst));
+            self.dst_instr_index.push(int(edge.dst)?);
             self.kind.push(edge.kind as usize, edge.kind.as_str());
             self.attrs.close();
-            self.operand_index.push(int(edge.operand_index));
-            match edge.variable.and_then(|variable| variable.name(facts.unit.code)) {
-                Some(name) => self.symbol.push(&name.to_text()),
+            self.operand_index.push(int(edge.operand_index)?);
+            match edge.variable {
+                Some(variable) => self.symbol.push(&name(variable, facts)?.to_text()),
                 None => self.symbol.push_null(),
             }
             self.producer_kind.push(producer_number(edge.producer), edge.producer.kind());
-            self.src_instr_offset.push_optional(usize::try_from(src).ok().and_then(offset));
-            self.dst_instr_offset.push_optional(offset(edge.dst as usize));
+            // What the call or the interpreter makes has no instruction.
+            let src = u32::try_from(src).ok().map(|src| instruction(facts, src)).transpose()?;
+            self.src_instr_offset.push_optional(src.map(|instruction| instruction.offset));
+            self.dst_instr_offset.push(instruction(facts, edge.dst)?.offset);
+            // Names can be long.
+            if self.symbol.text_len() > most {
+                return Err(Unwritten::TooLarge);
+            }
         }
         Ok(())
     }
@@ -183,10 +191,9 @@ impl DfgEdges {
 
 impl Events {
     /// Appends a unit's events: the arguments, which the call defines, then what the instructions do.
-    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, accesses: &[Access]) {
-        let code = facts.unit.code;
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, accesses: &[Access]) -> Result<(), Unwritten> {
         let mut index = 0..;
-        for argument in arguments(code) {
+        for argument in arguments(facts.unit.code) {
             self.event_index.push_optional(index.next());
             self.instr_index.push_null();
             self.instr_offset.push_null();
@@ -195,17 +202,26 @@ impl Events {
             self.symbol.push(&argument.to_text());
         }
         for access in accesses {
-            let Some(name) = access.variable.name(code) else { continue };
-            let instruction: Option<&Instruction<'_>> = facts.instructions.get(access.instr as usize);
             self.event_index.push_optional(index.next());
-            self.instr_index.push(int(access.instr));
-            self.instr_offset.push_optional(instruction.map(|instruction| instruction.offset));
+            self.instr_index.push(int(access.instr)?);
+            self.instr_offset.push(instruction(facts, access.instr)?.offset);
             self.kind.push(access.kind as usize, access.kind.as_str());
             let namespace = access.variable.namespace;
             self.namespace.push(namespace as usize, namespace.as_str());
-            self.symbol.push(&name.to_text());
+            self.symbol.push(&name(access.variable, facts)?.to_text());
         }
+        Ok(())
     }
+}
+
+/// The instruction at a position that the analysis has named.
+fn instruction<'f, 'a>(facts: &'f UnitFacts<'a>, position: u32) -> Result<&'f Instruction<'a>, Unwritten> {
+    facts.instructions.get(position as usize).ok_or(Unwritten::Inconsistent("a position without an instruction"))
+}
+
+/// The name of a variable that the analysis has seen.
+fn name<'a>(variable: Variable, facts: &UnitFacts<'a>) -> Result<&'a PyStr, Unwritten> {
+    variable.name(facts.unit.code).ok_or(Unwritten::Inconsistent("a variable without a name"))
 }
 
 /// The local variables that a call fills.
@@ -221,10 +237,6 @@ fn producer_number(producer: Producer) -> usize {
         Producer::Instr(_) => 1,
         Producer::Exception(_) => 2,
         Producer::Lasti(_) => 3,
+        Producer::Phi(_) => 4,
     }
-}
-
-/// Positions are far below 2³¹, since code that long is refused.
-fn int(position: u32) -> i32 {
-    i32::try_from(position).unwrap_or(i32::MAX)
 }

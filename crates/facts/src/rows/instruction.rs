@@ -9,8 +9,9 @@ use bytefacts_bytecode::{
 };
 
 use super::{
-    TooLarge,
+    Unwritten,
     column::{Booleans, Column, Int32s, Int64s, List, Map, Names, Texts, record},
+    int,
     unit::UnitContext,
 };
 use crate::{constants::ConstTexts, ids::hex, source::SourceMap, unit::UnitFacts};
@@ -77,24 +78,23 @@ const CHUNK: usize = 1024;
 
 impl Instructions {
     /// Appends a unit's instructions.
-    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, texts: &ConstTexts, context: &UnitContext<'_>) -> Result<(), TooLarge> {
+    pub(super) fn push_all(&mut self, facts: &UnitFacts<'_>, texts: &ConstTexts, context: &UnitContext<'_>) -> Result<(), Unwritten> {
         let limit = self.bytes().saturating_add(context.room);
         for (chunk, start) in facts.instructions.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            self.push_code(chunk, start);
+            self.push_code(chunk, int(start)?);
             self.push_arguments(chunk, texts, context.path, limit)?;
             self.push_caches(chunk, facts.unit.code);
             self.span.push_all(chunk, context.source);
-            self.push_stack(facts.flow.as_ref(), start, chunk.len());
-            self.push_block(facts.flow.as_ref(), start, chunk.len());
+            self.push_stack(facts.flow.as_ref(), start, chunk.len())?;
+            self.push_block(facts.flow.as_ref(), start, chunk.len())?;
             if self.bytes() > limit {
-                return Err(TooLarge);
+                return Err(Unwritten::TooLarge);
             }
         }
         Ok(())
     }
 
-    fn push_code(&mut self, chunk: &[Instruction<'_>], start: usize) {
-        let first = i32::try_from(start).unwrap_or(i32::MAX);
+    fn push_code(&mut self, chunk: &[Instruction<'_>], first: i32) {
         self.instr_index.extend((first..).take(chunk.len()));
         self.offset.extend(chunk.iter().map(|instruction| instruction.offset));
         self.start_offset.extend(chunk.iter().map(|instruction| instruction.start_offset));
@@ -117,10 +117,12 @@ impl Instructions {
     }
 
     /// Texts alone can be long, so their size is looked at after each.
-    fn push_arguments(&mut self, chunk: &[Instruction<'_>], texts: &ConstTexts, path: &str, limit: usize) -> Result<(), TooLarge> {
+    fn push_arguments(&mut self, chunk: &[Instruction<'_>], texts: &ConstTexts, path: &str, limit: usize) -> Result<(), Unwritten> {
         for instruction in chunk {
             match (instruction.argval, instruction.const_index()) {
-                (ArgVal::Const(constant), Some(slot)) => self.push_const(constant, texts.get(slot)),
+                (ArgVal::Const(constant), Some(slot)) => {
+                    self.push_const(constant, texts.get(slot).ok_or(Unwritten::Inconsistent("a constant without a text"))?);
+                }
                 (argval, _) => {
                     self.push_argval(argval);
                     instruction.write_argrepr(path, self.argrepr.open());
@@ -128,7 +130,7 @@ impl Instructions {
                 }
             }
             if self.argval_str.text_len() + self.argrepr.text_len() > limit {
-                return Err(TooLarge);
+                return Err(Unwritten::TooLarge);
             }
         }
         Ok(())
@@ -147,8 +149,8 @@ impl Instructions {
         }
     }
 
-    fn push_stack(&mut self, flow: Option<&Flow>, start: usize, len: usize) {
-        let Some(rows) = flow.and_then(|flow| flow.stack.get(start..start + len)) else {
+    fn push_stack(&mut self, flow: Option<&Flow>, start: usize, len: usize) -> Result<(), Unwritten> {
+        let Some(flow) = flow else {
             for _ in 0..len {
                 self.attrs.close();
             }
@@ -156,8 +158,9 @@ impl Instructions {
             {
                 column.repeat(None, len);
             }
-            return;
+            return Ok(());
         };
+        let rows = flow.stack.get(start..start + len).ok_or(Unwritten::Inconsistent("fewer stack depths than instructions"))?;
         for row in rows {
             if let Some(depth) = row.depth_before {
                 push_depth(&mut self.attrs, 0, "stack_depth_before", depth);
@@ -172,20 +175,25 @@ impl Instructions {
         self.pops.extend(rows.iter().map(|row| row.pops));
         self.pushes.extend(rows.iter().map(|row| row.pushes));
         self.operands.extend(rows.iter().map(|row| row.operands));
+        Ok(())
     }
 
-    fn push_block(&mut self, flow: Option<&Flow>, start: usize, len: usize) {
-        let blocks = flow.map_or(&[][..], |flow| &flow.blocks);
-        let indexes = flow.and_then(|flow| flow.block_of.get(start..start + len)).unwrap_or_default();
+    fn push_block(&mut self, flow: Option<&Flow>, start: usize, len: usize) -> Result<(), Unwritten> {
+        let Some(flow) = flow else {
+            for column in [&mut self.block_index, &mut self.block_start_offset, &mut self.block_end_offset] {
+                column.repeat(None, len);
+            }
+            return Ok(());
+        };
+        let indexes = flow.block_of.get(start..start + len).ok_or(Unwritten::Inconsistent("instructions beyond the last block"))?;
         for run in indexes.chunk_by(|a, b| a == b) {
-            let block = run.first().and_then(|index| blocks.get(*index as usize).zip(i32::try_from(*index).ok()));
-            self.block_index.repeat(block.map(|(_, index)| index), run.len());
-            self.block_start_offset.repeat(block.map(|(block, _)| block.start), run.len());
-            self.block_end_offset.repeat(block.map(|(block, _)| block.end), run.len());
+            let block = run.first().and_then(|index| Some((*index, flow.blocks.get(*index as usize)?)));
+            let (index, block) = block.ok_or(Unwritten::Inconsistent("an instruction of no block"))?;
+            self.block_index.repeat(Some(int(index)?), run.len());
+            self.block_start_offset.repeat(Some(block.start), run.len());
+            self.block_end_offset.repeat(Some(block.end), run.len());
         }
-        for column in [&mut self.block_index, &mut self.block_start_offset, &mut self.block_end_offset] {
-            column.repeat(None, len - indexes.len());
-        }
+        Ok(())
     }
 
     fn push_const(&mut self, constant: &Const, text: &str) {

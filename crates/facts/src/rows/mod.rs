@@ -13,7 +13,11 @@ use arrow::{
     datatypes::{DataType, Schema, SchemaRef},
     error::ArrowError,
 };
-use bytefacts_bytecode::{flow::Terminators, marshal, unit::units};
+use bytefacts_bytecode::{
+    flow::Terminators,
+    marshal,
+    unit::{Unit, units},
+};
 use thiserror::Error;
 
 use self::{
@@ -58,6 +62,14 @@ pub enum RowError {
         /// What the batch holds.
         bytes: usize,
     },
+    /// Facts of a file do not fit each other, which is a fault of this crate.
+    #[error("facts of {path} do not fit each other: {reason}")]
+    Inconsistent {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
     /// Arrow refused the columns, which is a fault of this crate.
     #[error("columns do not make a record batch")]
     Arrow(#[from] ArrowError),
@@ -94,6 +106,26 @@ pub struct RowBuilder {
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
+/// Why the facts of a unit did not become columns.
+#[derive(Debug)]
+pub(crate) enum Unwritten {
+    /// They outgrow the limit of their file.
+    TooLarge,
+    /// They do not fit each other, which is a fault of this crate or of the analysis.
+    Inconsistent(&'static str),
+}
+
+impl From<TooLarge> for Unwritten {
+    fn from(TooLarge: TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
+
+/// A position in a unit as columns have it.
+pub(crate) fn int(position: impl TryInto<i32>) -> Result<i32, Unwritten> {
+    position.try_into().map_err(|_| Unwritten::TooLarge)
+}
+
 /// What the units of a file add up to.
 #[derive(Default)]
 struct UnitTotals {
@@ -118,7 +150,8 @@ impl RowBuilder {
     /// Appends the row of a file.
     ///
     /// # Errors
-    /// [`RowError::Full`] if the batch already holds 1 GiB. Nothing has been appended then.
+    /// [`RowError::Full`] if the batch already holds 1 GiB; [`RowError::Inconsistent`] is a fault of this crate. Nothing has been
+    /// appended then.
     pub fn append(&mut self, input: FileInput<'_>) -> Result<FileStats, RowError> {
         let before = self.bytes();
         if before >= MAX_BATCH_BYTES {
@@ -126,7 +159,7 @@ impl RowBuilder {
         }
         let file_id = ids::file_id(input.repo, input.path);
         let source = input.source.map(SourceMap::new);
-        let totals = input.code.map(|code| self.append_units(code, &file_id, input.path, source.as_ref())).unwrap_or_default();
+        let totals = input.code.map(|code| self.append_units(code, &file_id, input.path, source.as_ref())).transpose()?.unwrap_or_default();
         let errors: Vec<_> = input.errors.into_iter().map(|error| (None, error)).chain(totals.errors).collect();
         let errors_by_unit = errors.iter().map(|(unit, error)| (*unit, error));
         let stats = FileStats {
@@ -188,43 +221,53 @@ impl RowBuilder {
     }
 
     /// Appends the units of a marshalled file, or takes back what there is of them and says why.
-    fn append_units(&mut self, marshalled: &[u8], file_id: &str, path: &str, source: Option<&SourceMap>) -> UnitTotals {
+    fn append_units(&mut self, marshalled: &[u8], file_id: &str, path: &str, source: Option<&SourceMap>) -> Result<UnitTotals, RowError> {
         let failed = |stage: &str, error_type: &str, message: String| UnitTotals {
             errors: vec![(None, FactError { stage: stage.to_owned(), error_type: error_type.to_owned(), message, ..FactError::default() })],
             ..UnitTotals::default()
         };
         let module = match marshal::read_code(marshalled) {
             Ok(module) => module,
-            Err(error) => return failed("marshal", "MarshalError", chain(&error)),
+            Err(error) => return Ok(failed("marshal", "MarshalError", chain(&error))),
         };
         let units = units(&module);
         let ids = Ids::new(&units, file_id);
+        let len = self.files.code_objects.items.len();
+        match self.push_units(&units, &ids, path, source) {
+            Ok(totals) => Ok(totals),
+            Err(why) => {
+                self.files.code_objects.items.truncate(len);
+                match why {
+                    Unwritten::TooLarge => {
+                        let limit = self.max_file_bytes;
+                        let message = format!("facts of more than {limit} bytes, the most that one file may have");
+                        Ok(failed("disassembly", "FactsTooLarge", message))
+                    }
+                    Unwritten::Inconsistent(reason) => Err(RowError::Inconsistent { path: path.to_owned(), reason }),
+                }
+            }
+        }
+    }
+
+    /// Appends units one by one: what is known of one is forgotten before the next.
+    fn push_units(&mut self, units: &[Unit<'_>], ids: &Ids<'_>, path: &str, source: Option<&SourceMap>) -> Result<UnitTotals, Unwritten> {
         let column = &mut self.files.code_objects.items;
-        let (len, bytes) = (column.len(), column.bytes());
-        let limit = self.max_file_bytes;
+        let before = column.bytes();
         let mut totals = UnitTotals::default();
         for (index, unit) in units.iter().enumerate() {
-            let room = limit.saturating_sub(column.bytes() - bytes);
-            let context = UnitContext { ids: &ids, index, path, source, room };
-            let facts = UnitFacts::new(unit, ids.of(index), self.terminators.as_ref(), room);
-            let pushed = facts.and_then(|facts| {
-                self.texts.set(unit.code, path);
-                let digest = digest::unit(&facts, &self.texts);
-                column.push(&facts, &context, &self.texts, &digest)?;
-                if column.bytes() - bytes > limit {
-                    return Err(TooLarge);
-                }
-                Ok((facts, digest))
-            });
-            let Ok((facts, digest)) = pushed else {
-                column.truncate(len);
-                return failed("disassembly", "FactsTooLarge", format!("facts of more than {limit} bytes"));
-            };
+            let room = self.max_file_bytes.saturating_sub(column.bytes() - before);
+            let facts = UnitFacts::new(unit, ids.of(index)?, self.terminators.as_ref(), room)?;
+            self.texts.set(&facts, path, room)?;
+            let digest = digest::unit(&facts, &self.texts)?;
+            column.push(&facts, &UnitContext { ids, index, path, source, room }, &self.texts, &digest)?;
+            if column.bytes() - before > self.max_file_bytes {
+                return Err(Unwritten::TooLarge);
+            }
             totals.digests.push(digest);
             totals.instructions += facts.instructions.len() as u64;
             totals.errors.extend(facts.errors.into_iter().map(|error| (Some(index), error)));
         }
-        totals
+        Ok(totals)
     }
 }
 

@@ -8,10 +8,11 @@ use bytefacts_bytecode::{
 };
 
 use super::{
-    TooLarge,
+    Unwritten,
     column::{Booleans, Int32s, List, Map, Texts, record},
     flow::{Blocks, CfgEdges, DfgEdges, Events},
     instruction::Instructions,
+    int,
 };
 use crate::{
     constants::{ConstTexts, push_json_array},
@@ -108,6 +109,8 @@ pub(super) struct Ids<'a> {
     children: Vec<Vec<usize>>,
 }
 
+const NO_UNIT: Unwritten = Unwritten::Inconsistent("a position without a unit");
+
 /// What a unit's row needs to know of its file.
 pub(super) struct UnitContext<'a> {
     pub(super) ids: &'a Ids<'a>,
@@ -132,20 +135,20 @@ impl<'a> Ids<'a> {
     }
 
     /// The id of the unit at that position.
-    pub(super) fn of(&self, index: usize) -> &str {
-        self.ids.get(index).map_or("", String::as_str)
+    pub(super) fn of(&self, index: usize) -> Result<&str, Unwritten> {
+        self.ids.get(index).map(String::as_str).ok_or(NO_UNIT)
     }
 
-    /// The id and the unit that encloses the one at that position.
-    fn parent(&self, index: usize) -> Option<(&str, &Unit<'a>)> {
-        let parent = self.units.get(index)?.parent?;
-        Some((self.of(parent), self.units.get(parent)?))
+    /// The id and the unit that encloses the one at that position; none encloses the module.
+    fn parent(&self, index: usize) -> Result<Option<(&str, &Unit<'a>)>, Unwritten> {
+        let Some(parent) = self.units.get(index).ok_or(NO_UNIT)?.parent else { return Ok(None) };
+        Ok(Some((self.of(parent)?, self.units.get(parent).ok_or(NO_UNIT)?)))
     }
 
     /// The slots of the code constants of the unit at that position, with the ids of their units, in order.
-    fn children(&self, index: usize) -> impl Iterator<Item = (usize, &str)> {
-        let children = self.children.get(index).into_iter().flatten();
-        children.filter_map(|child| Some((self.units.get(*child)?.const_index?, self.of(*child))))
+    fn children(&self, index: usize) -> Result<Vec<(usize, &str)>, Unwritten> {
+        let child = |child: &usize| Some((self.units.get(*child)?.const_index?, self.ids.get(*child)?.as_str()));
+        self.children.get(index).into_iter().flatten().map(|at| child(at).ok_or(NO_UNIT)).collect()
     }
 }
 
@@ -157,7 +160,7 @@ impl Units {
         context: &UnitContext<'_>,
         texts: &ConstTexts,
         digest: &Digest,
-    ) -> Result<(), TooLarge> {
+    ) -> Result<(), Unwritten> {
         let (unit, code) = (facts.unit, facts.unit.code);
         let name = code.name.to_text();
         self.code_id.push(&ids::code_id(&unit.qualpath, &name, code.firstlineno));
@@ -165,10 +168,11 @@ impl Units {
         self.co_qualname.push(&code.qualname.to_text());
         self.co_filename.push(context.path);
         self.name.push(&name);
-        self.push_header(code);
-        self.push_attrs(context);
-        self.code_unit_id.push(context.ids.of(context.index));
-        self.parent_code_unit_id.push_optional(context.ids.parent(context.index).map(|(id, _)| id));
+        self.push_header(code)?;
+        let parent = context.ids.parent(context.index)?;
+        self.push_attrs(parent.map(|(_, parent)| parent));
+        self.code_unit_id.push(context.ids.of(context.index)?);
+        self.parent_code_unit_id.push_optional(parent.map(|(id, _)| id));
         for ordinal in &unit.code_path {
             self.code_path.items.push(*ordinal);
         }
@@ -186,12 +190,12 @@ impl Units {
         self.push_flow(facts, context)
     }
 
-    fn push_flow(&mut self, facts: &UnitFacts<'_>, context: &UnitContext<'_>) -> Result<(), TooLarge> {
+    fn push_flow(&mut self, facts: &UnitFacts<'_>, context: &UnitContext<'_>) -> Result<(), Unwritten> {
         if let Some(flow) = &facts.flow {
-            self.blocks.items.push_all(&flow.blocks);
-            self.cfg_edges.items.push_all(facts, flow);
+            self.blocks.items.push_all(&flow.blocks)?;
+            self.cfg_edges.items.push_all(facts, flow)?;
             self.dfg_edges.items.push_all(facts, &flow.data_edges, context.room)?;
-            self.def_use_events.items.push_all(facts, &flow.accesses);
+            self.def_use_events.items.push_all(facts, &flow.accesses)?;
         }
         self.blocks.close();
         self.cfg_edges.close();
@@ -201,7 +205,7 @@ impl Units {
         Ok(())
     }
 
-    fn push_header(&mut self, code: &Code) {
+    fn push_header(&mut self, code: &Code) -> Result<(), Unwritten> {
         self.firstlineno1.push(code.firstlineno);
         self.argcount.push(code.argcount);
         self.posonlyargcount.push(code.posonlyargcount);
@@ -209,16 +213,17 @@ impl Units {
         self.nlocals.push(code.nlocals());
         self.flags.push(code.flags);
         self.stacksize.push(code.stacksize);
-        self.code_len.push_optional(i32::try_from(code.code.len()).ok());
+        self.code_len.push(int(code.code.len())?);
         self.flags_detail.push(code);
         push_names(&mut self.varnames, code.varnames());
         push_names(&mut self.freevars, code.freevars());
         push_names(&mut self.cellvars, code.cellvars());
         push_names(&mut self.names, code.names.iter());
+        Ok(())
     }
 
-    fn push_attrs(&mut self, context: &UnitContext<'_>) {
-        if let Some((_, parent)) = context.ids.parent(context.index) {
+    fn push_attrs(&mut self, parent: Option<&Unit<'_>>) {
+        if let Some(parent) = parent {
             self.attrs.entry("parent_qualpath", &parent.qualpath);
             self.attrs.entry("parent_co_name", &parent.code.name.to_text());
             self.attrs.entry("parent_firstlineno", &parent.code.firstlineno.to_string());
@@ -226,15 +231,11 @@ impl Units {
         self.attrs.close();
     }
 
-    fn push_consts(&mut self, code: &Code, context: &UnitContext<'_>, texts: &ConstTexts) -> Result<(), TooLarge> {
-        // Each text stands in two columns at least, escaped in one of them.
-        if 2 * texts.bytes() > context.room {
-            return Err(TooLarge);
-        }
+    fn push_consts(&mut self, code: &Code, context: &UnitContext<'_>, texts: &ConstTexts) -> Result<(), Unwritten> {
         let consts = &mut self.consts.items;
-        let mut children = context.ids.children(context.index).peekable();
+        let mut children = context.ids.children(context.index)?.into_iter().peekable();
         for ((slot, constant), text) in code.consts.iter().enumerate().zip(texts.iter()) {
-            consts.const_index.push(i32::try_from(slot).map_err(|_| TooLarge)?);
+            consts.const_index.push(int(slot)?);
             consts.const_repr.push(text);
             consts.const_type.push(constant.kind());
             let child = children.next_if(|(child_slot, _)| *child_slot == slot);

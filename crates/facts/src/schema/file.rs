@@ -41,7 +41,7 @@ pub const FILE: Record = Record {
 pub const ERROR: Record = Record {
     name: "ERROR",
     columns: &[
-        required("error_type", Text, "the exception's class name, or a name of ours (`FactsTooLarge`)"),
+        required("error_type", Text, "the exception's class name, or a name of ours (`FactsTooLarge`: more than 512 MiB of facts)"),
         required("message", Text, "the message, free of addresses and machine paths"),
         nullable("attrs", Map, "whatever else is known; mostly empty"),
         nullable(

@@ -54,7 +54,11 @@ pub const CFG_EDGE: Record = Record {
 pub const DFG_EDGE: Record = Record {
     name: "DFG_EDGE",
     columns: &[
-        required("src_instr_index", Int32, "the producing instruction, of `exception` and `lasti` the handler's first; -1 for an argument"),
+        required(
+            "src_instr_index",
+            Int32,
+            "the producing instruction, of `exception`, `lasti` and `phi` the handler's first; -1 for an argument",
+        ),
         required("dst_instr_index", Int32, "the using instruction"),
         required("kind", Text, "`USE_STACK`, `USE_LOCAL`, `USE_CELL`, `USE_NAME` or `USE_GLOBAL`"),
         nullable("attrs", Map, "empty"),
@@ -67,7 +71,7 @@ pub const DFG_EDGE: Record = Record {
         nullable(
             "producer_kind",
             Text,
-            "`instr`, `exception`, `lasti` or `argument`; `instr` where the instruction and the exception that enters at it both may be it",
+            "`instr`, `exception`, `lasti` or `argument`; `phi` where both the instruction and the exception that enters the handler at it may be it",
         ),
         nullable("src_instr_offset", Int32, "offset of that instruction; null for an argument"),
         nullable("dst_instr_offset", Int32, "offset of the using instruction"),

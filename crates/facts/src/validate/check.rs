@@ -70,10 +70,12 @@ checks! {
     FileSha256 = "file.sha256", "data files";
     /// It is Parquet that can be read to its end.
     FileReadable = "file.readable", "data files";
+    /// What it says of its values (counts, bounds, where pages begin), by which readers skip, is so.
+    FileStatistics = "file.statistics", "data files";
     /// It has as many rows as the manifest says.
     FileRows = "file.rows", "data files";
-    /// It lies in the folder of the repository that the manifest says.
-    FilePartition = "file.partition", "data files";
+    /// It begins and ends with the rows that the manifest says, which scans skip it by.
+    FileSpan = "file.span", "data files";
     /// The types, names and order of every nested path are those of the contract.
     SchemaFile = "schema.file", "data files";
     /// So are the nullability of every path and the metadata of the schema and of its fields.
@@ -98,7 +100,7 @@ checks! {
 
     /// Non-null columns hold no null, at any depth.
     RowRequired = "row.required", "values";
-    /// Rows are sorted by path and file_id.
+    /// Rows are sorted by repository, path and file_id.
     RowOrder = "row.order", "files";
     /// All rows of a run have the same attributes, those of the contract.
     RowAttrs = "row.attrs", "files";

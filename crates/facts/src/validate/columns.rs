@@ -191,6 +191,7 @@ macro_rules! fields {
 
 fields! {
     Rows {
+        repo: Texts<'a>,
         path: Texts<'a>,
         file_id: Texts<'a>,
         file_sha256: Texts<'a>,

@@ -41,7 +41,7 @@ impl UnitScope<'_, '_> {
                 && match producer {
                     Some("argument") => src == Some(-1) && !on_stack,
                     Some("instr") => src.is_some_and(|src| src >= 0),
-                    Some("exception" | "lasti") => on_stack && src.is_some_and(|src| src >= 0),
+                    Some("exception" | "lasti" | "phi") => on_stack && src.is_some_and(|src| src >= 0),
                     _ => false,
                 };
             self.expect(Check::DataDetail, holds, Place::DataEdge(nth), || {

@@ -94,7 +94,7 @@ impl Differences {
 }
 
 /// Finds the nulls in columns that must have none.
-pub(super) fn nulls(rows: &StructArray, repo: Option<&str>, tally: &mut Tally) {
+pub(super) fn nulls(rows: &StructArray, tally: &mut Tally) {
     let contract = schema();
     let mut looked = 0;
     let mut faulty = false;
@@ -107,15 +107,17 @@ pub(super) fn nulls(rows: &StructArray, repo: Option<&str>, tally: &mut Tally) {
         return;
     }
     // Row by row, to say where.
-    let paths = rows.column_by_name("path").and_then(|paths| paths.as_string_opt::<i32>());
+    let text = |name: &str, row: usize| {
+        let texts = rows.column_by_name(name).and_then(|texts| texts.as_string_opt::<i32>());
+        texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row).to_owned())
+    };
     for row in 0..rows.len() {
-        let source = paths.filter(|paths| paths.is_valid(row)).map(|paths| paths.value(row).to_owned());
         walk_fields("", contract.fields(), &rows.slice(row, 1), &mut |column, _, nulls| {
             if nulls > 0 {
                 let finding = || Finding {
                     check: Check::RowRequired,
-                    repo: repo.map(str::to_owned),
-                    path: source.clone(),
+                    repo: text("repo", row),
+                    path: text("path", row),
                     code_unit_id: None,
                     place: Place::Whole,
                     message: format!("{column} is null in {nulls} {}", if nulls == 1 { "place" } else { "places" }),

@@ -60,7 +60,7 @@ impl IdSink for Ids {
 
 /// What validation says, ids that occur twice included.
 fn validate(rows: &StructArray) -> (Tally, BTreeSet<Check>) {
-    let mut validator = Validator::new(ValidateOptions { terminators: TERMINATORS.map(str::to_owned).to_vec(), keep: 3 }, Some("r"));
+    let mut validator = Validator::new(ValidateOptions { terminators: TERMINATORS.map(str::to_owned).to_vec(), keep: 3 });
     let mut ids = Ids::default();
     validator.rows(&RecordBatch::from(rows.clone()), &mut ids).unwrap();
     let found = Check::ALL.iter().copied().filter(|check| validator.tally.count(*check).found > 0);

@@ -25,6 +25,8 @@ pub struct IndexedBin {
     pub length: u64,
     /// Source files in it.
     pub files: u64,
+    /// Their bytes, as listed.
+    pub source_bytes: u64,
     /// Predicted CPU time, in microseconds.
     pub cost_us: u64,
     /// The name of its first file.
@@ -35,6 +37,11 @@ impl BinIndex {
     /// The bins with their numbers.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &IndexedBin)> {
         (0..).zip(&self.bins)
+    }
+
+    /// Bytes of source over all bins, as listed.
+    pub fn source_bytes(&self) -> u64 {
+        self.bins.iter().map(|bin| bin.source_bytes).sum()
     }
 
     /// Source files over all bins.

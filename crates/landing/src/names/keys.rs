@@ -90,19 +90,24 @@ pub(crate) fn journal_begun(run: &RunId, bin_id: u32, attempt: &AttemptId) -> St
     format!("{}/{attempt}-begun", journal_folder(run, bin_id))
 }
 
-/// The journal's note that an attempt began to work on the file of this index in its bin.
-pub(crate) fn journal_file(run: &RunId, bin_id: u32, attempt: &AttemptId, file: u32) -> String {
-    format!("{}/{attempt}-{file:08}", journal_folder(run, bin_id))
+/// The journal's note that an attempt has done so many files of its bin.
+pub(crate) fn journal_progress(run: &RunId, bin_id: u32, attempt: &AttemptId, files: u32) -> String {
+    format!("{}/{attempt}-{files:08}", journal_folder(run, bin_id))
 }
 
-/// The attempt and, unless it only says that the attempt began, the file of a journal's note with this name.
+/// The note that a run is still being planned.
+pub(crate) fn journal_planning(run: &RunId, time: u32) -> String {
+    format!("{}/planning/{time:08}", attempts_folder(run))
+}
+
+/// The attempt and, unless it only says that the attempt began, the files done of a journal's note with this name.
 pub(crate) fn note_of_journal(name: &str) -> Option<(AttemptId, Option<u32>)> {
     let (attempt, what) = name.split_once('-')?;
-    let file = match what {
+    let files = match what {
         "begun" => None,
         number => Some(number.parse().ok()?),
     };
-    Some((AttemptId::new(attempt).ok()?, file))
+    Some((AttemptId::new(attempt).ok()?, files))
 }
 
 pub(crate) fn done_folder(run: &RunId) -> String {
@@ -133,6 +138,11 @@ pub(crate) fn let_go(run: &RunId) -> String {
 /// What earlier versions wrote in the place of [`header`].
 pub(crate) fn older_manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
+}
+
+/// What earlier versions wrote in the place of [`bins`].
+pub(crate) fn older_bins(run: &RunId) -> String {
+    format!("runs/{run}/bins.jsonl")
 }
 
 pub(crate) fn schema(digest: &str) -> String {
@@ -209,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_note_tells_its_attempt_and_file() {
+    fn the_name_of_a_note_tells_its_attempt_and_progress() {
         let (run, attempt) = (RunId::new("r").unwrap(), AttemptId::new("3f_2").unwrap());
         let name_of = |key: String| key.rsplit('/').next().unwrap().to_owned();
         assert_eq!(note_of_journal(&name_of(journal_begun(&run, 7, &attempt))), Some((attempt.clone(), None)));
-        assert_eq!(note_of_journal(&name_of(journal_file(&run, 7, &attempt, 12))), Some((attempt.clone(), Some(12))));
+        assert_eq!(note_of_journal(&name_of(journal_progress(&run, 7, &attempt, 12))), Some((attempt.clone(), Some(12))));
         for foreign in ["begun", "a-", "a-x", "-begun"] {
             assert_eq!(note_of_journal(foreign), None, "{foreign}");
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 
-use super::shards::{Known, ShardStore, compress, decompress, known};
+use super::shards::{Known, MAX_BYTES, ShardStore, compress, decompress, known};
 use crate::documents::{Created, FactsStore, from_json, store_error, to_json};
 use crate::model::{BinIndex, IndexedBin, Shard};
 use crate::names::{AttemptId, FileName, RunId, keys};
@@ -20,6 +20,8 @@ const SHARD_BYTES: usize = 4 << 20;
 pub struct PlannedBin {
     /// Source files in it.
     pub files: u64,
+    /// Their bytes, as listed.
+    pub source_bytes: u64,
     /// Predicted CPU time, in microseconds.
     pub cost_us: u64,
     /// The name of its first file.
@@ -58,13 +60,18 @@ impl<'a> BinsWriter<'a> {
     /// # Errors
     /// If the store fails, or there are more bins than can be numbered.
     pub async fn push(&mut self, bin: PlannedBin, content: &[u8]) -> Result<()> {
-        let PlannedBin { files, cost_us, first, last } = bin;
+        if content.len() as u64 > MAX_BYTES {
+            let reason =
+                format!("a bin of {files} files takes more than {MAX_BYTES} bytes to write down: have more bins", files = bin.files);
+            return Err(LandingError::Damaged { key: keys::bins(self.run), reason });
+        }
+        let PlannedBin { files, source_bytes, cost_us, first, last } = bin;
         let content = compress(content, &self.store.folder)?;
         let too_many = |_| LandingError::Damaged { key: keys::bins(self.run), reason: "the run has too many bins".to_owned() };
         let shard = u32::try_from(self.index.shards.len()).map_err(too_many)?;
         u32::try_from(self.index.bins.len()).map_err(too_many)?;
         let (offset, length) = (self.bytes.len() as u64, content.len() as u64);
-        self.index.bins.push(IndexedBin { shard, offset, length, files, cost_us, first: first.clone() });
+        self.index.bins.push(IndexedBin { shard, offset, length, files, source_bytes, cost_us, first: first.clone() });
         self.bytes.extend_from_slice(&content);
         self.entries += 1;
         match &mut self.span {

@@ -97,6 +97,9 @@ impl FactsStore {
         let Verdict::Committed(document) = verdict else {
             return Err(LandingError::Abandoned { run_id: run.clone() });
         };
+        if self.let_go(run).await?.is_some() {
+            return Err(LandingError::Abandoned { run_id: run.clone() });
+        }
         let held_back = held_back(&document.run.stats, request.max_unread_share);
         let current = match held_back {
             Some(_) => self.current().await?,
@@ -106,7 +109,7 @@ impl FactsStore {
     }
 
     /// Reads the records in the order of the names of their files, and writes the manifest's shards as it goes: what is held at a time is what
-    /// overlaps, and one repository.
+    /// overlaps, one repository, and the digests of all repositories.
     async fn assemble(&self, request: &CommitRequest, fold: &dyn Fold, clock: &dyn Clock) -> Result<RunDocument> {
         let run = &request.run_id;
         let index = self.bins(run).await?.ok_or_else(|| LandingError::NoBins { run_id: run.clone() })?;
@@ -163,6 +166,7 @@ impl FactsStore {
                 data_bytes: totals.bytes,
                 landed_bytes: totals.landed_bytes,
                 rows: totals.rows,
+                held_back: held_back(&totals.stats, request.max_unread_share).is_some(),
                 stats: totals.stats,
                 digest: hex::encode(digest),
             },

@@ -8,7 +8,7 @@
 //! - A committed run that is let go is marked first. From then on nobody takes anything over from it, and what only it names is deleted once the
 //!   mark is older than the grace period: by then whoever took something over just before, or reads it, has a record or is done.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use object_store::ObjectMeta;
@@ -98,8 +98,10 @@ impl FactsStore {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let mut swept = Swept::default();
         let mut fates = BTreeMap::new();
+        let current = self.current().await?;
         for run in self.run_ids().await? {
-            let fate = self.fate(&run, now_ms, grace_ms).await?;
+            let is_current = current.as_ref().is_some_and(|current| current.run_id == run);
+            let fate = self.fate(&run, is_current, now_ms, grace_ms).await?;
             if matches!(fate, Fate::Older) {
                 swept.older_runs.push(run.clone());
             }
@@ -126,7 +128,11 @@ impl FactsStore {
         for (run, fate) in &mut fates {
             let Fate::Open(open) = fate else { continue };
             let rests = now_ms.saturating_sub(open.last_write_ms);
-            if rests > grace_ms && (mode == Mode::DryRun || self.give_up(run, now_ms).await?) {
+            // Somebody may have gone on with it while all this was listed.
+            if rests > grace_ms
+                && now_ms.saturating_sub(self.last_write_ms(run).await?) > grace_ms
+                && (mode == Mode::DryRun || self.give_up(run, now_ms).await?)
+            {
                 unnamed.append(&mut open.data);
                 swept.abandoned_runs.push(run.clone());
                 *fate = Fate::Dead;
@@ -148,7 +154,11 @@ impl FactsStore {
             };
             swept.documents += documents.len() as u64;
             if mode == Mode::Delete {
-                self.delete_all(&keys::run_folder(run), documents).await?;
+                // The header first: what has none is not taken for a run whose lists are gone.
+                let header = self.path_of(&keys::header(run))?;
+                let (first, rest): (Vec<Path>, Vec<Path>) = documents.into_iter().partition(|path| *path == header);
+                self.delete_all(&keys::run_folder(run), first).await?;
+                self.delete_all(&keys::run_folder(run), rest).await?;
             }
         }
         swept.staged_files = self.documents().remove_staged(UNIX_EPOCH + Duration::from_millis(now_ms), grace, mode).await?;
@@ -156,13 +166,16 @@ impl FactsStore {
         Ok(swept)
     }
 
-    async fn fate(&self, run: &RunId, now_ms: u64, grace_ms: u64) -> Result<Fate> {
-        if let Some(mark) = self.meta(&keys::let_go(run)).await?
-            && now_ms.saturating_sub(modified_ms(&mark)) > grace_ms
+    async fn fate(&self, run: &RunId, is_current: bool, now_ms: u64, grace_ms: u64) -> Result<Fate> {
+        let mark = self.meta(&keys::let_go(run)).await?;
+        if let Some(mark) = &mark
+            && !is_current
+            && now_ms.saturating_sub(modified_ms(mark)) > grace_ms
         {
             return Ok(Fate::Dead);
         }
         Ok(match self.verdict(run).await {
+            Ok(None) if mark.is_some() => Fate::Dead,
             Ok(Some(Verdict::Committed(document))) => Fate::Kept(document),
             Ok(Some(Verdict::Abandoned { .. })) => Fate::Dead,
             Ok(None) => {
@@ -183,8 +196,10 @@ impl FactsStore {
         for (run, fate) in fates {
             if let Fate::Kept(document) = fate
                 && self.let_go(run).await?.is_none()
+                && let Some(header) = self.meta(&keys::header(run)).await?
             {
-                runs.push(document.run.clone());
+                // By the store's clock: that of the machine that committed it may have been anything.
+                runs.push(RunHeader { committed_at_ms: modified_ms(&header), ..document.run.clone() });
             }
         }
         let current = self.current().await?;
@@ -202,16 +217,15 @@ impl FactsStore {
     async fn named(&self, fates: &BTreeMap<RunId, Fate>) -> Result<HashSet<Path>> {
         let mut named = HashSet::new();
         // Runs share shards; each is fetched once.
-        let mut files_of: HashMap<String, Vec<String>> = HashMap::new();
+        let mut fetched: HashSet<String> = HashSet::new();
         for (run, fate) in fates {
             let mut keys: Vec<String> = Vec::new();
             match fate {
                 Fate::Kept(document) => {
                     for shard in &document.files {
-                        if !files_of.contains_key(&shard.key) {
-                            files_of.insert(shard.key.clone(), self.data_keys(shard).await?);
+                        if fetched.insert(shard.key.clone()) {
+                            keys.extend(self.data_keys(shard).await?);
                         }
-                        keys.extend(files_of.get(&shard.key).into_iter().flatten().cloned());
                     }
                     keys.extend(document.files.iter().chain(&document.repos).map(|shard| shard.key.clone()));
                 }
@@ -233,6 +247,11 @@ impl FactsStore {
             }
         }
         Ok(named)
+    }
+
+    /// When anything of a run's documents was last written, in milliseconds since 1970, UTC.
+    async fn last_write_ms(&self, run: &RunId) -> Result<u64> {
+        Ok(self.list(&keys::run_folder(run)).await?.iter().map(modified_ms).max().unwrap_or(0))
     }
 
     async fn data_keys(&self, shard: &Shard) -> Result<Vec<String>> {

@@ -99,9 +99,19 @@ impl FactsStore {
     pub(crate) async fn verdict(&self, run: &RunId) -> Result<Option<Verdict>> {
         match self.document("run", &keys::header(run)).await? {
             Some(verdict) => Ok(Some(verdict)),
-            None if self.meta(&keys::older_manifest(run)).await?.is_some() => Err(LandingError::OlderLayout { run_id: run.clone() }),
+            None if self.is_older(run).await? => Err(LandingError::OlderLayout { run_id: run.clone() }),
             None => Ok(None),
         }
+    }
+
+    /// Whether an earlier version has begun or committed a run.
+    pub(crate) async fn is_older(&self, run: &RunId) -> Result<bool> {
+        for key in [keys::older_manifest(run), keys::older_bins(run)] {
+            if self.meta(&key).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Decides the fate of a run unless it is decided; returns what is decided.

@@ -9,7 +9,8 @@ use crate::model::{Current, RunHeader};
 use crate::names::RunId;
 use crate::{LandingError, Result};
 
-/// What to keep. A run that any rule keeps stays; the current run always does. Days, weeks and months are of UTC, weeks begin on Monday.
+/// What to keep. A run that any rule keeps stays; the current run always does, and so do runs that came after it. A run that was held back takes
+/// nobody's place. Days, weeks and months are of UTC, weeks begin on Monday.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     /// So many of the newest runs.
@@ -35,16 +36,21 @@ impl Keep {
         }
         let mut newest_first: Vec<&RunHeader> = runs.iter().collect();
         newest_first.sort_by(|a, b| (b.sequence, &b.run_id).cmp(&(a.sequence, &a.run_id)));
+        let is_current = |run: &RunHeader| current.is_some_and(|current| current.run_id == run.run_id);
+        let good: Vec<&RunHeader> = newest_first.iter().filter(|run| !run.held_back || is_current(run)).copied().collect();
 
-        let mut kept: BTreeSet<&RunId> = newest_first.iter().take(places(self.last)).map(|run| &run.run_id).collect();
-        kept.extend(current.map(|current| &current.run_id));
+        let mut kept: BTreeSet<&RunId> = good.iter().take(places(self.last)).map(|run| &run.run_id).collect();
+        if let Some(current) = current {
+            let and_after = newest_first.iter().filter(|run| (run.sequence, &run.run_id) >= current.order());
+            kept.extend(and_after.map(|run| &run.run_id));
+        }
         if let Some(age) = self.younger_than {
             let since = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
             kept.extend(newest_first.iter().filter(|run| run.committed_at_ms > since).map(|run| &run.run_id));
         }
-        kept.extend(newest_of_each(&newest_first, self.daily, |at| (at.year(), at.ordinal())));
-        kept.extend(newest_of_each(&newest_first, self.weekly, |at| (at.iso_week().year(), at.iso_week().week())));
-        kept.extend(newest_of_each(&newest_first, self.monthly, |at| (at.year(), at.month())));
+        kept.extend(newest_of_each(&good, self.daily, |at| (at.year(), at.ordinal())));
+        kept.extend(newest_of_each(&good, self.weekly, |at| (at.iso_week().year(), at.iso_week().week())));
+        kept.extend(newest_of_each(&good, self.monthly, |at| (at.year(), at.month())));
         Ok(newest_first.iter().rev().map(|run| &run.run_id).filter(|id| !kept.contains(id)).cloned().collect())
     }
 }
@@ -94,6 +100,7 @@ mod tests {
             data_bytes: 0,
             landed_bytes: 0,
             rows: 0,
+            held_back: false,
             stats: BinStats::default(),
             digest: String::new(),
         }
@@ -121,10 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn the_current_run_stays_even_if_it_is_old() {
+    fn the_current_run_stays_even_if_it_is_old_and_so_does_what_came_after_it() {
         let runs: Vec<_> = (0..4).map(run).collect();
         let current = Current { run_id: runs[1].run_id.clone(), sequence: 2 };
         let gone = Keep { last: Some(1), ..Keep::default() }.let_go(&runs, Some(&current), MONDAY_MS).unwrap();
+        assert_eq!(gone, [runs[0].run_id.clone()]);
+    }
+
+    #[test]
+    fn a_run_that_was_held_back_takes_nobodys_place() {
+        let mut runs: Vec<_> = (0..4).map(run).collect();
+        runs[2].held_back = true;
+        let current = Current { run_id: runs[3].run_id.clone(), sequence: 4 };
+        let gone = Keep { last: Some(2), ..Keep::default() }.let_go(&runs, Some(&current), MONDAY_MS).unwrap();
         assert_eq!(gone, [runs[0].run_id.clone(), runs[2].run_id.clone()]);
     }
 

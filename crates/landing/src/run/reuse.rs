@@ -74,13 +74,14 @@ impl FactsStore {
         wall_us: impl FnOnce() -> u64,
     ) -> Result<Option<BinRecord>> {
         let PinnedBin { named_by, origin, files } = pinned;
-        if !self.is_any_kept(named_by).await? {
-            return Ok(None);
-        }
         for file in files {
             if self.mark(&file.key, file.bytes).await?.as_deref() != Some(&file.e_tag) {
                 return Ok(None);
             }
+        }
+        // Last of all: what is kept now is there for a grace period at least.
+        if !self.is_any_kept(named_by).await? {
+            return Ok(None);
         }
         let (of_origin, _) = self.origin(origin).await?;
         if !of_origin.files.iter().map(|file| &file.key).eq(files.iter().map(|file| &file.key)) {

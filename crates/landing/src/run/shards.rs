@@ -20,7 +20,7 @@ use crate::{LandingError, Result};
 const SHARD_BYTES: usize = 4 << 20;
 
 /// What no shard, and no bin, takes decompressed: more is damage, or an attack.
-const MAX_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
 
 /// Low: names compress well at any level, digests at none.
 const ZSTD_LEVEL: i32 = 3;

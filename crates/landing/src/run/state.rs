@@ -28,12 +28,10 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or holds something else than a verdict.
     pub async fn run_state(&self, run: &RunId) -> Result<RunState> {
-        if self.let_go(run).await?.is_some() {
-            return Ok(RunState::Abandoned);
-        }
         Ok(match self.verdict(run).await? {
-            Some(Verdict::Committed(document)) => RunState::Committed(document),
             Some(Verdict::Abandoned { .. }) => RunState::Abandoned,
+            _ if self.let_go(run).await?.is_some() => RunState::Abandoned,
+            Some(Verdict::Committed(document)) => RunState::Committed(document),
             None if self.meta(&keys::bins(run)).await?.is_some() => RunState::Open,
             None => RunState::New,
         })
@@ -47,10 +45,7 @@ impl FactsStore {
     pub async fn unfinished(&self) -> Result<Vec<(RunId, u64)>> {
         let mut unfinished = Vec::new();
         for run in self.run_ids().await? {
-            if self.meta(&keys::header(&run)).await?.is_some()
-                || self.meta(&keys::older_manifest(&run)).await?.is_some()
-                || self.let_go(&run).await?.is_some()
-            {
+            if self.meta(&keys::header(&run)).await?.is_some() || self.is_older(&run).await? || self.let_go(&run).await?.is_some() {
                 continue;
             }
             let written = self.list(&keys::run_folder(&run)).await?;

@@ -211,7 +211,13 @@ async fn a_store_that_overwrites_what_is_to_be_created_is_found_out() {
 #[tokio::test]
 async fn a_run_of_an_earlier_layout_says_what_to_do_and_is_left_alone() {
     let facts = memory();
-    let old = ["runs/old/manifest.json", "runs/old/bins.jsonl", "bytecode_files_v1/repo=a/old-000000-t1-0000.parquet"];
+    let old = [
+        "runs/old/manifest.json",
+        "runs/old/bins.jsonl",
+        "runs/begun/bins.jsonl",
+        "runs/begun/done/000000.json",
+        "bytecode_files_v1/repo=a/old-000000-t1-0000.parquet",
+    ];
     for key in old {
         facts.store().put(&facts.path_of(key).unwrap(), "{}".into()).await.unwrap();
     }
@@ -224,7 +230,8 @@ async fn a_run_of_an_earlier_layout_says_what_to_do_and_is_left_alone() {
     assert_eq!(committed.document.run.sequence, 8, "the line of runs goes on");
     assert_eq!(facts.runs().await.unwrap().len(), 1);
     let swept = facts.collect(None, &crate::sample::later(1_000), bytefacts_landing::DEFAULT_GRACE).await.unwrap();
-    assert_eq!(swept.older_runs, [run_id("old")]);
+    assert_eq!(swept.older_runs, [run_id("begun"), run_id("old")]);
+    assert!(facts.unfinished().await.unwrap().is_empty(), "what an earlier version has begun is not to be gone on with");
     let all = keys(&facts, "").await;
     assert!(old.iter().all(|key| all.iter().any(|there| there == key)), "{all:?}");
 }

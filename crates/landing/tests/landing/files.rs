@@ -88,7 +88,8 @@ async fn a_bin_of_many_bytes_goes_on_in_further_files() {
     assert!((3..=5).contains(&record.files.len()), "{}", record.files.len());
     assert_eq!(record.rows(), 200);
     assert!(record.files.is_sorted_by(|a, b| a.last < b.first));
-    assert!(record.files.iter().all(|file| file.bytes < 500 << 10));
+    let sizes: Vec<_> = record.files.iter().map(|file| file.bytes).collect();
+    assert!(sizes.iter().all(|bytes| *bytes < 500 << 10), "{sizes:?}");
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytefacts_landing::{DEFAULT_GRACE, FactsStore, Keep, LandingError, RunState};
+use object_store::ObjectStoreExt as _;
 
 use crate::faulty::{Fault, Faulty};
-use crate::sample::{all_rows, check_current, clock, keys, later, memory, rows, run_id, whole_run};
+use crate::sample::{TextFold, all_rows, check_current, clock, keys, later, memory, request, rows, run_id, whole_run};
 
 fn last(count: u32) -> Keep {
     Keep { last: Some(count), ..Keep::default() }
@@ -79,4 +80,21 @@ async fn a_collection_that_is_interrupted_is_ended_by_the_next() {
             }
         }
     }
+}
+
+/// The mark may come between a commit's decision and its move of `current`.
+#[tokio::test]
+async fn a_marked_run_neither_becomes_current_nor_is_deleted_while_it_is() {
+    let facts = memory();
+    nights(&facts, 2).await;
+    facts.collect(Some(&last(1)), &clock(), DEFAULT_GRACE).await.unwrap();
+    let again = facts.commit(&request(&run_id("n1")), &TextFold, &clock()).await;
+    assert!(matches!(again, Err(LandingError::Abandoned { .. })), "{again:?}");
+    assert_eq!(check_current(&facts).await, run_id("n2"));
+
+    // As if the mark had come a moment too late.
+    let mark = facts.path_of("runs/n2/let_go.json").unwrap();
+    facts.store().put(&mark, r#"{"run_id":"n2","at_ms":1}"#.into()).await.unwrap();
+    facts.collect(None, &later(100), DEFAULT_GRACE).await.unwrap();
+    assert_eq!(check_current(&facts).await, run_id("n2"));
 }

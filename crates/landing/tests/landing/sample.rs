@@ -112,7 +112,7 @@ pub async fn write_bins(facts: &FactsStore, run: &RunId, bins: &[&[Row]]) -> Res
     let mut writer = BinsWriter::new(facts, run, new_attempt()).await?;
     for rows in bins {
         let (first, last) = (name(rows.first().unwrap()), name(rows.last().unwrap()));
-        let bin = PlannedBin { files: rows.len() as u64, cost_us: 10, first, last };
+        let bin = PlannedBin { files: rows.len() as u64, source_bytes: 3, cost_us: 10, first, last };
         writer.push(bin, format!("{rows:?}").as_bytes()).await?;
     }
     writer.finish().await

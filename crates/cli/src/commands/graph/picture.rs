@@ -191,6 +191,7 @@ impl View<'_> {
                 Producer::Instr(index) => index.to_string(),
                 Producer::Exception(_) => "exception".to_owned(),
                 Producer::Lasti(_) => "lasti".to_owned(),
+                Producer::Phi(index) => format!("{index}|exception"),
             };
             let of_instruction = operands.entry(edge.dst).or_default();
             match of_instruction.last_mut() {
@@ -210,7 +211,7 @@ impl View<'_> {
 
     fn uses(&self) -> Vec<Use> {
         let used = |edge: &DataEdge| match edge.producer {
-            Producer::Instr(from) => Some(Use { from, to: edge.dst, variable: self.variable(edge) }),
+            Producer::Instr(from) | Producer::Phi(from) => Some(Use { from, to: edge.dst, variable: self.variable(edge) }),
             Producer::Argument | Producer::Exception(_) | Producer::Lasti(_) => None,
         };
         self.flow.data_edges.iter().filter_map(used).collect()

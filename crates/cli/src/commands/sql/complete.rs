@@ -1,8 +1,13 @@
 //! Completion of names and keywords.
 
-use datafusion::prelude::SessionContext;
+use std::collections::BTreeMap;
 
-use super::schema;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::{meta, schema};
 
 /// Keywords worth completing: those of queries, not all that the parser knows.
 const KEYWORDS: &[&str] = &[
@@ -78,9 +83,6 @@ const KEYWORDS: &[&str] = &[
     "WITH",
 ];
 
-/// Backslash commands worth completing.
-const COMMANDS: &[&str] = &["\\d", "\\q", "\\runs", "\\timing", "\\x", "\\?"];
-
 /// The names that a session knows, each list sorted and without duplicates.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -88,6 +90,8 @@ pub struct Names {
     pub tables: Vec<String>,
     /// Columns of any of them.
     pub columns: Vec<String>,
+    /// Columns of each.
+    pub columns_of: BTreeMap<String, Vec<String>>,
     /// Functions.
     pub functions: Vec<String>,
 }
@@ -99,7 +103,10 @@ impl Names {
     /// When a table's provider cannot be had.
     pub async fn of(session: &SessionContext) -> datafusion::common::Result<Self> {
         let tables = schema::tables(session).await?;
-        let columns = tables.iter().flat_map(|table| table.schema.fields().iter().map(|field| field.name().clone())).collect();
+        let columns_of: BTreeMap<_, Vec<_>> = tables
+            .iter()
+            .map(|table| (table.name.clone(), sorted(table.schema.fields().iter().map(|field| field.name().clone()).collect())))
+            .collect();
         let state = session.state();
         let functions = [
             state.scalar_functions().keys().cloned().collect::<Vec<_>>(),
@@ -108,7 +115,8 @@ impl Names {
         ];
         Ok(Self {
             tables: sorted(tables.into_iter().map(|table| table.name).collect()),
-            columns: sorted(columns),
+            columns: sorted(columns_of.values().flatten().cloned().collect()),
+            columns_of,
             functions: sorted(functions.concat()),
         })
     }
@@ -120,8 +128,9 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// What the word in front of `position` may become, and where that word starts. Names come before keywords, which follow the case that was begun.
-pub fn complete(line: &str, position: usize, names: &Names) -> (usize, Vec<String>) {
+/// What the word in front of `position` of `line` may become, and where that word starts. Names come before keywords, which follow the case
+/// that was begun; `above` is what stands before the line in its statement.
+pub fn complete(above: &str, line: &str, position: usize, names: &Names) -> (usize, Vec<String>) {
     let before = line.get(..position).unwrap_or(line);
     let start = before
         .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '\\' || c == '?'))
@@ -132,11 +141,13 @@ pub fn complete(line: &str, position: usize, names: &Names) -> (usize, Vec<Strin
     };
     let in_front = before.get(..start).unwrap_or_default();
     let candidates = if word.starts_with('\\') {
-        COMMANDS.iter().filter(|command| command.starts_with(word)).map(|&command| command.to_owned()).collect()
+        let commands = meta::HELP.iter().filter_map(|(command, _)| command.split(' ').next()).filter(|name| name.starts_with(word));
+        sorted(commands.map(str::to_owned).collect())
     } else if in_front.trim_start().starts_with('\\') {
         of(&names.tables, "")
-    } else if in_front.ends_with('.') {
-        of(&names.columns, "")
+    } else if let Some(qualified) = in_front.strip_suffix('.') {
+        let qualifier = qualified.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+        of(table_of(qualifier, &format!("{above}{line}"), names).map_or(&names.columns, |(_, columns)| columns), "")
     } else if word.is_empty() {
         Vec::new()
     } else {
@@ -148,6 +159,33 @@ pub fn complete(line: &str, position: usize, names: &Names) -> (usize, Vec<Strin
     (start, candidates)
 }
 
+/// The table that `qualifier` stands for in a statement, by its own name or by the alias behind it, and its columns.
+fn table_of<'a>(qualifier: &str, statement: &str, names: &'a Names) -> Option<(&'a String, &'a Vec<String>)> {
+    let table = |name: &str| names.columns_of.iter().find(|(table, _)| table.eq_ignore_ascii_case(name));
+    if let Some(found) = table(qualifier) {
+        return Some(found);
+    }
+    // What does not tokenise, such as an open text, has no aliases that could be told from it.
+    let tokens = Tokenizer::new(&GenericDialect {}, statement).tokenize().ok()?;
+    let mut words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).map(|token| match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    });
+    let mut last = None;
+    // `table alias`, `table AS alias`
+    words.find_map(|word| {
+        let Some(word) = word else {
+            last = None;
+            return None;
+        };
+        if word.keyword == Keyword::AS {
+            return None;
+        }
+        let before = std::mem::replace(&mut last, table(&word.value));
+        before.filter(|_| word.value.eq_ignore_ascii_case(qualifier))
+    })
+}
+
 fn starts_with(name: &str, word: &str) -> bool {
     name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
@@ -156,14 +194,19 @@ fn starts_with(name: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn at_end(line: &str) -> (usize, Vec<String>) {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let names = Names {
-            tables: owned(&["bytecode_files_v1", "py_bc_blocks", "py_bc_consts"]),
+    fn names() -> Names {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let tables = [("bytecode_files_v1", &["path", "repo"][..]), ("py_bc_blocks", &["start_offset"]), ("py_bc_consts", &["const_type"])];
+        Names {
+            tables: tables.iter().map(|(table, _)| (*table).to_owned()).collect(),
             columns: owned(&["opname", "opcode", "path"]),
+            columns_of: tables.iter().map(|(table, columns)| ((*table).to_owned(), owned(columns))).collect(),
             functions: owned(&["count", "octet_length"]),
-        };
-        complete(line, line.len(), &names)
+        }
+    }
+
+    fn at_end(line: &str) -> (usize, Vec<String>) {
+        complete("", line, line.len(), &names())
     }
 
     #[test]
@@ -178,6 +221,22 @@ mod tests {
     fn behind_a_dot_stand_columns() {
         assert_eq!(at_end("SELECT b."), (9, vec!["opname".into(), "opcode".into(), "path".into()]));
         assert_eq!(at_end("SELECT b.pa"), (9, vec!["path".into()]));
+    }
+
+    #[test]
+    fn behind_an_alias_stand_the_columns_of_its_table() {
+        for statement in [
+            "select * from py_bc_blocks b where b.",
+            "SELECT * FROM bytecode_files_v1 f JOIN py_bc_blocks AS B ON b.",
+            "select * from py_bc_blocks where py_bc_blocks.st",
+            "select 'x', c.const_type from py_bc_consts c, py_bc_blocks b where b.",
+        ] {
+            assert_eq!(at_end(statement).1, ["start_offset"], "{statement}");
+        }
+        // The alias may stand behind, or on a line above.
+        assert_eq!(complete("", "select b. from py_bc_blocks b", 9, &names()).1, ["start_offset"]);
+        assert_eq!(complete("select *\nfrom py_bc_blocks b\n", "where b.", 8, &names()).1, ["start_offset"]);
+        assert_eq!(at_end("select * from py_bc_blocks b where x.").1, ["opname", "opcode", "path"], "nobody knows what x is");
     }
 
     #[test]

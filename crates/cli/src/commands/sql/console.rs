@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow, bail};
 use arrow::array::RecordBatch;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::error::DataFusionError;
@@ -16,7 +17,8 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt as _;
 
 use super::input::{self, Piece};
-use super::meta::{self, Meta};
+use super::meta::{self, Expansion, Meta};
+use super::sink::{Screen, Sink, Wanted};
 use super::{message, schema};
 use crate::commands::runs;
 use crate::facts::Facts;
@@ -26,6 +28,9 @@ use crate::table::{Layout, Limits, RowWriter, render, width};
 
 /// A statement in an error message is cut to so many columns.
 const QUOTED_COLUMNS: usize = 70;
+
+/// Files may run one another so deeply.
+const INCLUDED: usize = 16;
 
 /// A session, and where its results go.
 pub struct Console<'a> {
@@ -39,8 +44,12 @@ pub struct Console<'a> {
     pub layout: Layout,
     /// Whether the number of rows is noted behind each result, and how long it took.
     pub footer: Footer,
+    /// Where results go.
+    pub sink: Sink,
     /// Results since the last input, which a blank line keeps apart.
     results: usize,
+    /// Files that are run by one another now.
+    included: usize,
 }
 
 /// What stands behind a result.
@@ -60,6 +69,8 @@ struct Outcome {
     rows: usize,
     /// Whether it has a result at all: DDL has none.
     is_query: bool,
+    /// Columns for which a line of the terminal is too short.
+    left_out: Vec<String>,
 }
 
 impl<'a> Console<'a> {
@@ -67,7 +78,8 @@ impl<'a> Console<'a> {
     pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> Self {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let footer = if terminal && matches!(layout, Layout::Grid(_)) { Footer::Rows } else { Footer::None };
-        Self { session, facts, output, layout, footer, results: 0 }
+        let sink = Sink::new(terminal && std::io::stdin().is_terminal() && footer == Footer::Rows);
+        Self { session, facts, output, layout, footer, sink, results: 0, included: 0 }
     }
 
     /// Runs a script up to the first error.
@@ -110,6 +122,8 @@ impl<'a> Console<'a> {
     /// Tells that what comes now answers a new input.
     pub fn new_input(&mut self) {
         self.results = 0;
+        // What was stopped in a file has left it.
+        self.included = 0;
     }
 
     /// Runs one statement and writes its result.
@@ -119,7 +133,7 @@ impl<'a> Console<'a> {
     pub async fn statement(&mut self, statement: Statement) -> anyhow::Result<()> {
         let begun = Instant::now();
         let outcome = self.stream(statement).await;
-        let Outcome { rows, is_query } = match outcome {
+        let Outcome { rows, is_query, left_out } = match outcome {
             Ok(outcome) => outcome,
             Err(Failure::Output(error)) => return Err(error),
             Err(Failure::Query(error)) => return Err(self.explain(&error).await),
@@ -129,6 +143,10 @@ impl<'a> Console<'a> {
             Footer::Rows => String::new(),
             Footer::RowsAndTime => format!(", {:.3} s", begun.elapsed().as_secs_f64()),
         };
+        if !left_out.is_empty() {
+            let names = left_out.join(", ");
+            self.output.note(format!("the line is too short for {}: {names}; \\x shows all", count(left_out.len() as u64, "column")));
+        }
         let count = count(rows as u64, "row");
         self.output.note(match self.shown_rows() {
             _ if !is_query => format!("(done{time})"),
@@ -148,41 +166,76 @@ impl<'a> Console<'a> {
         match command {
             Meta::List => {
                 let rows = schema::list(&self.session).await.map_err(|error| message::error(&error, &[]))?;
-                self.whole(&rows)?;
+                self.whole(&rows).await?;
             }
             Meta::Describe(name) => match schema::describe(&self.session, &name).await {
-                Ok(rows) => self.whole(&rows)?,
+                Ok(rows) => self.whole(&rows).await?,
                 Err(error) => return Err(self.explain(&error).await),
             },
             Meta::Runs => {
                 let text = runs::list(self.facts).await?;
-                self.output.data(text)?;
+                self.text(&text).await?;
             }
-            Meta::Expanded => {
-                self.layout = match self.layout {
-                    Layout::Grid(limits) => Layout::Expanded(limits),
-                    Layout::Expanded(limits) => Layout::Grid(limits),
-                    programs => programs,
-                };
-                self.output.note(format!("one line a {}", if matches!(self.layout, Layout::Expanded(_)) { "value" } else { "row" }));
+            Meta::Expanded(wanted) => self.expand(wanted),
+            Meta::Pager(wanted) => {
+                let paged = wanted.unwrap_or(!self.sink.is_paged());
+                self.sink.set_paged(paged);
+                self.output.note(format!("the pager is {}", if paged { "on" } else { "off" }));
             }
-            Meta::Timing => {
-                self.footer = if self.footer == Footer::RowsAndTime { Footer::Rows } else { Footer::RowsAndTime };
-                self.output.note(format!("times are {}", if self.footer == Footer::RowsAndTime { "shown" } else { "hidden" }));
+            Meta::Timing(wanted) => {
+                let shown = wanted.unwrap_or(self.footer != Footer::RowsAndTime);
+                self.footer = if shown { Footer::RowsAndTime } else { Footer::Rows };
+                self.output.note(format!("times are {}", if shown { "shown" } else { "hidden" }));
             }
-            Meta::Help => self.output.data(meta::HELP)?,
+            Meta::Include(file) => return self.include(&file).await,
+            Meta::Redirect(file) => self.sink.redirect(file.as_deref())?,
+            Meta::Help => self.text(&meta::help()).await?,
             Meta::Quit => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Has rows shown with a line a value, or a line a row; without a word for it, the other way than now.
+    fn expand(&mut self, wanted: Option<Expansion>) {
+        let (Layout::Grid(limits) | Layout::Expanded(limits) | Layout::Auto(limits)) = self.layout else { return };
+        let other = if matches!(self.layout, Layout::Expanded(_)) { Expansion::Off } else { Expansion::On };
+        let (layout, said) = match wanted.unwrap_or(other) {
+            Expansion::On => (Layout::Expanded(limits), "one line a value"),
+            Expansion::Off => (Layout::Grid(limits), "one line a row"),
+            Expansion::Auto => (Layout::Auto(limits), "one line a value for rows that are wider than the terminal"),
+        };
+        self.layout = layout;
+        self.output.note(said);
+    }
+
+    /// Runs the statements and commands of a file.
+    async fn include(&mut self, file: &Path) -> anyhow::Result<ControlFlow<()>> {
+        let script = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        if self.included == INCLUDED {
+            bail!("{}: files that run one another are nested too deeply", file.display());
+        }
+        self.included += 1;
+        let result = Box::pin(self.script(&script)).await;
+        self.included -= 1;
+        result.with_context(|| file.display().to_string())?;
+        Ok(ControlFlow::Continue(()))
+    }
+
     /// Writes a table that is shown whole, whatever the limits: documentation that is cut helps nobody.
-    fn whole(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    async fn whole(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
         let layout = match self.layout {
-            Layout::Grid(_) | Layout::Expanded(_) => Layout::Grid(Limits::default()),
+            Layout::Grid(_) | Layout::Expanded(_) | Layout::Auto(_) => Layout::Grid(Limits::default()),
             programs => programs,
         };
-        self.output.data(render(layout, rows)?)
+        let text = render(layout, rows)?;
+        self.text(&text).await
+    }
+
+    /// Writes a text as a result.
+    async fn text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.sink.begin();
+        self.sink.write(text, self.output).await?;
+        self.sink.end(self.output).await
     }
 
     async fn explain(&self, error: &DataFusionError) -> anyhow::Error {
@@ -192,17 +245,14 @@ impl<'a> Console<'a> {
 
     fn shown_rows(&self) -> Option<usize> {
         match self.layout {
-            Layout::Grid(limits) | Layout::Expanded(limits) => limits.rows,
+            _ if self.sink.is_file() => None,
+            Layout::Grid(limits) | Layout::Expanded(limits) | Layout::Auto(limits) => limits.rows,
             Layout::Csv | Layout::Json => None,
         }
     }
 
     async fn stream(&mut self, statement: Statement) -> Result<Outcome, Failure> {
-        // A plan is read line by line, and whole.
-        let layout = match (self.layout, &statement) {
-            (Layout::Grid(limits), Statement::Explain(_)) => Layout::Grid(Limits { value_columns: None, ..limits }),
-            (layout, _) => layout,
-        };
+        let layout = self.layout_of(&statement);
         let selects = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
         let mut stream = start(&self.session, statement).await?;
         let schema = stream.schema();
@@ -216,29 +266,52 @@ impl<'a> Console<'a> {
             while let Some(batch) = stream.next().await {
                 batch?;
             }
-            return Ok(Outcome { rows: 0, is_query: false });
+            return Ok(Outcome { rows: 0, is_query: false, left_out: Vec::new() });
         }
         let mut writer = RowWriter::new(layout, &schema);
         let mut text = if self.results > 0 && matches!(layout, Layout::Grid(_)) { "\n".to_owned() } else { String::new() };
         self.results += 1;
         let mut rows = 0;
+        self.sink.begin();
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             rows += batch.num_rows();
             writer.write(&batch, &mut text).map_err(DataFusionError::from)?;
-            self.flush(&mut text)?;
+            if self.flush(&mut text).await? == Wanted::No {
+                break;
+            }
         }
-        writer.finish(&mut text).map_err(DataFusionError::from)?;
-        self.flush(&mut text)?;
-        Ok(Outcome { rows, is_query: true })
+        let left_out = writer.finish(&mut text).map_err(DataFusionError::from)?;
+        self.flush(&mut text).await?;
+        self.sink.end(self.output).await.map_err(Failure::Output)?;
+        Ok(Outcome { rows, is_query: true, left_out })
     }
 
-    fn flush(&mut self, text: &mut String) -> Result<(), Failure> {
-        if !text.is_empty() {
-            self.output.data(&*text).map_err(Failure::Output)?;
-            text.clear();
+    /// How the rows of a statement are laid out now: a terminal may have changed its size, and a file has none.
+    fn layout_of(&self, statement: &Statement) -> Layout {
+        let width = Screen::now().map(|screen| screen.width);
+        let fitted = |limits: Limits| match limits.width {
+            _ if self.sink.is_file() => Limits::default(),
+            Some(_) => Limits { width, ..limits },
+            None => limits,
+        };
+        match (self.layout, statement) {
+            // A plan is read line by line, and whole.
+            (Layout::Grid(limits) | Layout::Auto(limits), Statement::Explain(_)) => Layout::Grid(Limits { width: None, ..limits }),
+            (Layout::Grid(limits), _) => Layout::Grid(fitted(limits)),
+            (Layout::Auto(limits), _) => Layout::Auto(fitted(limits)),
+            (Layout::Expanded(limits), _) => Layout::Expanded(fitted(limits)),
+            (programs, _) => programs,
         }
-        Ok(())
+    }
+
+    async fn flush(&mut self, text: &mut String) -> Result<Wanted, Failure> {
+        if text.is_empty() {
+            return Ok(Wanted::Yes);
+        }
+        let wanted = self.sink.write(text, self.output).await.map_err(Failure::Output)?;
+        text.clear();
+        Ok(wanted)
     }
 }
 
@@ -306,6 +379,33 @@ mod tests {
         for script in ["CREATE TABLE first AS SELECT 1; SELEC 2", "CREATE TABLE first AS SELECT 1;\n\\nonsense"] {
             assert!(!failed(script).await.1, "{script}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_run_and_results_go_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("inner.sql"), "SELECT 1 AS one;\n\\q\nSELECT nope;").unwrap();
+        std::fs::write(path("endless.sql"), format!("\\i {}", path("endless.sql").display())).unwrap();
+        std::fs::write(path("wrong.sql"), "SELECT nope;").unwrap();
+        let mut output = Output::plain();
+        let limits = Limits { rows: Some(1), width: Some(10) };
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits));
+        let (inner, out) = (path("inner.sql"), path("out"));
+        let script =
+            format!("\\o {}\n\\i {}\nSELECT '{}' AS wide UNION ALL SELECT 'x';\n\\o", out.display(), inner.display(), "w".repeat(30));
+        console.script(&script).await.unwrap();
+        let written = std::fs::read_to_string(out).unwrap();
+        assert!(written.starts_with(" one\n-----\n   1\n"), "{written}");
+        assert!(written.contains(&"w".repeat(30)) && written.lines().count() == 8, "a file is no terminal: {written}");
+
+        let error = async |name: &str, console: &mut Console<'_>| {
+            format!("{:#}", console.script(&format!("\\i {}", path(name).display())).await.unwrap_err())
+        };
+        assert!(error("none.sql", &mut console).await.starts_with("cannot read "));
+        assert!(error("wrong.sql", &mut console).await.contains("wrong.sql: No field named nope"));
+        assert!(error("endless.sql", &mut console).await.contains("nested too deeply"));
     }
 
     #[tokio::test]

@@ -6,21 +6,26 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use bytefacts_compile::{Environment, cache_dir};
 use bytefacts_landing::RunHeader;
+use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::complete::{Names, complete};
 use super::console::{Console, Footer};
-use super::{VALUE_COLUMNS, input, message, meta};
+use super::{LINE, input, interrupted, message, meta};
+use crate::signals;
 use crate::summary::count;
 use crate::table::{Layout, Limits};
 
 const PROMPT: &str = "bytefacts> ";
+/// Before further lines of a statement.
+const CONTINUATION: &str = "        -> ";
 
 /// More rows than this are counted and not shown.
 const SHOWN_ROWS: usize = 200;
@@ -31,7 +36,7 @@ const SHOWN_ROWS: usize = 200;
 /// When the terminal cannot be read or written.
 pub async fn run(mut console: Console<'_>, run: &RunHeader) -> anyhow::Result<()> {
     if let Layout::Grid(_) = console.layout {
-        console.layout = Layout::Grid(Limits { rows: Some(SHOWN_ROWS), value_columns: Some(VALUE_COLUMNS) });
+        console.layout = Layout::Grid(Limits { rows: Some(SHOWN_ROWS), width: Some(LINE) });
         console.footer = Footer::RowsAndTime;
     }
     console.output.note(format!(
@@ -41,6 +46,7 @@ pub async fn run(mut console: Console<'_>, run: &RunHeader) -> anyhow::Result<()
         count(run.stats.files, "file")
     ));
 
+    give_terminal_back_on_sigterm()?;
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
     let mut editor: Editor<Assistant, DefaultHistory> = Editor::with_config(config).context("cannot use the terminal")?;
     let history = history_file();
@@ -48,32 +54,60 @@ pub async fn run(mut console: Console<'_>, run: &RunHeader) -> anyhow::Result<()
         // The first shell finds no history.
         let _: rustyline::Result<()> = editor.load_history(file);
     }
+    let mut typed = String::new();
     loop {
         let names = Names::of(&console.session).await.map_err(|error| message::error(&error, &[]))?;
-        editor.set_helper(Some(Assistant { names, colour: console.output.colour() }));
-        match tokio::task::block_in_place(|| editor.readline(PROMPT)) {
-            Ok(input) => {
+        editor.set_helper(Some(Assistant { names, above: typed.clone(), colour: console.output.colour() }));
+        let prompt = if typed.is_empty() { PROMPT } else { CONTINUATION };
+        match tokio::task::block_in_place(|| editor.readline(prompt)) {
+            Ok(line) => {
+                typed.push_str(&line);
+                typed.push('\n');
+                if !input::is_complete(&typed) {
+                    continue;
+                }
+                let input = std::mem::take(&mut typed);
                 let input = input.trim();
-                if !input.is_empty() {
-                    editor.add_history_entry(input).context("cannot keep the history")?;
-                    if obey(&mut console, input).await? {
-                        break;
-                    }
+                if input.is_empty() {
+                    continue;
+                }
+                editor.add_history_entry(input).context("cannot keep the history")?;
+                // At once: the shell may be killed.
+                if let Some(file) = &history
+                    && let Err(error) = editor.append_history(file)
+                {
+                    tracing::warn!(%error, "the history of the shell is lost");
+                }
+                if obey(&mut console, input).await? {
+                    break;
                 }
             }
-            Err(ReadlineError::Interrupted) => {}
+            // What was begun is given up.
+            Err(ReadlineError::Interrupted) => typed.clear(),
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(error).context("cannot read from the terminal"),
         }
     }
-    if let Some(Err(error)) = history.map(|file| editor.save_history(&file)) {
-        tracing::warn!(%error, "the history of the shell is lost");
-    }
+    Ok(())
+}
+
+/// Ends the shell on SIGTERM, which may come while a line is edited: the terminal is left as it was found.
+fn give_terminal_back_on_sigterm() -> anyhow::Result<()> {
+    let found = tcgetattr(std::io::stdin()).context("cannot use the terminal")?;
+    let kind = SignalKind::terminate();
+    let mut terminate = signal(kind).context("cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        // A terminal that is gone needs nothing.
+        let _: nix::Result<()> = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &found);
+        std::process::exit(signals::BY_SIGNAL + kind.as_raw_value());
+    });
     Ok(())
 }
 
 /// Does what was typed; true is goodbye. Fails only when the output is gone.
 async fn obey(console: &mut Console<'_>, input: &str) -> anyhow::Result<bool> {
+    console.new_input();
     if input.starts_with('\\') || input::is_farewell(input) {
         let command = match meta::parse(input) {
             Ok(command) => command,
@@ -82,7 +116,17 @@ async fn obey(console: &mut Console<'_>, input: &str) -> anyhow::Result<bool> {
                 return Ok(false);
             }
         };
-        return match console.command(command).await {
+        let paging = console.sink.paging();
+        // A file may hold a long query.
+        let result = tokio::select! {
+            result = console.command(command) => result,
+            signal = interrupted(&paging) => {
+                signal?;
+                console.output.note("stopped");
+                return Ok(false);
+            }
+        };
+        return match result {
             Ok(flow) => Ok(flow.is_break()),
             Err(error) => show(console, error).map(|()| false),
         };
@@ -94,13 +138,13 @@ async fn obey(console: &mut Console<'_>, input: &str) -> anyhow::Result<bool> {
             return Ok(false);
         }
     };
-    console.new_input();
     for statement in statements {
+        let paging = console.sink.paging();
         // Dropping the query ends it.
         let result = tokio::select! {
             result = console.statement(statement) => result,
-            signal = tokio::signal::ctrl_c() => {
-                signal.context("cannot listen for Ctrl-C")?;
+            signal = interrupted(&paging) => {
+                signal?;
                 console.output.note("stopped");
                 return Ok(false);
             }
@@ -115,7 +159,8 @@ async fn obey(console: &mut Console<'_>, input: &str) -> anyhow::Result<bool> {
 
 /// Shows an error of the user's; hands on one of the terminal's.
 fn show(console: &Console<'_>, error: anyhow::Error) -> anyhow::Result<()> {
-    if error.downcast_ref::<std::io::Error>().is_some() {
+    // Files that are read and written for the user have a context.
+    if error.is::<std::io::Error>() && error.chain().count() == 1 {
         return Err(error);
     }
     console.output.note(format!("error: {error:#}"));
@@ -132,6 +177,8 @@ fn history_file() -> Option<PathBuf> {
 /// What helps while typing.
 struct Assistant {
     names: Names,
+    /// The lines of the statement above this one.
+    above: String,
     colour: bool,
 }
 
@@ -147,16 +194,12 @@ impl Highlighter for Assistant {
     }
 }
 
-impl Validator for Assistant {
-    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if input::is_complete(context.input()) { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
-    }
-}
+impl Validator for Assistant {}
 
 impl Completer for Assistant {
     type Candidate = String;
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete(line, position, &self.names))
+        Ok(complete(&self.above, line, position, &self.names))
     }
 }

@@ -1,0 +1,68 @@
+//! `bytefacts completions` and `bytefacts man`: what a shell and `man` know of the command line, made from its definition.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::args::Args;
+use crate::exit::Exit;
+use crate::output::Output;
+
+/// Prints completions.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn completions(shell: Shell, output: &mut Output) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    let mut command = Args::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    output.data(String::from_utf8(script)?)?;
+    Ok(Exit::Clean)
+}
+
+/// Writes a man page for `bytefacts` and for each of its commands.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn pages(folder: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let cannot = || format!("cannot write man pages into {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    let mut command = Args::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = Vec::new();
+    collect(command, &mut pages);
+    for page in &pages {
+        page.generate_to(folder).with_context(cannot)?;
+    }
+    output.note(format!("{} man pages are in {}", pages.len(), folder.display()));
+    Ok(Exit::Clean)
+}
+
+fn collect(command: Command, pages: &mut Vec<clap_mangen::Man>) {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        collect(below.clone(), pages);
+    }
+    pages.push(clap_mangen::Man::new(command));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        pages(folder.path(), &Output::plain()).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(page("bytefacts.1").contains("bytefacts\\-extract(1)"), "{}", page("bytefacts.1"));
+        for command in Args::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let text = page(&format!("bytefacts-{}.1", command.get_name()));
+            assert!(text.starts_with(".ie") || text.contains(".TH bytefacts"), "{text}");
+        }
+        assert!(page("bytefacts-extract.1").contains("fail\\-on"));
+        assert!(page("bytefacts-python-install.1").contains("mirror"));
+    }
+}

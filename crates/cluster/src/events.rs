@@ -1,0 +1,234 @@
+//! What a scheduler tells its executors without being asked: that there is work, and that a job was cancelled.
+//!
+//! Executors of Ballista ask for work twenty times a second, which is most of what an idle cluster does, and learn in no way that a job was
+//! cancelled. Ours hold a connection open on which they are told, and ask once a second for fear of a message that is lost. They dial, here too.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use futures::{Stream, StreamExt as _};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::{sleep, timeout};
+
+use crate::rest::{EVENTS, RemoteScheduler, RestError};
+use crate::tasks::Tasks;
+
+/// Events that wait for a slow executor. Who loses some still asks once a second.
+const WAITING: usize = 256;
+
+/// How often a scheduler says that it is there.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// A silence after which an executor connects anew.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often a scheduler is asked for work that does not tell of it, as by Ballista's own executors.
+const UNTOLD: Duration = Duration::from_millis(50);
+
+/// How long a lost connection is left alone, in which work is asked for.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// One line on the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// There may be work.
+    Work,
+    /// A job was cancelled: what is still done for it is done in vain.
+    Cancelled { job: String },
+    /// The scheduler is there.
+    Alive,
+}
+
+/// How an executor introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    /// Its id in the cluster.
+    pub id: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// The version of bytefacts.
+    pub version: String,
+    /// The version of CPython that compiles.
+    pub python: String,
+}
+
+/// The executors that listen, and what they are told.
+#[derive(Default)]
+pub(crate) struct Events {
+    listeners: Mutex<BTreeMap<String, (Introduction, broadcast::Sender<Event>)>>,
+}
+
+impl Events {
+    /// Tells all who listen.
+    pub(crate) fn send(&self, event: Event) {
+        for (_, listener) in self.lock().values() {
+            // One that has just gone needs to know nothing.
+            let _: Result<usize, _> = listener.send(event.clone());
+        }
+    }
+
+    /// How an executor has introduced itself, if it listens.
+    pub(crate) fn introduction(&self, id: &str) -> Option<Introduction> {
+        self.lock().get(id).map(|(introduction, _)| introduction.clone())
+    }
+
+    /// The lines for one executor, until it goes.
+    pub(crate) fn listen(self: &Arc<Self>, introduction: Introduction) -> impl Stream<Item = Result<String, Infallible>> + use<> {
+        let (sender, receiver) = broadcast::channel(WAITING);
+        let listener = Listener { events: Arc::clone(self), id: introduction.id.clone(), sender: sender.clone() };
+        self.lock().insert(introduction.id.clone(), (introduction, sender));
+        futures::stream::unfold((listener, receiver, true), |(listener, mut receiver, first)| async move {
+            let event = if first {
+                // There may have been work before it listened.
+                Event::Work
+            } else {
+                match timeout(SIGN_OF_LIFE, receiver.recv()).await {
+                    Err(_) => Event::Alive,
+                    Ok(Ok(event)) => event,
+                    Ok(Err(broadcast::error::RecvError::Lagged(_))) => Event::Work,
+                    Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+                }
+            };
+            let line = serde_json::to_string(&event).ok()? + "\n";
+            Some((Ok(line), (listener, receiver, false)))
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Introduction, broadcast::Sender<Event>)>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an executor off the list when its connection ends, unless it has connected anew.
+struct Listener {
+    events: Arc<Events>,
+    id: String,
+    sender: broadcast::Sender<Event>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut listeners = self.events.lock();
+        if listeners.get(&self.id).is_some_and(|(_, sender)| sender.same_channel(&self.sender)) {
+            listeners.remove(&self.id);
+        }
+    }
+}
+
+/// Does what the scheduler says, for as long as the executor lives: `wake` has it ask for work, and the tasks of a cancelled job are ended.
+pub(crate) async fn follow(scheduler: RemoteScheduler, introduction: Introduction, tasks: Arc<Tasks>, wake: Arc<Notify>) {
+    loop {
+        if let Err(error) = follow_once(&scheduler, &introduction, &tasks, &wake).await {
+            tracing::debug!(%error, "the scheduler tells nothing; it is asked instead");
+        }
+        // Without being told, work must be asked for.
+        let asking = async {
+            loop {
+                wake.notify_one();
+                sleep(UNTOLD).await;
+            }
+        };
+        // It ends by the limit.
+        let _: Result<(), _> = timeout(RECONNECT, asking).await;
+    }
+}
+
+async fn follow_once(scheduler: &RemoteScheduler, introduction: &Introduction, tasks: &Tasks, wake: &Notify) -> Result<(), RestError> {
+    let mut lines = Lines { body: scheduler.post(EVENTS, introduction).await?.into_data_stream(), begun: Vec::new() };
+    while let Ok(Some(line)) = timeout(SILENCE, lines.next()).await {
+        match serde_json::from_slice(&line) {
+            Ok(Event::Work) => wake.notify_one(),
+            Ok(Event::Cancelled { job }) => tasks.end(&job).await,
+            Ok(Event::Alive) => {}
+            // A scheduler of another version may say more.
+            Err(error) => tracing::debug!(%error, "the scheduler says what is not understood"),
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a body.
+struct Lines {
+    body: BodyDataStream,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line, without its end; none where the body ends or breaks.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
+                let rest = self.begun.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.begun, rest);
+                line.truncate(end);
+                return Some(line);
+            }
+            self.begun.extend_from_slice(&self.body.next().await?.ok()?);
+        }
+    }
+}
+
+/// The lines of a body that is there as a whole, for tests of who writes them.
+#[cfg(test)]
+fn lines_of(text: &'static str) -> Lines {
+    Lines { body: Body::from(text).into_data_stream(), begun: Vec::new() }
+}
+
+/// A body that streams the lines for one executor.
+pub(crate) fn body(events: &Arc<Events>, introduction: Introduction) -> Body {
+    Body::from_stream(events.listen(introduction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction(id: &str) -> Introduction {
+        Introduction { id: id.to_owned(), node: "n".to_owned(), version: "1".to_owned(), python: "3.13.0".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn who_listens_is_told_at_once_and_who_goes_is_forgotten() {
+        let events = Arc::new(Events::default());
+        let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
+        let said = async |lines: &mut Lines| serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap();
+        assert_eq!(said(&mut lines).await, Event::Work, "what came before");
+        let cancelled = Event::Cancelled { job: "j1\n".to_owned() };
+        events.send(cancelled.clone());
+        events.send(Event::Work);
+        assert_eq!((said(&mut lines).await, said(&mut lines).await), (cancelled, Event::Work));
+        assert_eq!(events.introduction("e1"), Some(introduction("e1")));
+
+        // A new connection takes the place of the old one, whose end then changes nothing.
+        let again = body(&events, introduction("e1"));
+        drop(lines);
+        assert!(events.introduction("e1").is_some());
+        drop(again);
+        assert_eq!(events.introduction("e1"), None);
+    }
+
+    #[tokio::test]
+    async fn who_is_too_slow_is_told_that_there_may_be_work() {
+        let events = Arc::new(Events::default());
+        let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
+        lines.next().await.unwrap();
+        for n in 0..WAITING * 2 {
+            events.send(Event::Cancelled { job: n.to_string() });
+        }
+        assert_eq!(serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap(), Event::Work);
+    }
+
+    #[tokio::test]
+    async fn lines_end_where_they_end() {
+        let mut lines = lines_of("a\n\nbc\nlost");
+        for expected in [&b"a"[..], b"", b"bc"] {
+            assert_eq!(lines.next().await.unwrap(), expected);
+        }
+        assert_eq!(lines.next().await, None);
+    }
+}

@@ -1,0 +1,27 @@
+//! What is built is built once: `cargo run` and `cargo test --workspace` share DataFusion and all else.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The packages that cargo would build here with these arguments, each with its features.
+fn packages(args: &[&str]) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["tree", "--locked", "--prefix", "none", "--format", "{p} {f}"]).args(args);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    // A star says that what is below a package stands above.
+    lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// One feature more in a package, and cargo builds it and all that stands on it a second time: ten minutes where DataFusion is among them.
+/// Where this fails, `cargo tree --workspace --edges features --invert PACKAGE` says who asks for the feature; the workspace's
+/// `Cargo.toml` then asks for it too.
+#[test]
+fn a_build_after_the_tests_builds_no_package_again() {
+    let (tests, build) = (packages(&["--workspace", "--edges", "normal,build,dev"]), packages(&["--edges", "normal,build"]));
+    assert!(build.len() > 300, "{build:?}");
+    let again: Vec<_> = build.difference(&tests).collect();
+    assert!(again.is_empty(), "with other features than in tests: {again:?}");
+}

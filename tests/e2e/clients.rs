@@ -1,0 +1,168 @@
+//! The data files of a run, read by clients that are not ours: each as the package index has it today.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{bytefacts, folder, not_tested, python, run, write_files};
+
+/// What reads Parquet, beside our own SQL.
+const CLIENTS: [&str; 5] = ["pyarrow", "duckdb", "polars", "datafusion", "fastparquet"];
+
+/// The inputs that others' bug reports have led to.
+pub fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/cases")
+}
+
+/// A corpus of the cases and of what readers get wrong: names that look like values, separators in names, files that cannot be
+/// read, constants that are long once they are folded.
+fn corpus() -> tempfile::TempDir {
+    let corpus = folder();
+    for repo in std::fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()) {
+        let target = corpus.path().join(repo.file_name().unwrap());
+        std::fs::create_dir_all(&target).unwrap();
+        for file in std::fs::read_dir(repo).unwrap().map(|entry| entry.unwrap()) {
+            std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
+        }
+    }
+    let names = ["42", "007", "1e5", "2024-01-31", "NaN", "null", "true", "__HIVE_DEFAULT_PARTITION__", "a=b", "a%20b", "é", "٣"];
+    for name in names {
+        write_files(corpus.path(), &[(&format!("{name}/modul.py"), format!("name = {name:?}\n").as_bytes())]);
+    }
+    // Three files of one name, if repository and path are joined by U+001F.
+    write_files(corpus.path(), &[("r/a\u{1f}b.py", b"x = 1\n"), ("r\u{1f}a/b.py", b"y = 2\n"), ("r\u{1f}a\u{1f}b.py", b"z = 3\n")]);
+    // Texts of some megabytes in a leaf.
+    for n in 0..4 {
+        let source = format!("x = ((b'\\x{:02x}' * 4096,) * 250,) * 2\n", 128 + n);
+        write_files(corpus.path(), &[(&format!("gross/falt_{n}.py"), source.as_bytes())]);
+    }
+    for name in ["fehlt.py", "weg.py"] {
+        std::os::unix::fs::symlink("nirgends.py", corpus.path().join("42").join(name)).unwrap();
+    }
+    corpus
+}
+
+/// Installs a client into the tests' own folder; none if the package index cannot be reached.
+async fn client(name: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
+    let ready = folder.join("ready");
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let lock = std::fs::File::create(folder.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let python = python().await.executable;
+    let quietly = |command: &mut Command| command.stdout(Stdio::null()).status().unwrap().success();
+    if !ready.exists() {
+        assert!(quietly(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder)));
+        let packages: &[&str] = if name == "pyarrow" { &["pyarrow"] } else { &[name, "pyarrow"] };
+        if !quietly(
+            Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).args(packages),
+        ) {
+            return None;
+        }
+        std::fs::write(ready, "").unwrap();
+    }
+    Some(folder.join("bin/python"))
+}
+
+/// What a client says of the files.
+fn ask(python: &Path, name: &str, files: &Value) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/clients.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(name).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(files.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What `bytefacts runs` says of a run, and where its data files are.
+async fn data_files(cache: &Path, facts: &Path, id: &str) -> (Value, Vec<PathBuf>) {
+    let line = ["runs", "--facts", facts.to_str().unwrap(), "--run", id, "--format", "json"];
+    let (code, manifest, stderr) = run(bytefacts(cache, &line).await);
+    assert_eq!(code, 0, "{stderr}");
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let files = manifest["files"].as_array().unwrap().iter().map(|file| facts.join(file["key"].as_str().unwrap())).collect();
+    (manifest, files)
+}
+
+/// Rows of `bytefacts sql`, each as the list of its values.
+async fn sql(cache: &Path, facts: &str, query: &str) -> Vec<Vec<Value>> {
+    let (code, json, stderr) = run(bytefacts(cache, &["sql", "--facts", facts, "--format", "json", query]).await);
+    assert_eq!(code, 0, "{query}: {stderr}");
+    // An array of them, or one a line.
+    let rows: Vec<Value> =
+        serde_json::from_str(&json).unwrap_or_else(|_| json.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+    let names = ["a", "b", "c", "d", "e", "f"];
+    rows.iter().map(|row| names.iter().filter(|_| row.is_object()).map_while(|name| row.get(*name).cloned()).collect()).collect()
+}
+
+/// What `bytefacts sql` answers to the questions of `clients.py`, but for the digest of whole rows.
+async fn ours(cache: &Path, facts: &str) -> Value {
+    let one = |rows: Vec<Vec<Value>>| rows.into_iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+    let columns = "repo AS a, path AS b, file_id AS c, file_sha256 AS d, source_bytes AS e, source_lines AS f";
+    let rows = sql(cache, facts, &format!("SELECT {columns} FROM bytecode_files_v1 ORDER BY repo NULLS FIRST, path")).await;
+    let no_hash = one(sql(cache, facts, "SELECT path AS a FROM bytecode_files_v1 WHERE file_sha256 IS NULL ORDER BY path").await);
+    let a_path = one(sql(cache, facts, "SELECT repo AS a FROM bytecode_files_v1 WHERE path = 'modul.py' ORDER BY repo NULLS FIRST").await);
+    let opnames = sql(cache, facts, "SELECT opname AS a, count(*) AS b FROM py_bc_instructions GROUP BY opname").await;
+    let opnames = opnames.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone())).collect::<serde_json::Map<_, _>>();
+    let longest = one(sql(cache, facts, "SELECT max(character_length(argrepr)) AS a FROM py_bc_instructions").await);
+    json!({ "rows": rows, "no_hash": no_hash, "a_path": a_path, "opnames": opnames, "longest": longest[0] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_reads_what_our_sql_reads() {
+    let (corpus, facts, cache) = (corpus(), folder(), folder());
+    let [corpus_path, facts_path] = [corpus.path(), facts.path()].map(|path| path.display().to_string());
+    let (code, _, stderr) = run(bytefacts(cache.path(), &["extract", &corpus_path, "--out", &facts_path, "--run-id", "read"]).await);
+    assert_eq!(code, 0, "{stderr}");
+    let (manifest, files) = data_files(cache.path(), facts.path(), "read").await;
+    let files = json!({ "files": files.iter().map(|file| json!({ "path": file })).collect::<Vec<_>>() });
+
+    let ours = ours(cache.path(), &facts_path).await;
+    assert_eq!(ours["no_hash"], json!(["fehlt.py", "weg.py"]));
+    assert_eq!(ours["rows"].as_array().unwrap().len() as u64, manifest["run"]["rows"].as_u64().unwrap());
+    assert!(ours["longest"].as_u64().unwrap() > 8_000_000);
+    let mut whole: Option<Value> = None;
+    for name in CLIENTS {
+        let Some(python) = client(name).await else {
+            not_tested(&format!("{name} reads our files"), "the package index cannot be reached");
+            continue;
+        };
+        let answer = ask(&python, name, &files);
+        for (question, answer) in answer.as_object().unwrap().iter().filter(|(_, answer)| !answer.is_null()) {
+            if question == "whole" {
+                assert_eq!(whole.get_or_insert_with(|| answer.clone()), answer, "{name}: whole rows");
+            } else {
+                assert_eq!(answer, &ours[question], "{name}: {question}");
+            }
+        }
+        let answered: Vec<_> = answer.as_object().unwrap().iter().filter(|(_, answer)| !answer.is_null()).map(|(name, _)| name).collect();
+        println!("{name} answers as we do: {answered:?}");
+    }
+}
+
+/// Facts are of the source and of nothing else: not of the addresses of the processes that made them, nor of the hash seed of whoever
+/// started them. (That of the workers is a part of the interpreter: CPython orders locals of inlined comprehensions by it.)
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_of_the_cases_write_the_same_bytes() {
+    let (corpus, cache) = (corpus(), folder());
+    let mut written = Vec::new();
+    for seed in ["1", "4242"] {
+        let facts = folder();
+        let paths = [corpus.path(), facts.path()].map(|path| path.display().to_string());
+        let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--run-id", "same"];
+        let mut command = bytefacts(cache.path(), &line).await;
+        command.env("PYTHONHASHSEED", seed);
+        let (code, _, stderr) = run(command);
+        assert_eq!(code, 0, "{stderr}");
+        let mut files: Vec<Vec<u8>> =
+            data_files(cache.path(), facts.path(), "same").await.1.iter().map(|file| std::fs::read(file).unwrap()).collect();
+        files.sort();
+        written.push(files);
+    }
+    assert!(written[0].iter().map(Vec::len).sum::<usize>() > 100_000);
+    assert!(written[0] == written[1], "the bytes of two runs differ");
+}

@@ -1,0 +1,324 @@
+//! Files that kill whoever works on them, and files that are there when something else kills: the former are quarantined always, the latter
+//! never.
+//!
+//! `BYTEFACTS_TRIALS=N` makes N random trials instead of a few; `BYTEFACTS_SEED=N` repeats those of a seed.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytefacts_compile::Interpreter;
+use bytefacts_landing::Manifest;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::chaos::{LIMIT, Random, check, number, undisturbed};
+use crate::processes::Processes;
+use crate::support::{bytefacts, folder, not_tested, python, python_with_patched, query_text, write_files};
+
+/// What a killer's source holds, and nobody else's.
+const MARK: &str = "KILLER";
+const POISON: &str = "poison.py";
+
+/// A CPython that, when it compiles a source with the mark in it, does `deed` first.
+fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
+    let patch = format!(
+        "import builtins as _builtins, os as _os, signal as _signal, time as _time\n\
+         _compile = _builtins.compile\n\
+         def _deadly(source, *arguments, **options):\n\
+         \x20   if isinstance(source, bytes) and b'{MARK}' in source:\n\
+         \x20       {deed}\n\
+         \x20   return _compile(source, *arguments, **options)\n\
+         _builtins.compile = _deadly\n"
+    );
+    python_with_patched("warnings", python, folder, &patch)
+}
+
+/// Kills whoever has started the worker: an executor, or what an executor has put in its place.
+const KILLS_ITS_MASTER: &str = "_os.kill(_os.getppid(), _signal.SIGABRT); _time.sleep(60)";
+
+/// Some files in three repositories.
+fn corpus_of_some_files() -> TempDir {
+    let corpus = folder();
+    for repo in ["a", "b", "c"] {
+        for file in 0..4 {
+            let source = functions(1_500, &format!("of_{file}"));
+            write_files(corpus.path(), &[(&format!("{repo}/m{file}.py"), source.as_bytes())]);
+        }
+    }
+    corpus
+}
+
+/// A file that takes seconds, so that whatever happens happens while it is worked on; and others.
+fn corpus_with_a_large_file() -> TempDir {
+    let corpus = corpus_of_some_files();
+    write_files(corpus.path(), &[("b/large.py", functions(25_000, "of_large").as_bytes())]);
+    corpus
+}
+
+fn functions(count: usize, name: &str) -> String {
+    (0..count).map(|i| format!("def f{i}_{name}(a, b):\n    return [a + {i} for c in b if c]\n")).collect()
+}
+
+/// The embedded extraction of a corpus in several bins, with two executors of a core each.
+async fn extraction(python: &Interpreter, home: &Path, corpus: &Path, facts: &Path, run: &str) -> Command {
+    let settings = home.join("settings.yaml");
+    if !settings.exists() {
+        write_files(home, &[("settings.yaml", b"bins: {count: 6}")]);
+    }
+    let args = ["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap(), "--run-id", run, "--no-cache", "--jobs", "2"];
+    let mut command = bytefacts(&home.join("cache"), &args).await;
+    command.args(["--progress", "never", "--format", "json", "--config"]).arg(settings).env("BYTEFACTS_PYTHON", &python.executable);
+    command
+}
+
+/// Starts it, lets it go on for a while, and signals it. Whether it was hit under way.
+fn disturb(mut command: Command, after: Duration, signal: Signal) -> bool {
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < after {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    child.wait().unwrap();
+    true
+}
+
+async fn quarantined(facts: &Path) -> Vec<Vec<String>> {
+    query_text(facts, "SELECT path, error_type, message FROM bytecode_errors WHERE stage = 'quarantine' ORDER BY path").await
+}
+
+/// All but the poisoned repository are what they would have been.
+async fn only_the_killer_is_missing(facts: &Path, run: &str, expected: &Manifest) {
+    let rows = quarantined(facts).await;
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(row[..2], [POISON, "Quarantined"]);
+    assert_eq!(row[2], "3 processes that worked on nothing else died of it (SIGABRT); it is left out");
+    let run = bytefacts_landing::RunId::new(run).unwrap();
+    let manifest = crate::support::store(facts).manifest(&run).await.unwrap().unwrap();
+    assert_eq!(manifest.run.stats.files, expected.run.stats.files + 1, "every file has its row");
+    let of = |manifest: &Manifest, repo: &str| manifest.repos.iter().find(|r| r.repo.as_deref() == Some(repo)).unwrap().digest.clone();
+    for repo in ["a", "c"] {
+        assert_eq!(of(&manifest, repo), of(expected, repo), "{repo}");
+    }
+    let others = "SELECT count(*) FROM bytecode_files_v1 WHERE repo = 'b' AND path <> 'poison.py' AND cardinality(code_objects) > 0";
+    let in_b = expected.repos.iter().find(|r| r.repo.as_deref() == Some("b")).unwrap().files.to_string();
+    assert_eq!(query_text(facts, others).await, [[in_b]], "its neighbours have their facts");
+}
+
+/// Where everything is one process, the killer takes the whole job with it, once. The next attempt finds it out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killer_takes_an_embedded_job_with_it_once() {
+    let (corpus, facts, home) = (corpus_of_some_files(), folder(), folder());
+    let (expected, deadly) = (undisturbed(corpus.path()).await, deadly(&python().await, home.path(), KILLS_ITS_MASTER));
+    write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
+    let first = extraction(&deadly, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+    assert_eq!(first.status.signal(), Some(Signal::SIGABRT as i32), "{}", String::from_utf8_lossy(&first.stderr));
+    let second = extraction(&deadly, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+    let stderr = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(3), "a file that was given up is a finding: {stderr}");
+    assert!(stderr.contains(POISON), "{stderr}");
+    only_the_killer_is_missing(facts.path(), "r", &expected).await;
+}
+
+/// On a cluster, executors come back, and the job goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
+    let (corpus, facts, mut processes) = (corpus_of_some_files(), folder(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    let deadly = deadly(&python().await, processes.home.path(), KILLS_ITS_MASTER);
+    write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
+    processes.environment.push(("BYTEFACTS_PYTHON".to_owned(), deadly.executable.display().to_string()));
+    let scheduler = processes.scheduler(0).await;
+    let start = || processes.executor_with("n1", scheduler.address, &["--cores", "2"]);
+    let mut executor = start().await;
+    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r", "--no-cache"];
+    let mut job = processes.extract(scheduler.address, &args).await;
+    let (begun, mut deaths) = (Instant::now(), 0);
+    while job.is_running() && begun.elapsed() < LIMIT {
+        if !executor.is_running() {
+            deaths += 1;
+            executor = start().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (code, _, stderr) = job.end(LIMIT).await;
+    assert_eq!(code, 3, "{stderr}");
+    assert_eq!(deaths, 1, "the first death is unnoticed, and there is no other");
+    only_the_killer_is_missing(facts.path(), "r", &expected).await;
+}
+
+/// However often a job is interrupted or killed, and always at the same file: it is not blamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupts_and_kills_are_no_fault_of_a_file() {
+    let (corpus, python) = (corpus_with_a_large_file(), python().await);
+    let expected = undisturbed(corpus.path()).await;
+    let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(1), number("BYTEFACTS_SEED").unwrap_or(5));
+    let (mut random, mut hits) = (Random(seed), 0);
+    for trial in 0..trials {
+        let (facts, home) = (folder(), folder());
+        for _ in 0..7 {
+            let signal = if random.below(3) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
+            let command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
+            hits += u32::from(disturb(command, Duration::from_millis(1_000 + random.below(2_000)), signal));
+        }
+        let last = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+        let stderr = String::from_utf8_lossy(&last.stderr);
+        assert!(last.status.code() == Some(0) || stderr.contains("has been committed"), "trial {trial} of seed {seed}: {stderr}");
+        check(facts.path(), "r", &expected).await;
+        assert_eq!(quarantined(facts.path()).await, Vec::<Vec<String>>::new(), "trial {trial} of seed {seed}");
+    }
+    eprintln!("seed {seed}: {trials} trials, {hits} jobs hit under way, 0 files quarantined");
+    assert!(hits > 0, "no job was hit under way");
+}
+
+/// Clients of one run are at the same file at the same time, and each sees the notes of the others; that a single death would do to blame a
+/// file makes no difference, for there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn further_clients_are_no_fault_of_a_file() {
+    let (corpus, facts, homes, python) = (corpus_with_a_large_file(), folder(), [folder(), folder(), folder()], python().await);
+    let expected = undisturbed(corpus.path()).await;
+    let mut clients = Vec::new();
+    for home in &homes {
+        write_files(home.path(), &[("settings.yaml", b"bins: {count: 6}\nextract: {quarantine_after: 1}")]);
+        let mut command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
+        clients.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+    for client in clients {
+        let output = client.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(0) || stderr.contains("has been committed"), "{stderr}");
+    }
+    check(facts.path(), "r", &expected).await;
+    assert_eq!(quarantined(facts.path()).await, Vec::<Vec<String>>::new());
+}
+
+/// A job that is interrupted takes its notes back: who resumes it need not be careful.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_leaves_no_notes() {
+    let (corpus, facts, home, python) = (corpus_of_some_files(), folder(), folder(), python().await);
+    let run = bytefacts_landing::RunId::new("r").unwrap();
+    let mut child = extraction(&python, home.path(), corpus.path(), facts.path(), "r")
+        .await
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while crate::support::store(facts.path()).notes_of_run(&run).await.unwrap().is_empty() {
+        assert!(begun.elapsed() < LIMIT, "no bin is begun");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    child.wait().unwrap();
+    assert_eq!(crate::support::store(facts.path()).notes_of_run(&run).await.unwrap(), Default::default());
+}
+
+/// A control group of its own for what a test starts, removed with it.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    /// A group whose processes have so much memory together; `None` where this machine does not let a test make one.
+    fn new(name: &str, bytes: u64) -> Option<Self> {
+        let name = format!("bytefacts-{name}-{}", std::process::id());
+        for (root, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+            let group = Path::new(root).join(&name);
+            if std::fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let group = Self(group);
+            if std::fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+
+    /// The command, as a member of the group from its first moment on; with a score by which the kernel chooses whom to kill.
+    fn member(&self, command: &Command, score: u32) -> Command {
+        let mut member = Command::new("sh");
+        let join = format!("echo $$ > \"$0\" && echo {score} > /proc/self/oom_score_adj && exec \"$@\"");
+        member.args(["-c", &join]).arg(self.0.join("cgroup.procs")).arg(command.get_program());
+        member.args(command.get_args());
+        member.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        member
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50)); // its last process is on its way out
+        }
+    }
+}
+
+const GROUP_BYTES: u64 = 700 << 20;
+
+/// A file whose compilation takes more memory than there is: the kernel says so, alone it takes it too, and so it is an error row like any limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_takes_all_memory_becomes_a_row() {
+    let Some(group) = Group::new("hungry", GROUP_BYTES) else {
+        return not_tested("files that take all memory", "no control group can be made");
+    };
+    let (corpus, facts, home) = (corpus_of_some_files(), folder(), folder());
+    let expected = undisturbed(corpus.path()).await;
+    let hungry = deadly(&python().await, home.path(), "_all = [bytes(range(256)) * 4096 for _ in range(3000)]");
+    write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
+    let output = group.member(&extraction(&hungry, home.path(), corpus.path(), facts.path(), "r").await, 0).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let errors = query_text(facts.path(), "SELECT path, stage, error_type, message FROM bytecode_errors").await;
+    assert_eq!(errors, [[POISON, "compile", "MemoryLimit", "more memory than the executor has"]]);
+    let counts = query_text(facts.path(), "SELECT count(*) FROM bytecode_files_v1 WHERE cardinality(code_objects) > 0").await;
+    assert_eq!(counts, [[expected.run.stats.files.to_string()]]);
+}
+
+/// A neighbour that takes all memory, and whom the kernel spares: it kills ours in its place, again and again at the same file. The job may die
+/// of it, and goes on when the neighbour is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hungry_neighbour_is_no_fault_of_a_file() {
+    let Some(group) = Group::new("neighbour", GROUP_BYTES) else { return not_tested("hungry neighbours", "no control group can be made") };
+    let (corpus, facts, home, python) = (corpus_with_a_large_file(), folder(), folder(), python().await);
+    let expected = undisturbed(corpus.path()).await;
+    let mut neighbour = Command::new(&python.executable);
+    // It takes a little at a time up to what leaves too little for others, and begins anew.
+    let takes = "import time\nheld = []\nwhile True:\n    \
+                 held.append(bytes(range(256)) * 4096)\n    time.sleep(0.003)\n    held = held if len(held) < 640 else []\n";
+    neighbour.args(["-c", takes]).stderr(Stdio::null());
+    let (mut killed, mut ended) = (0, 0);
+    for _ in 0..6 {
+        let mut beside = group.member(&neighbour, 0).spawn().unwrap();
+        let mut job = group.member(&extraction(&python, home.path(), corpus.path(), facts.path(), "r").await, 900);
+        let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(8) {
+            if beside.try_wait().unwrap().is_some() {
+                beside = group.member(&neighbour, 0).spawn().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        match job.try_wait().unwrap() {
+            Some(status) if status.signal().is_some() => killed += 1,
+            Some(_) => ended += 1,
+            None => {}
+        }
+        for mut child in [job, beside] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+    let output = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(0) || stderr.contains("has been committed"), "{stderr}");
+    check(facts.path(), "r", &expected).await;
+    eprintln!("of six jobs beside it the neighbour had {killed} killed, {ended} ended by themselves; 0 files quarantined");
+}

@@ -1,0 +1,362 @@
+//! What who runs a cluster relies on: daemons that say what they wait for and end when told, jobs that can be seen and ended, and lists of what
+//! jobs may name.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytefacts_cluster::{JobSettings, job_session};
+use bytefacts_engine::stores::Stores;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::chaos::{LIMIT, check, corpus, landed, undisturbed};
+use crate::processes::{Daemon, Processes, get};
+use crate::servers::free_port;
+use crate::support::{folder, run, small_corpus, url};
+
+/// Asks until an answer is as it should be.
+async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What `bytefacts COMMAND … --cluster` says, as JSON.
+async fn ask(processes: &Processes, scheduler: &Daemon, command: &[&str]) -> Value {
+    let cluster = format!("df://{}", scheduler.address);
+    let mut args = command.to_vec();
+    args.extend(["--cluster", &cluster, "--format", "json"]);
+    let (code, stdout, stderr) = run(processes.command(&args).await);
+    assert_eq!(code, 0, "{args:?}: {stderr}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// The jobs of a run, the oldest first.
+async fn jobs_of(processes: &Processes, scheduler: &Daemon, run: &str) -> Vec<Value> {
+    let jobs = ask(processes, scheduler, &["jobs"]).await;
+    jobs.as_array().unwrap().iter().filter(|job| job["run"] == run).cloned().collect()
+}
+
+/// An executor without a scheduler is alive and not ready, says what it waits for, and ends within a second when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_that_waits_says_so_and_ends_when_told() {
+    let processes = Processes::new();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (scheduler, probes) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let log = processes.home.path().join("waiting.log");
+        let args = ["executor", "--scheduler", &scheduler, "--node", "n", "--listen", "127.0.0.1:0", "--probes", &probes];
+        let mut command = processes.command(&args).await;
+        let mut child = command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        let probes = probes.parse().unwrap();
+        let alive = until("the probes of an executor that waits", async || get(probes, "/healthz").ok()).await;
+        assert_eq!(alive, (200, "alive\n".to_owned()));
+        assert_eq!(get(probes, "/readyz").unwrap().0, 503);
+        assert!(get(probes, "/metrics").unwrap().1.contains("bytefacts_scheduler_connected 0"));
+        let said = || std::fs::read_to_string(&log).unwrap();
+        until("what it waits for", async || said().contains("waiting for the scheduler").then_some(())).await;
+        assert!(said().contains(&scheduler), "{}", said());
+
+        let told = Instant::now();
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let code = child.wait().unwrap().code();
+        assert!(told.elapsed() < Duration::from_millis(1500), "{signal}: {:?}", told.elapsed());
+        assert_eq!(code, Some(0), "{}", said());
+        assert_eq!(said().matches("waiting for the scheduler").count(), 1, "once, and then every 30 s: {}", said());
+    }
+}
+
+/// Executors ask an idle scheduler once a second, not twenty times, and yet work begins at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_scheduler_takes_next_to_no_cpu() {
+    const WATCHED: Duration = Duration::from_secs(5);
+    let processes = Processes::new();
+    let scheduler = processes.scheduler(0).await;
+    let mut executors = Vec::new();
+    for node in ["n1", "n2", "n3"] {
+        executors.push(processes.executor(node, scheduler.address).await);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = scheduler.cpu();
+    tokio::time::sleep(WATCHED).await;
+    let taken = scheduler.cpu() - before;
+    // This is a debug build; one for users takes a fraction of it.
+    assert!(taken * 50 < WATCHED, "an idle scheduler took {taken:?} in {WATCHED:?}");
+}
+
+/// A run can be seen with its progress, ended by its name, and gone on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_seen_is_ended_and_goes_on() {
+    let (corpus, facts, processes) = (corpus().await, folder(), Processes::new());
+    let settings = "scheduler: {executor_timeout_seconds: 120}\nexecutor: {cores: 1}\nbins: {count: 14}\n";
+    std::fs::write(processes.home.path().join("settings.yaml"), settings).unwrap();
+    let expected = undisturbed(corpus.path()).await;
+    let scheduler = processes.scheduler(0).await;
+    let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let out = facts.path().to_str().unwrap();
+    let client = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", out, "--run-id", "r"]).await;
+    // Of three bins on two executors one at least was reported. Nothing gets on while it is looked at.
+    landed(facts.path(), "r", 3).await;
+    for executor in &executors {
+        executor.signal(Signal::SIGSTOP);
+    }
+
+    let status = ask(&processes, &scheduler, &["status"]).await;
+    let job = &status["jobs"][0];
+    assert_eq!((&job["run"], &job["state"]), (&"r".into(), &"running".into()), "{status}");
+    assert_eq!(job["corpus"], url(corpus.path()));
+    let bins = job["progress"]["bins"].as_u64().unwrap();
+    assert!(bins > 2 && job["progress"]["bins_done"].as_u64().unwrap() <= bins, "{status}");
+    let nodes: Vec<_> = status["executors"].as_array().unwrap().iter().map(|executor| executor["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes, ["n1", "n2"]);
+    for executor in status["executors"].as_array().unwrap() {
+        assert_eq!((&executor["cores"], &executor["version"]), (&1.into(), &env!("CARGO_PKG_VERSION").into()), "{status}");
+        assert!(executor["python"].as_str().unwrap().starts_with("3.13."), "{status}");
+        assert!(executor["silent_seconds"].as_u64().unwrap() < 60, "{status}");
+    }
+    assert!(status["executors"].as_array().unwrap().iter().any(|executor| executor["cores_in_use"] == 1), "{status}");
+    let waiting = scheduler.metric("bytefacts_bins_waiting") as u64;
+    assert!(waiting > 0 && waiting < bins, "{waiting} of {bins}");
+
+    let ended = ask(&processes, &scheduler, &["cancel", "r"]).await;
+    assert_eq!(ended[0]["state"], "cancelled", "{ended}");
+    let (code, _, stderr) = client.end(Duration::from_secs(30)).await;
+    assert!(code == 1 && stderr.contains("run r was cancelled"), "{code} {stderr}");
+    // The tasks under way end with their job.
+    for executor in &executors {
+        executor.signal(Signal::SIGCONT);
+    }
+    until("the tasks of a cancelled job end", async || {
+        executors.iter().all(|executor| executor.metric("bytefacts_tasks_running") == 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(jobs_of(&processes, &scheduler, "r").await.len(), 1, "it was not submitted again");
+
+    let resumed = processes.extract(scheduler.address, &["--resume", "r", "--out", out]).await;
+    let (code, _, stderr) = resumed.end(LIMIT).await;
+    assert_eq!(code, 0, "{stderr}");
+    check(facts.path(), "r", &expected).await;
+    let jobs = jobs_of(&processes, &scheduler, "r").await;
+    let last = jobs.last().unwrap();
+    assert_eq!((&last["state"], &last["progress"]["bins_done"]), (&"completed".into(), &bins.into()), "{jobs:?}");
+    assert_eq!(last["progress"]["files"], expected.run.stats.files, "bins that the first job landed count too");
+    assert_eq!(scheduler.metric("bytefacts_run_files") as u64, expected.run.stats.files);
+    assert_eq!(scheduler.metric("bytefacts_bins_waiting"), 0.0);
+    let metrics = scheduler.get("/metrics").1;
+    for (outcome, count) in [("submitted", 2), ("completed", 1), ("failed", 0), ("cancelled", 1)] {
+        assert!(metrics.contains(&format!("bytefacts_jobs_total{{outcome=\"{outcome}\"}} {count}\n")), "{metrics}");
+    }
+}
+
+/// A client that is told to end ends its job, unless it is to leave it to the cluster; either way its run goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_ended_ends_its_job_or_leaves_it() {
+    let (corpus, processes) = (corpus().await, Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    let scheduler = processes.scheduler(0).await;
+    let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    for (name, signal, more, end) in [
+        ("term", Signal::SIGTERM, &[][..], "cancelled"),
+        ("int", Signal::SIGINT, &[], "cancelled"),
+        ("left", Signal::SIGTERM, &["--detach"], "completed"),
+    ] {
+        let facts = folder();
+        let out = facts.path().to_str().unwrap();
+        let mut args = vec![corpus.path().to_str().unwrap(), "--out", out, "--run-id", name];
+        args.extend(more);
+        let client = processes.extract(scheduler.address, &args).await;
+        landed(facts.path(), name, 1).await;
+        client.signal(signal);
+        let (code, _, stderr) = client.end(Duration::from_secs(10)).await;
+        assert!(code == 1 && stderr.contains(&format!("--resume {name} --out {out} --cluster df://")), "{name}: {code} {stderr}");
+        until(&format!("{name}: the job is {end}"), async || {
+            let jobs = jobs_of(&processes, &scheduler, name).await;
+            (jobs.len() == 1 && jobs[0]["state"] == end).then_some(())
+        })
+        .await;
+        let resumed = processes.extract(scheduler.address, &["--resume", name, "--out", out]).await;
+        let (code, _, stderr) = resumed.end(LIMIT).await;
+        assert_eq!(code, 0, "{name}: {stderr}");
+        check(facts.path(), name, &expected).await;
+    }
+    let (code, _, stderr) = run(processes.command(&["extract", "corpus", "--out", "facts", "--detach"]).await);
+    assert!(code == 2 && stderr.contains("--detach"), "{stderr}");
+}
+
+/// A scheduler that is not there is said in words, within seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_is_not_there_is_said_in_words() {
+    let processes = Processes::new();
+    let nobody = format!("df://127.0.0.1:{}", free_port());
+    for command in [&["status"][..], &["jobs"], &["executors"], &["cancel", "r"]] {
+        let mut args = command.to_vec();
+        args.extend(["--cluster", &nobody]);
+        let (code, stdout, stderr) = run(processes.command(&args).await);
+        assert!(code == 1 && stdout.is_empty(), "{command:?}: {code} {stdout}");
+        assert!(stderr.starts_with("error: the scheduler does not answer at 127.0.0.1:") && !stderr.contains("Error {"), "{stderr}");
+        let (code, _, stderr) = run(processes.command(command).await);
+        assert!(code == 2 && stderr.contains("--cluster"), "{stderr}");
+    }
+}
+
+/// Daemons do what their lists allow: the scheduler refuses the others, and so does an executor whose scheduler does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_name_what_is_allowed_and_nothing_else() {
+    let (corpus, secrets, facts, elsewhere, mut processes) = (small_corpus(), small_corpus(), folder(), folder(), Processes::new());
+    let lists = [("BYTEFACTS_ACCESS__CORPUS", corpus.path()), ("BYTEFACTS_ACCESS__FACTS", facts.path())];
+    let open = processes.scheduler(0).await;
+    processes.environment.extend(lists.map(|(name, place)| (name.to_owned(), format!("['{}']", place.display()))));
+    let careful = processes.scheduler(0).await;
+    let _executors = [processes.executor("n1", open.address).await, processes.executor("n2", careful.address).await];
+    let settings = "client: {fruitless: 1}\nbins: {count: 4}\n";
+    std::fs::write(processes.home.path().join("settings.yaml"), settings).unwrap();
+    for scheduler in [&open, &careful] {
+        for (n, (from, to, refused)) in [
+            (secrets.path(), facts.path(), Some("access.corpus")),
+            (corpus.path(), elsewhere.path(), Some("access.facts")),
+            (corpus.path(), facts.path(), None),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("{}-{n}", scheduler.address.port());
+            let args = [from.to_str().unwrap(), "--out", to.to_str().unwrap(), "--run-id", &name];
+            let (code, _, stderr) = processes.extract(scheduler.address, &args).await.end(LIMIT).await;
+            match refused {
+                Some(key) => assert!(code == 1 && stderr.contains("is not allowed here") && stderr.contains(key), "{name}: {stderr}"),
+                None => assert_eq!(code, 0, "{name}: {stderr}"),
+            }
+        }
+    }
+    let landed = |folder: &std::path::Path| walk(folder).into_iter().filter(|path| path.ends_with(".parquet")).count();
+    assert_eq!(landed(elsewhere.path()), 0, "nothing is written where nothing may be");
+    assert!(landed(facts.path()) > 0);
+
+    // Nor is there another way, such as a plan of DataFusion's own.
+    let file = walk(facts.path()).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let session = job_session(&format!("df://{}", open.address), Arc::new(Stores::default()), &JobSettings::for_run("x")).await.unwrap();
+    let read = session.read_parquet(file, Default::default()).await.unwrap().collect().await.unwrap_err().to_string();
+    assert!(read.contains("it does not open file:///"), "{read}");
+}
+
+/// Paths of all files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else {
+            files.push(path.display().to_string());
+        }
+    }
+    files
+}
+
+/// A daemon that others reach does nothing until it is said what it may; and one that listens everywhere is found where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_to_all_is_told_what_is_allowed_and_is_found() {
+    let (corpus, facts, mut processes) = (small_corpus(), folder(), Processes::new());
+    std::fs::write(processes.home.path().join("settings.yaml"), "client: {fruitless: 1}\n").unwrap();
+    let args = |name| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", name].map(str::to_owned);
+    let everywhere = async |processes: &Processes| {
+        let command = processes.command(&["scheduler", "--listen", "0.0.0.0:0", "--probes", "127.0.0.1:0"]).await;
+        Daemon::start(command, &processes.home.path().join("everywhere.log"))
+    };
+    let mute = everywhere(&processes).await;
+    let here = |daemon: &Daemon| std::net::SocketAddr::from(([127, 0, 0, 1], daemon.address.port()));
+    let (code, _, stderr) = processes.extract(here(&mute), &args("mute").each_ref().map(String::as_str)).await.end(LIMIT).await;
+    assert!(code == 1 && stderr.contains("BYTEFACTS_ACCESS__CORPUS"), "{stderr}");
+
+    for kind in ["CORPUS", "FACTS"] {
+        processes.environment.push((format!("BYTEFACTS_ACCESS__{kind}"), "['*']".to_owned()));
+    }
+    let scheduler = everywhere(&processes).await;
+    let at = here(&scheduler).to_string();
+    let command = ["executor", "--scheduler", &at, "--node", "n1", "--listen", "0.0.0.0:0", "--probes", "127.0.0.1:0"];
+    let executor = Daemon::start(processes.command(&command).await, &processes.home.path().join("n1.log"));
+    let cluster = format!("df://{at}");
+    let host = until("the executor's address", async || {
+        let (_, stdout, _) = run(processes.command(&["executors", "--cluster", &cluster, "--format", "json"]).await);
+        serde_json::from_str::<Value>(&stdout).ok()?[0]["host"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(host, "127.0.0.1", "where the scheduler sees it, not 0.0.0.0");
+    let (code, _, stderr) = processes.extract(here(&scheduler), &args("told").each_ref().map(String::as_str)).await.end(LIMIT).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(executor.terminate(), Some(0));
+}
+
+/// The checks of a doctor, by name, and its exit code.
+async fn doctor(processes: &Processes, args: &[&str]) -> (i32, std::collections::BTreeMap<String, Value>) {
+    let mut all = vec!["doctor", "--format", "json"];
+    all.extend(args);
+    let (code, stdout, stderr) = run(processes.command(&all).await);
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{code} {stdout} {stderr}"));
+    assert_eq!(report["healthy"], code == 0, "{report}");
+    assert!(!stdout.contains("not-to-be-seen"), "a secret is shown: {stdout}");
+    let checks = report["checks"].as_array().unwrap().iter();
+    (code, checks.map(|check| (check["name"].as_str().unwrap().to_owned(), check.clone())).collect())
+}
+
+/// A doctor finds a real store, a folder and a cluster in order, leaves nothing behind, and says what is wrong where something is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_says_what_is_in_order_and_what_is_not() {
+    let (mut processes, s3) = (Processes::new(), crate::s3::S3::start().await);
+    processes.environment.extend(crate::s3::S3::environment(s3.address));
+    let scheduler = processes.scheduler(0).await;
+    let cluster = format!("df://{}", scheduler.address);
+
+    let (code, checks) = doctor(&processes, &["--facts", "s3://bucket/facts", "--cluster", &cluster]).await;
+    assert_eq!(code, 1, "there is no executor: {checks:#?}");
+    assert_eq!(checks["cluster: executors"]["verdict"], "fail");
+    let _executor = processes.executor("n1", scheduler.address).await;
+    until("the executor introduces itself", async || (doctor(&processes, &["--cluster", &cluster]).await.0 == 0).then_some(())).await;
+    let (code, checks) = doctor(&processes, &["--facts", "s3://bucket/facts", "--cluster", &cluster]).await;
+    assert_eq!(code, 0, "{checks:#?}");
+    for name in [
+        "interpreter",
+        "facts: create-only put",
+        "facts: compare-and-swap",
+        "facts: get",
+        "facts: delete",
+        "facts: clock",
+        "cluster: executors",
+    ] {
+        assert_eq!(checks[name]["verdict"], "ok", "{name}: {checks:#?}");
+    }
+    let said = checks["facts: settings"]["found"].as_str().unwrap();
+    assert!(said.contains("region us-east-1") && said.contains("AWS_ACCESS_KEY_ID") && said.contains("in the path"), "{said}");
+    // Nothing is left: there is nothing to be read as a corpus either.
+    let (code, checks) = doctor(&processes, &["--corpus", "s3://bucket"]).await;
+    assert_eq!((code, &checks["corpus: list"]["verdict"]), (1, &"fail".into()), "{checks:#?}");
+
+    for (args, name) in [
+        (["--facts", "s3://no-such-bucket/facts"], "facts: list"),
+        (["--corpus", "s3://no-such-bucket"], "corpus: list"),
+        (["--python", "/no/such/python"], "interpreter"),
+        (["--cluster", "df://127.0.0.1:1"], "cluster: scheduler"),
+        (["--facts", "/proc/facts"], "facts: put"),
+    ] {
+        let begun = Instant::now();
+        let (code, checks) = doctor(&processes, &args).await;
+        assert!(code == 1 && begun.elapsed() < Duration::from_secs(30), "{args:?}");
+        assert_eq!(checks[name]["verdict"], "fail", "{args:?}: {checks:#?}");
+        assert!(
+            checks[name]["advice"].is_string() && !checks[name]["found"].as_str().unwrap().contains("Error {"),
+            "{args:?}: {checks:#?}"
+        );
+    }
+
+    let (corpus, facts) = (small_corpus(), folder());
+    let (code, checks) =
+        doctor(&processes, &["--corpus", corpus.path().to_str().unwrap(), "--facts", facts.path().to_str().unwrap()]).await;
+    assert_eq!(code, 0, "{checks:#?}");
+    assert_eq!(walk(facts.path()), Vec::<String>::new());
+}

@@ -1,0 +1,100 @@
+//! SIGTERM and Ctrl-C end every command in order, soon, and with what to do next; a second one ends it at once.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::processes::Processes;
+use crate::support::{bytefacts, folder, library_corpus, python, run, small_corpus, store};
+
+/// A second, and what a machine needs that does other things too.
+const SOON: Duration = Duration::from_secs(3);
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+}
+
+/// Starts a job and waits until it says its run's id on stderr; the process, the id, and the rest of stderr.
+fn begun(mut command: Command) -> (Child, String, impl FnOnce() -> String) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    let run = loop {
+        let mut line = String::new();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without telling its run: {said}");
+        if let Some((run, _)) = line.strip_prefix("run ").and_then(|rest| rest.split_once(':')) {
+            break run.to_owned();
+        }
+        said += &line;
+    };
+    let rest = move || {
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        rest
+    };
+    (child, run, rest)
+}
+
+/// Interrupts a job under way, and has the command that it prints go on with it.
+async fn interrupted_and_resumed(command: Command, signal: Signal, name: &str, facts: &Path, cache: &Path) {
+    let (mut child, id, rest) = begun(command);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(child.try_wait().unwrap().is_none(), "the job is over before it is interrupted");
+    let sent = Instant::now();
+    send(&child, signal);
+    let code = child.wait().unwrap().code();
+    let took = sent.elapsed();
+    let stderr = rest();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(took < SOON, "{took:?}: {stderr}");
+    let facts_text = facts.to_str().unwrap();
+    let expected = format!("error: ended by {name}; what is done is kept: `bytefacts extract --resume {id} --out {facts_text}` goes on\n");
+    assert_eq!(stderr, expected);
+    let (code, _, stderr) = run(bytefacts(cache, &["extract", "--resume", &id, "--out", facts_text]).await);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(store(facts).current().await.unwrap().unwrap().run_id.as_str(), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_told_to_end_tells_how_to_go_on() {
+    let corpus = library_corpus(&python().await, &["asyncio", "email", "idlelib", "encodings", "unittest", "test"]);
+    for (signal, name) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGINT, "Ctrl-C")] {
+        let (facts, cache) = (folder(), folder());
+        let args = ["extract", corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--jobs", "1"];
+        let command = bytefacts(cache.path(), &args).await;
+        interrupted_and_resumed(command, signal, name, facts.path(), cache.path()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_that_is_told_to_end_tells_how_to_go_on() {
+    let (facts, cache) = (folder(), folder());
+    let command = bytefacts(cache.path(), &["demo", "--out", facts.path().to_str().unwrap(), "--jobs", "1"]).await;
+    interrupted_and_resumed(command, Signal::SIGTERM, "SIGTERM", facts.path(), cache.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_daemon_that_drains() {
+    let (corpus, mut processes) = (small_corpus(), Processes::new());
+    processes.environment = vec![("BYTEFACTS_SCHEDULER__DRAIN_SECONDS".to_owned(), "300".to_owned())];
+    let scheduler = processes.scheduler(0).await;
+    let facts = processes.home.path().join("facts");
+    // No executor comes, so that the job waits.
+    let job = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap()]).await;
+    let begun = Instant::now();
+    while scheduler.metric("bytefacts_jobs_running") < 1.0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", scheduler.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    scheduler.signal(Signal::SIGTERM);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(scheduler.log().contains("leaving"), "{}", scheduler.log());
+    let sent = Instant::now();
+    assert_eq!(scheduler.terminate(), Some(128 + 15));
+    assert!(sent.elapsed() < SOON);
+    job.kill();
+}
