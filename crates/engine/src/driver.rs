@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use async_trait::async_trait;
+use bytefacts_corpus::ReadError;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
 use bytefacts_landing::{BinIndex, Clock, CommitRequest, Committed, FactsStore, Fold, LandingError, RunId, Swept};
@@ -183,6 +184,7 @@ pub async fn run_job(
         options: serde_json::to_value(options).unwrap_or_default(),
         schema: schema_snapshot(),
         max_unread_share,
+        read_errors_of_files: &ReadError::OF_THE_FILE,
     };
     let committed = facts.commit(&request, &MerkleFold, clock).await?;
     let swept = facts.sweep_run(&committed.document).await;
