@@ -370,6 +370,15 @@ async fn a_doctor_says_what_is_in_order_and_what_is_not() {
         );
     }
 
+    processes.environment.push(("BYTEFACTS_CACHE__SHARED".to_owned(), "s3://bucket/units".to_owned()));
+    let (code, checks) = doctor(&processes, &[]).await;
+    let verdict = |name: &str| checks[name]["verdict"].as_str().unwrap().to_owned();
+    assert_eq!((code, verdict("shared cache: put and get"), verdict("shared cache: seal")), (0, "ok".to_owned(), "warn".to_owned()));
+    processes.environment.push(("BYTEFACTS_CACHE__SHARED".to_owned(), "s3://no-such-bucket/units".to_owned()));
+    let (code, checks) = doctor(&processes, &[]).await;
+    assert_eq!((code, &checks["shared cache: put and get"]["verdict"]), (1, &"fail".into()));
+    processes.environment.truncate(processes.environment.len() - 2);
+
     let (corpus, facts) = (small_corpus(), folder());
     let (code, checks) =
         doctor(&processes, &["--corpus", corpus.path().to_str().unwrap(), "--facts", facts.path().to_str().unwrap()]).await;
