@@ -11,10 +11,11 @@ use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::node::{Node, NodeOptions, identity};
-use bytefacts_engine::stores::Stores;
 use bytefacts_engine::trial::TrialCommand;
-use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, facts_session, run_job};
+use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

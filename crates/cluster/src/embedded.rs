@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytefacts_engine::node::Node;
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 use tempfile::TempDir;
 
 use crate::error::ClusterError;

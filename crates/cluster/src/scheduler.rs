@@ -12,7 +12,7 @@ use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use bytefacts_engine::codec::{LogicalCodec, PhysicalCodec};
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use futures::FutureExt as _;
 use tokio::net::TcpListener;

@@ -7,7 +7,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::utils::default_session_builder;
 use bytefacts_engine::codec::LogicalCodec;
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 use datafusion::common::{Result, plan_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};

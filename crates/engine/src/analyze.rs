@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef}
 use bytefacts_corpus::Bin;
 use bytefacts_facts::{RowBuilder, coded_schema};
 use bytefacts_landing::{AttemptId, BinRecord, FactsStore, RunId};
+use bytefacts_query::operator::{RECOMPUTE, single_child_properties};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
@@ -26,7 +27,6 @@ use crate::care::{Care, OwnAttempts};
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
-use crate::plan::{RECOMPUTE, single_child_properties};
 use crate::progress::StageCounts;
 use crate::reuse::LandedBins;
 use crate::unit::{Loaded, Loader};

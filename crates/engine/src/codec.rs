@@ -1,12 +1,15 @@
-//! How the corpus table and our operators travel: JSON behind a tag of our own, everything else by Ballista's codecs.
+//! How the corpus table and our operators travel: JSON behind a tag of our own, scans of facts as the crate for queries has it, everything else by
+//! Ballista's codecs.
 //!
 //! Ballista's codecs carry its shuffle operators and a positional list of file formats; replacing them would break every query, so ours wrap
-//! them. The tag is no valid protobuf message of Ballista's (field 0 does not exist), so the two cannot be confused.
+//! them.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use bytefacts_facts::flat;
+use bytefacts_query::QueryCodec;
+use bytefacts_query::wire::Tag;
+use bytefacts_stores::Stores;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result, TableReference, internal_err, plan_err};
 use datafusion::datasource::file_format::FileFormatFactory;
@@ -15,19 +18,16 @@ use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF, 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::analyze::AnalyzeExec;
 use crate::error::external;
-use crate::flatten::FlattenExec;
 use crate::job::Job;
 use crate::land::LandExec;
 use crate::node::Node;
-use crate::stores::Stores;
 use crate::table::CorpusTable;
 
-const TAG: &[u8] = b"\0bytefacts1";
+const TAG: Tag = Tag::new(b"\0bytefacts1");
 
 /// Logical plans: [`CorpusTable`].
 #[derive(Debug)]
@@ -44,10 +44,10 @@ impl LogicalCodec {
     }
 }
 
-/// Physical plans: [`AnalyzeExec`], [`LandExec`] and [`FlattenExec`].
+/// Physical plans: [`AnalyzeExec`], [`LandExec`], and what a [`QueryCodec`] knows.
 #[derive(Debug)]
 pub struct PhysicalCodec {
-    inner: Arc<dyn PhysicalExtensionCodec>,
+    inner: QueryCodec,
     node: Option<Arc<Node>>,
 }
 
@@ -55,13 +55,13 @@ impl PhysicalCodec {
     /// Wraps Ballista's codec. Operators that it decodes run on `node`; a scheduler has none and only encodes.
     #[must_use]
     pub fn new(inner: Arc<dyn PhysicalExtensionCodec>, node: Option<Arc<Node>>) -> Self {
-        Self { inner, node }
+        Self { inner: QueryCodec::new(inner), node }
     }
 
     /// Executors do not rely on what a scheduler has checked: it may be another one, and it may have been told otherwise.
     fn admit(&self, job: &Job) -> Result<()> {
         match &self.node {
-            Some(node) => node.stores().admit(job).map_err(refused),
+            Some(node) => job.admit(node.stores().access()).map_err(refused),
             None => job.check().map_err(refused),
         }
     }
@@ -72,17 +72,10 @@ impl PhysicalCodec {
 enum Operator {
     Analyze { job: Job },
     Land { job: Job, projection: Option<Vec<usize>> },
-    Flatten { table: String, columns: Vec<usize> },
 }
 
 fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
-    buf.extend_from_slice(TAG);
-    serde_json::to_writer(buf, value).map_err(external)
-}
-
-/// The value behind our tag, or `None` when the bytes are not ours.
-fn decode<T: DeserializeOwned>(buf: &[u8]) -> Result<Option<T>> {
-    buf.strip_prefix(TAG).map(|json| serde_json::from_slice(json).map_err(external)).transpose()
+    TAG.encode(value, buf).map_err(external)
 }
 
 /// Why a job is not taken, as text: Ballista tells clients of the errors of its executors by their debug print.
@@ -98,7 +91,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(operator) = decode::<Operator>(buf)? else { return self.inner.try_decode(buf, inputs, ctx, converter) };
+        let Some(operator) = TAG.decode::<Operator>(buf).map_err(external)? else {
+            return self.inner.try_decode(buf, inputs, ctx, converter);
+        };
         let [input] = inputs else { return internal_err!("an operator of bytefacts takes one input, got {}", inputs.len()) };
         let input = Arc::clone(input);
         Ok(match operator {
@@ -116,10 +111,6 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 }
                 Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?)
             }
-            Operator::Flatten { table, columns } => match flat::by_name(&table) {
-                Some(table) => Arc::new(FlattenExec::try_new(table, columns, input)?),
-                None => return internal_err!("there is no flat table {table}: the plan is of another version of bytefacts"),
-            },
         })
     }
 
@@ -129,8 +120,6 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             encode(&Operator::Analyze { job: analyze.job().clone() }, buf)
         } else if let Some(land) = node.downcast_ref::<LandExec>() {
             encode(&Operator::Land { job: land.job().clone(), projection: land.projection().map(<[usize]>::to_vec) }, buf)
-        } else if let Some(flatten) = node.downcast_ref::<FlattenExec>() {
-            encode(&Operator::Flatten { table: flatten.table().name.clone(), columns: flatten.columns().to_vec() }, buf)
         } else {
             self.inner.try_encode(node, buf, converter)
         }
@@ -172,9 +161,9 @@ impl LogicalExtensionCodec for LogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
-        match decode::<Job>(buf)? {
+        match TAG.decode::<Job>(buf).map_err(external)? {
             Some(job) => {
-                self.stores.admit(&job).map_err(refused)?;
+                job.admit(self.stores.access()).map_err(refused)?;
                 Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores))))
             }
             None => self.inner.try_decode_table_provider(buf, table, schema, ctx),
@@ -216,6 +205,7 @@ impl LogicalExtensionCodec for LogicalCodec {
 
 #[cfg(test)]
 mod tests {
+    use bytefacts_query::FlattenExec;
     use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::prelude::SessionContext;
     use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
@@ -225,17 +215,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flat_scan_travels_without_a_node() {
+    fn scans_of_facts_travel_too() {
         let codec = PhysicalCodec::new(Arc::new(DefaultPhysicalExtensionCodec {}), None);
         let input = Arc::new(EmptyExec::new(bytefacts_facts::schema()));
-        let table = flat::by_name("code_objects_instructions").unwrap();
+        let table = bytefacts_facts::flat::by_name("code_objects_instructions").unwrap();
         let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![4, 0], input).unwrap());
         let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(&sent), &codec).unwrap();
         let context = SessionContext::new().task_ctx();
         let arrived = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec).unwrap();
         assert_eq!(arrived.schema(), sent.schema());
-        let arrived = arrived.downcast_ref::<FlattenExec>().unwrap();
-        assert_eq!((arrived.table().name.as_str(), arrived.columns()), ("code_objects_instructions", &[4, 0][..]));
+        assert!(arrived.is::<FlattenExec>());
     }
 
     fn job() -> Job {
@@ -254,7 +243,8 @@ mod tests {
 
     /// A scheduler that allows one corpus and one place for facts.
     fn scheduler() -> LogicalCodec {
-        use crate::access::{Access, Allowed};
+        use bytefacts_stores::{Access, Allowed};
+
         let below = |name: &str| Allowed::of(&[format!("/no-such-folder/{name}")]).unwrap();
         let stores = Stores::default().with_access(Access { corpus: below("corpus"), facts: below("facts") });
         LogicalCodec::new(Arc::new(datafusion_proto::logical_plan::DefaultLogicalExtensionCodec {}), Arc::new(stores))

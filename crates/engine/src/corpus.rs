@@ -3,10 +3,10 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use bytefacts_corpus::{Corpus, Form, Location, ReadError, Selection, encode_name};
+use bytefacts_stores::{StoreError, Stores};
 
 use crate::error::external;
 use crate::job::Job;
-use crate::stores::{StoreError, Stores};
 
 /// Opens the job's corpus. Nothing is read.
 ///

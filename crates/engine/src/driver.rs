@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
 use bytefacts_landing::{BinIndex, Clock, CommitRequest, Committed, FactsStore, Fold, LandingError, RunId, Swept};
+use bytefacts_query::schema_snapshot;
+use bytefacts_stores::{StoreError, Stores};
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -18,8 +20,6 @@ use crate::attempt::fresh_attempt;
 use crate::error::{is_lasting, words};
 use crate::job::{InterpreterId, Job};
 use crate::progress::{Progress, Signs};
-use crate::snapshot::schema_snapshot;
-use crate::stores::{StoreError, Stores};
 
 /// Why a job did not end in a committed run. The current run is untouched by all of them.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Errors into DataFusion's and back: Ballista retries `IoError` and nothing else, so what may heal must become one, and what will not must not.
 //!
-//! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (`stores.rs`), a bin by
+//! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (crate `stores`), a bin by
 //! Ballista, since executors are lost, and a job by its client (`driver.rs`), since schedulers are.
 //!
 //! Ballista passes on texts alone, made by `Display` here and by `Debug` there. Ours are the same by both and stand between marks, so that the
@@ -11,9 +11,8 @@ use std::fmt;
 use std::io;
 
 use bytefacts_corpus::ListError;
+use bytefacts_stores::{explain, refusal};
 use datafusion::error::DataFusionError;
-
-use crate::stores::{explain, refusal};
 
 /// What stands before the words of an error that no retry heals.
 const LASTING: &str = "⟦lasting: ";
@@ -101,11 +100,6 @@ pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError 
         }
         ListError::Sorting { .. } => transient(error),
     }
-}
-
-/// An error in this process, which no cluster passes on.
-pub(crate) fn local(error: impl Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// Whether no retry heals what a cluster says of a job.

@@ -3,6 +3,7 @@
 use bytefacts_bytecode::flow::{Terminators, UnknownOpname};
 use bytefacts_corpus::{BinOptions, EXCLUDE, INCLUDE, Selection, SelectionError};
 use bytefacts_facts::{Options, RunAttrs};
+use bytefacts_stores::{Access, Refused};
 use serde::{Deserialize, Serialize};
 
 use crate::sample::SampleRate;
@@ -151,6 +152,17 @@ impl ExtractOptions {
 #[error("the job is refused: {0}")]
 pub struct BadJob(String);
 
+/// Why a job is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum JobRefused {
+    /// It is no job that can be done.
+    #[error(transparent)]
+    Job(#[from] BadJob),
+    /// It asks for what is not allowed.
+    #[error(transparent)]
+    Access(#[from] Refused),
+}
+
 /// What a job may ask for at most: more is a mistake, or meant to do harm.
 mod most {
     /// Bytes of one source, of memory, and the like.
@@ -199,6 +211,17 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a job that cannot be done, or names places that are not allowed, or does so in a way of its own: a text that two parsers may
+    /// understand differently.
+    ///
+    /// # Errors
+    /// See [`JobRefused`].
+    pub fn admit(&self, access: &Access) -> Result<(), JobRefused> {
+        self.check()?;
+        access.corpus(&self.corpus)?;
+        Ok(access.facts(&self.facts)?)
     }
 
     /// How rows are built.

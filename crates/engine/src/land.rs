@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, RecordBa
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_facts::coded_schema;
 use bytefacts_landing::{AttemptId, BinRecord, BinStats, BinWriter, FactsStore, FileDigest, RepoDigests, RunId, WriterOptions};
+use bytefacts_query::operator::{RECOMPUTE, single_child_properties};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -19,7 +20,6 @@ use futures::StreamExt as _;
 use crate::error::{external, landing_error};
 use crate::job::Job;
 use crate::node::Node;
-use crate::plan::single_child_properties;
 use crate::reuse::{LandedBins, Source};
 use crate::work::{self, Work};
 
@@ -102,7 +102,7 @@ impl ExecutionPlan for LandExec {
         Ok(Arc::new(Self::try_new(self.job.clone(), Arc::clone(input), self.projection.clone(), self.node.clone())?))
     }
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, crate::plan::RECOMPUTE)
+        self.replace_children(children, RECOMPUTE)
     }
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytefacts_cache::Cache;
 use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, PoolError, PoolStats, WorkerSettings};
 use bytefacts_landing::{Created, FactsStore, RunId};
+use bytefacts_stores::Stores;
 use datafusion::common::Result;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -20,7 +21,6 @@ use crate::error::{external, landing_error, transient};
 use crate::job::{ExtractOptions, InterpreterId, Job};
 use crate::progress::Progress;
 use crate::reuse::LandedBins;
-use crate::stores::Stores;
 use crate::trial::{TrialCommand, Trials};
 
 /// How a node is equipped.

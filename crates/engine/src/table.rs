@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytefacts_corpus::{Bin, Entry, ListError, Location, Notes, encode_bin, pack, pack_one};
 use bytefacts_landing::{BinIndex, BinsWriter, FactsStore, FileName, IndexedBin, PlannedBin, RunId};
+use bytefacts_stores::Stores;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Result, internal_err};
@@ -25,7 +26,6 @@ use crate::error::{external, landing_error, list_error};
 use crate::job::Job;
 use crate::land::{LandExec, landed_schema};
 use crate::progress::note_planning;
-use crate::stores::Stores;
 
 /// A corpus whose scan extracts and lands its facts.
 #[derive(Debug)]

@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use bytefacts_facts::validate::{Check, Finding, Tally, Totals, ValidateOptions};
 use bytefacts_landing::{FactsStore, LandedFile, LandingError, Manifest};
+use bytefacts_stores::{StoreError, Stores};
 use datafusion::error::DataFusionError;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use self::data_file::{DataFile, FileReport};
 use self::run::RunFold;
 use self::unique::{RepeatedIds, UniqueIds};
-use crate::stores::{StoreError, Stores};
 
 /// Why a run could not be validated. What is wrong with its facts is a finding and never the reason.
 #[derive(Debug, thiserror::Error)]

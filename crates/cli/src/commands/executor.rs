@@ -9,7 +9,7 @@ use bytefacts_cluster::{ExecutorOptions, Starting, listen, metrics};
 use bytefacts_compile::{WorkerSettings, discover};
 use bytefacts_engine::Progress;
 use bytefacts_engine::node::{Node, NodeOptions};
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 
 use crate::args;
 use crate::commands::extract::open_cache;

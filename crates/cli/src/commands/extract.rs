@@ -10,9 +10,9 @@ use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
 use bytefacts_engine::node::{Node, NodeOptions, identity};
-use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{Finished, Job, Patience, Progress, SingleRepository, run_job, single_repository};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 

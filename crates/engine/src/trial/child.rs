@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytefacts_corpus::Entry;
 use bytefacts_encode::{EncodeOptions, FileEncoder, FileProperties};
+use bytefacts_stores::Stores;
 use bytes::Bytes;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Result, exec_err};
@@ -14,7 +15,6 @@ use tokio::sync::mpsc::{self, Sender};
 use super::wire::{DONE, READY, Request, Setup};
 use crate::error::external;
 use crate::node::{Node, NodeOptions, identity};
-use crate::stores::Stores;
 use crate::unit::Examiner;
 
 /// Tries the files that come through stdin, until it ends: the whole process ends then, in the middle of a file too. Run it in a process that

@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::plan::{RECOMPUTE, single_child_properties};
+use crate::operator::{RECOMPUTE, single_child_properties};
 
 /// Streams the rows of a flat table from rows of the root table that have at least what its columns are made of.
 #[derive(Debug)]

@@ -1,17 +1,17 @@
-//! The session that answers SQL over facts: one function, for the command line, the Rust client and, later, the scheduler's Flight SQL sessions.
+//! The session that answers SQL over facts: one function for all who ask.
 
 use std::sync::Arc;
 
 use bytefacts_facts::{flat, views};
 use bytefacts_landing::RunId;
+use bytefacts_stores::Stores;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, plan_err};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::error::local;
+use crate::error::external;
 use crate::facts_table::FactsTable;
 use crate::records::Records;
-use crate::stores::Stores;
 use crate::udf;
 
 /// The name of the root table.
@@ -36,8 +36,8 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
 /// # Errors
 /// As [`facts_session`].
 pub async fn register_facts(session: &SessionContext, stores: &Stores, location: &str, run: Option<RunId>) -> Result<()> {
-    let place = stores.open(location).map_err(local)?;
-    session.runtime_env().register_object_store(place.root.as_ref(), Arc::clone(&place.store));
+    let place = stores.open(location).map_err(external)?;
+    session.runtime_env().register_object_store(&place.root, Arc::clone(&place.store));
     for function in udf::all() {
         session.register_udf(function);
     }

@@ -1,4 +1,4 @@
-//! What our two operators share as plan nodes.
+//! What our operators share as plan nodes.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesM
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PlanProperties, ReplaceChildrenOptions};
 
 /// Children are always replaced with new properties: the scheduler slices the leaf, so the number of partitions changes.
-pub(crate) const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+pub const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
 
-/// Properties of an operator that keeps its child's partitions and nothing else of it.
-pub(crate) fn single_child_properties(schema: EquivalenceProperties, child: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+/// Properties of an operator with this schema and these orders that keeps its child's partitions and nothing else of it.
+#[must_use]
+pub fn single_child_properties(schema: EquivalenceProperties, child: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
     let partitioning = Partitioning::UnknownPartitioning(child.output_partitioning().partition_count());
     Arc::new(PlanProperties::new(schema, partitioning, EmissionType::Incremental, Boundedness::Bounded))
 }

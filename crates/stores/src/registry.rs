@@ -5,80 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytefacts_landing::FactsStore;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::access::{Access, Refused};
-use crate::job::{BadJob, Job};
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The text is no URL.
-    #[error("not a valid location: {location}: {source}")]
-    Url {
-        /// The text as given.
-        location: String,
-        /// What the URL parser says.
-        source: url::ParseError,
-    },
-    /// The scheme is unknown, or the store's own settings are incomplete.
-    #[error("cannot open the object store of {location}: {source}")]
-    Open {
-        /// The URL as given.
-        location: String,
-        /// What the store says.
-        source: object_store::Error,
-    },
-    /// It is not allowed.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-}
-
-/// Why a job is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum JobRefused {
-    /// It is no job that can be done.
-    #[error(transparent)]
-    Job(#[from] BadJob),
-    /// It asks for what is not allowed.
-    #[error(transparent)]
-    Access(#[from] Refused),
-}
-
-/// A place in an object store.
-#[derive(Clone)]
-pub struct Place {
-    /// The store's client.
-    pub store: Arc<dyn ObjectStore>,
-    /// The same client where it lists page by page, from any key on.
-    pub pages: Option<Arc<dyn PaginatedListStore>>,
-    /// The store's root as DataFusion names it (`file:///`, `s3://bucket/`).
-    pub root: ObjectStoreUrl,
-    /// The path inside the store.
-    pub path: Path,
-    /// The folder, where the store is a disk of this machine.
-    pub folder: Option<PathBuf>,
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("root", &self.root).field("path", &self.path).field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
+use crate::access::Access;
+use crate::error::StoreError;
+use crate::place::Place;
 
 /// How patient the clients of object stores are.
 ///
@@ -103,32 +45,6 @@ impl Default for StoreOptions {
 
 /// The longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-
-/// What a store's error says, on one line: its own account of a refusal is a page of XML.
-#[must_use]
-pub fn explain(error: &object_store::Error) -> String {
-    if let Some(refusal) = refusal(error) {
-        return refusal.to_owned();
-    }
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().trim_end().to_owned()
-}
-
-/// What a store refuses for good, if that is what the error is. Where a listing is refused, nothing but the text tells.
-#[must_use]
-pub fn refusal(error: &object_store::Error) -> Option<&'static str> {
-    const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
-    let text = error.to_string();
-    if NO_BUCKET.iter().any(|code| text.contains(code)) {
-        Some("the bucket does not exist")
-    } else if matches!(error, object_store::Error::PermissionDenied { .. }) || text.contains("403 Forbidden") {
-        Some("access is forbidden (403): see the credentials and the policy of the bucket")
-    } else if matches!(error, object_store::Error::Unauthenticated { .. }) || text.contains("401 Unauthorized") {
-        Some("the credentials are missing or not valid (401)")
-    } else {
-        None
-    }
-}
 
 /// The registry: store clients by scheme and authority.
 #[derive(Default)]
@@ -175,15 +91,6 @@ impl Stores {
         Self { access, ..self }
     }
 
-    /// Refuses a job that asks for what is not allowed, or is none.
-    ///
-    /// # Errors
-    /// When it does.
-    pub fn admit(&self, job: &Job) -> Result<(), JobRefused> {
-        job.check()?;
-        Ok(self.access.admit(job)?)
-    }
-
     /// Opens where facts are.
     ///
     /// # Errors
@@ -204,11 +111,13 @@ impl Stores {
     /// # Errors
     /// When the location is no URL, its scheme is not supported, or the store refuses its settings. No request is made.
     pub fn open(&self, location: &str) -> Result<Place, StoreError> {
-        let url = Url::parse(location).map_err(|source| StoreError::Url { location: location.to_owned(), source })?;
+        let no_url = |source| StoreError::Url { location: location.to_owned(), source };
+        let url = Url::parse(location).map_err(no_url)?;
         let open_error = |source| StoreError::Open { location: location.to_owned(), source };
         let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|e| open_error(e.into()))?;
         let key = authority(&url);
-        let root = ObjectStoreUrl::parse(&key).map_err(|e| open_error(generic(e)))?;
+        let mut root = Url::parse(&key).map_err(no_url)?;
+        root.set_path("/");
 
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let StoreClient { store, pages } = match clients.get(&key) {
@@ -263,25 +172,9 @@ impl Stores {
     }
 }
 
-impl Place {
-    /// The facts here. On a local disk they are written so that a power cut leaves nothing torn.
-    #[must_use]
-    pub fn facts(&self) -> FactsStore {
-        let facts = FactsStore::new(Arc::clone(&self.store), self.path.clone());
-        match &self.folder {
-            Some(folder) => facts.on_disk(folder),
-            None => facts,
-        }
-    }
-}
-
 /// Scheme and authority: what a client serves.
 fn authority(url: &Url) -> String {
     format!("{}://{}", url.scheme(), &url[url::Position::BeforeHost..url::Position::AfterPort])
-}
-
-fn generic(error: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
-    object_store::Error::Generic { store: "registry", source: Box::new(error) }
 }
 
 #[cfg(test)]
@@ -301,16 +194,6 @@ mod tests {
         let (a, b) = (stores.open("s3://bucket/a").unwrap(), stores.open("s3://bucket/b/c").unwrap());
         assert!(Arc::ptr_eq(&a.store, &b.store));
         assert_eq!((a.root.as_str(), b.path.as_ref()), ("s3://bucket/", "b/c"));
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_words_and_all_else_by_its_first_line() {
-        let error = |text: &str| generic(std::io::Error::other(text.to_owned()));
-        let missing = error("status code: 404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code></Error>");
-        assert_eq!(explain(&missing), "the bucket does not exist");
-        assert!(explain(&error("status code: 403 Forbidden:")).starts_with("access is forbidden"));
-        assert_eq!(explain(&error("connection reset \nby whom")), "Generic registry error: connection reset");
-        assert_eq!(refusal(&error("status code: 404 Not Found: NoSuchKey")), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytefacts_facts::schema as facts_schema;
 use bytefacts_landing::{FactsStore, LandedFile, RunId};
+use bytefacts_stores::Place;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
@@ -19,6 +20,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
@@ -26,8 +28,7 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
-use crate::error::local;
-use crate::stores::Place;
+use crate::error::external;
 
 /// A run of facts as a table.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl FactsTable {
         let facts = self.facts();
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => match facts.current().await.map_err(local)? {
+            None => match facts.current().await.map_err(external)? {
                 Some(current) => current.run_id,
                 None => return plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
             },
@@ -64,10 +65,10 @@ impl FactsTable {
         {
             return Ok(Arc::clone(files));
         }
-        let Some(document) = facts.committed(&run).await.map_err(local)? else {
+        let Some(document) = facts.committed(&run).await.map_err(external)? else {
             return plan_err!("run {run} is not committed: `bytefacts runs` lists those that are");
         };
-        let files = Arc::new(facts.files(&document).await.map_err(local)?);
+        let files = Arc::new(facts.files(&document).await.map_err(external)?);
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&files)));
         Ok(files)
     }
@@ -105,14 +106,14 @@ impl FactsTable {
         }
         let facts = self.facts();
         let files = files.into_iter().map(|file| {
-            let path = facts.path_of(&file.key).map_err(local)?;
+            let path = facts.path_of(&file.key).map_err(external)?;
             let mut partitioned = PartitionedFile::new(path.to_string(), file.bytes);
             partitioned.object_meta.location = path; // `new` would parse the key a second time
             Ok(partitioned)
         });
         let files = FileGroup::new(files.collect::<Result<Vec<_>>>()?);
         let groups = files.split_files(state.config().target_partitions());
-        let config = FileScanConfigBuilder::new(self.place.root.clone(), Arc::new(source))
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(&self.place.root)?, Arc::new(source))
             .with_file_groups(groups)
             .with_projection_indices(Some(wanted))?
             .with_limit(limit)

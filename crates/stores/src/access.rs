@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use bytefacts_corpus::{Location, LocationError};
 
-use crate::job::Job;
-
 /// What of one kind, corpora or facts, is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Allowed {
@@ -51,15 +49,6 @@ pub struct Access {
 }
 
 impl Access {
-    /// Refuses a job that asks for what is not allowed, or names places in a way of its own: a text that two parsers may understand differently.
-    ///
-    /// # Errors
-    /// See [`Refused`].
-    pub fn admit(&self, job: &Job) -> Result<(), Refused> {
-        self.check(Kind::Corpus, &self.corpus, &job.corpus)?;
-        self.check(Kind::Facts, &self.facts, &job.facts)
-    }
-
     /// Refuses a corpus that is not allowed.
     ///
     /// # Errors
@@ -286,7 +275,7 @@ mod tests {
         fn what_is_let_through_opens_below_the_place(rest in "[a./%2eEfF\\\\~ -]{0,12}") {
             let text = format!("s3://bucket/corpora{rest}");
             if allows(&["s3://bucket/corpora"], &text) {
-                let place = crate::stores::Stores::default().open(&text).unwrap();
+                let place = crate::registry::Stores::default().open(&text).unwrap();
                 let parts: Vec<_> = place.path.parts().map(|part| part.as_ref().to_owned()).collect();
                 prop_assert_eq!(parts.first().map(String::as_str), Some("corpora"));
                 prop_assert!(!parts.iter().any(|part| part == ".."));
