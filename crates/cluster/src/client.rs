@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::jobs::JobState;
-use crate::rest::{RemoteScheduler, RestError};
+use crate::remote::{RemoteScheduler, RestError};
 use crate::session::{JobSettings, job_session, run_of};
 
 /// A client of the cluster whose scheduler listens at a URL.

@@ -6,7 +6,7 @@ use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::utils::default_session_builder;
-use bytefacts_engine::codec::LogicalCodec;
+use bytefacts_engine::LogicalCodec;
 use bytefacts_stores::Stores;
 use datafusion::common::{Result, plan_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;

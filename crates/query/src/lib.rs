@@ -3,7 +3,7 @@
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
 //!   FactsTable: the files of a committed run that a filter leaves       (facts_table.rs)
-//!   Records ─▶ FlattenExec ◀─ FactsTable: flat tables                   (records.rs, flatten.rs)
+//!   FlatTables ─▶ FlattenExec ◀─ FactsTable: flat tables                (flat_tables.rs, flatten.rs)
 //! QueryCodec: FlattenExec on the wire                                   (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
@@ -11,9 +11,9 @@
 mod codec;
 mod error;
 mod facts_table;
+mod flat_tables;
 mod flatten;
 pub mod operator;
-mod records;
 mod session;
 mod snapshot;
 mod udf;
