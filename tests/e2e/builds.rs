@@ -1,4 +1,4 @@
-//! What is built is built once: `cargo run` and `cargo test --workspace` share DataFusion and all else.
+//! What is built is built once: `cargo run` and `cargo test --workspace` share DataFusion and all else. And what a crate is for, it links, and no more.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -24,4 +24,30 @@ fn a_build_after_the_tests_builds_no_package_again() {
     assert!(build.len() > 300, "{build:?}");
     let again: Vec<_> = build.difference(&tests).collect();
     assert!(again.is_empty(), "with other features than in tests: {again:?}");
+}
+
+/// ARCHITECTURE.md says which way dependencies point; here is who must not link what, however many crates lie between.
+#[test]
+fn a_crate_links_nothing_that_it_is_not_for() {
+    for (package, without) in [
+        ("bytefacts-bytecode", &["arrow", "tokio", "object_store"][..]),
+        ("bytefacts-facts", &["datafusion", "ballista-core", "tokio", "object_store"]),
+        ("bytefacts-encode", &["datafusion", "object_store"]),
+        ("bytefacts-landing", &["datafusion", "bytefacts-facts"]),
+        ("bytefacts-stores", &["datafusion", "bytefacts-compile"]),
+        // Who only asks for facts links nothing that makes them.
+        ("bytefacts-query", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-core"]),
+        ("bytefacts-engine", &["ballista-core"]),
+    ] {
+        let linked = packages(&["--package", package, "--edges", "normal"]);
+        let name = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<_> = linked.iter().map(name).collect();
+        assert!(names.contains(package) && names.len() > 1, "{names:?}");
+        for other in without {
+            assert!(
+                !names.contains(*other),
+                "{package} links {other}: `cargo tree --package {package} --invert {other}` says by which way"
+            );
+        }
+    }
 }

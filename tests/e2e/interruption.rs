@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{CorpusTable, Job};
+use bytefacts_stores::Stores;
 use datafusion::catalog::TableProvider as _;
 use datafusion::prelude::SessionContext;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytefacts_cluster::{JobSettings, job_session};
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

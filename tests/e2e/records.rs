@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use bytefacts_engine::facts_session;
-use bytefacts_engine::stores::Stores;
 use bytefacts_facts::{flat, views};
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytefacts_engine::facts_session;
-use bytefacts_engine::stores::{StoreOptions, Stores};
+use bytefacts_query::facts_session;
+use bytefacts_stores::{StoreOptions, Stores};
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

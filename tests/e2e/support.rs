@@ -10,11 +10,11 @@ use bytefacts_cache::Cache;
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
-use bytefacts_engine::node::{Node, NodeOptions, identity};
-use bytefacts_engine::stores::Stores;
 use bytefacts_engine::trial::TrialCommand;
-use bytefacts_engine::{ExtractOptions, Job, JobCluster, JobError, Patience, Progress, facts_session, run_job};
+use bytefacts_engine::{ExtractOptions, InterpreterId, Job, JobCluster, JobError, Node, NodeOptions, Patience, Progress, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -154,7 +154,7 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         run: shape.run.to_owned(),
         options: ExtractOptions { exclude: shape.exclude.clone(), ..shape.options.clone() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
-        interpreter: Some(identity(python)),
+        interpreter: Some(InterpreterId::of(python)),
         use_cache: true,
     }
 }
@@ -247,8 +247,7 @@ pub fn edit_manifest(facts: &Path, run: &str, edit: impl FnOnce(&mut Value)) {
         std::fs::create_dir_all(facts.join(format!("runs/{run}/manifest"))).unwrap();
         std::fs::write(facts.join(&key), &bytes).unwrap();
         let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
-        let (none, entries) = (json!([null, ""]), entries.len());
-        manifest[list] = json!([{"key": key, "bytes": bytes.len(), "sha256": sha256, "entries": entries, "first": none, "last": none}]);
+        manifest[list] = json!([{"key": key, "bytes": bytes.len(), "sha256": sha256, "entries": entries.len()}]);
     }
     std::fs::write(facts.join("runs").join(run).join("run.json"), manifest.to_string()).unwrap();
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::ExtractOptions;
-use bytefacts_engine::stores::StoreOptions;
+use bytefacts_stores::StoreOptions;
 use serde::Deserialize;
 
 pub use self::daemons::{AccessSettings, ClientSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};

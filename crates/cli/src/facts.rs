@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 
 use anyhow::{Context as _, bail};
 use bytefacts_corpus::Location;
-use bytefacts_engine::stores::Stores;
 use bytefacts_landing::{FactsStore, Manifest, RunId};
+use bytefacts_stores::Stores;
 
 use crate::commands::extract::location;
 use crate::exit::UsageError;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::Error;
-use bytefacts_engine::stores::explain;
+use bytefacts_stores::explain;
 
 use crate::args::{Args, Command, Format};
 use crate::exit::{Exit, UsageError};

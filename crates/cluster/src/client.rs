@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::execution_plans::DistributedQueryExec;
-use bytefacts_engine::stores::Stores;
 use bytefacts_engine::{CorpusTable, Job, JobCluster};
+use bytefacts_stores::Stores;
 use datafusion::common::{Result, exec_err};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion_proto::protobuf::LogicalPlanNode;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::jobs::JobState;
-use crate::rest::{RemoteScheduler, RestError};
+use crate::remote::{RemoteScheduler, RestError};
 use crate::session::{JobSettings, job_session, run_of};
 
 /// A client of the cluster whose scheduler listens at a URL.

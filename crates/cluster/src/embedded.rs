@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytefacts_engine::node::Node;
-use bytefacts_engine::stores::Stores;
+use bytefacts_engine::Node;
+use bytefacts_stores::Stores;
 use tempfile::TempDir;
 
 use crate::error::ClusterError;

@@ -19,8 +19,7 @@ use ballista_executor::executor::Executor as BallistaExecutor;
 use ballista_executor::flight_service::BallistaFlightService;
 use ballista_executor::health::ExecutorHealth;
 use ballista_executor::metrics::LoggingMetricsCollector;
-use bytefacts_engine::codec::PhysicalCodec;
-use bytefacts_engine::node::Node;
+use bytefacts_engine::{Node, PhysicalCodec};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -30,8 +29,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use crate::error::ClusterError;
-use crate::events::{self, Introduction};
-use crate::rest::RemoteScheduler;
+use crate::events::Introduction;
+use crate::follow::follow;
+use crate::remote::RemoteScheduler;
 use crate::session::{MAX_MESSAGE_BYTES, sealed_runtime, session_config};
 use crate::tasks::Tasks;
 
@@ -132,7 +132,7 @@ impl Starting {
         polling.spawn(poll_loop(scheduler.clone(), executor, codec, Some(Arc::clone(&wake)), places, view.health.clone()));
         let introduction =
             Introduction { id: options.id.clone(), node: options.node, version: env!("CARGO_PKG_VERSION").to_owned(), python };
-        serving.spawn(events::follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
+        serving.spawn(follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
         let places = Arc::clone(&view.places);
         serving.spawn(async move { tasks.report_ends(&places, options.cores, &wake).await });
         Ok(Executor { id: options.id, address, scheduler, view, polling, serving })

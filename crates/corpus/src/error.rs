@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::inventory::Notes;
+use crate::notes::Notes;
 
 /// Why a corpus cannot be listed. The texts name the location as the user gave it.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,11 @@ use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::entry::{Entry, Form};
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Form, Inventory, Notes};
+use crate::inventory::Inventory;
 use crate::local::ENVIRONMENT;
+use crate::notes::Notes;
 use crate::pages::{Fault, Found, Pages};
 use crate::selection::Selection;
 use crate::sort::Sorter;

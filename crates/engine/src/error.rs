@@ -1,7 +1,7 @@
 //! Errors into DataFusion's and back: Ballista retries `IoError` and nothing else, so what may heal must become one, and what will not must not.
 //!
-//! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (`stores.rs`), a bin by
-//! Ballista, since executors are lost, and a job by its client (`driver.rs`), since schedulers are.
+//! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (crate `stores`), a bin by
+//! Ballista, since executors are lost, and a job by its client (`drive/`), since schedulers are.
 //!
 //! Ballista passes on texts alone, made by `Display` here and by `Debug` there. Ours are the same by both and stand between marks, so that the
 //! client finds the words in whatever was put around them, and knows whether to try again.
@@ -10,10 +10,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use bytefacts_compile::PoolError;
 use bytefacts_corpus::ListError;
+use bytefacts_stores::{explain, refusal};
 use datafusion::error::DataFusionError;
-
-use crate::stores::{explain, refusal};
 
 /// What stands before the words of an error that no retry heals.
 const LASTING: &str = "⟦lasting: ";
@@ -103,9 +103,13 @@ pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError 
     }
 }
 
-/// An error in this process, which no cluster passes on.
-pub(crate) fn local(error: impl Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+/// No worker to be had may be a passing want of processes or memory on this node: the task is retried, elsewhere if need be. An option that
+/// CPython does not have is none anywhere.
+pub(crate) fn pool_error(error: PoolError) -> DataFusionError {
+    match error {
+        PoolError::Optimize(_) => external(error),
+        PoolError::Closed | PoolError::Start { .. } | PoolError::Killed { .. } => transient(error),
+    }
 }
 
 /// Whether no retry heals what a cluster says of a job.
@@ -169,5 +173,11 @@ mod tests {
         assert_eq!(said("Job 0ABC failed: DataFusion error: Execution error: no executors"), "no executors");
         assert_eq!(said("Job 0ABC was cancelled"), "Job 0ABC was cancelled");
         assert!(!is_lasting(&DataFusionError::Execution("Job 0ABC failed: no executors".to_owned())));
+    }
+
+    #[test]
+    fn an_option_that_cpython_lacks_is_not_tried_again() {
+        assert!(matches!(pool_error(PoolError::Optimize(3)), DataFusionError::External(_)));
+        assert!(matches!(pool_error(PoolError::Closed), DataFusionError::IoError(_)));
     }
 }

@@ -8,7 +8,6 @@ use std::fmt;
 use thiserror::Error;
 
 use super::dominators::{DomTree, NONE};
-use super::loops;
 use super::violation::Violation;
 use crate::exception_table::ExceptionEntry;
 use crate::instruction::Instruction;
@@ -197,6 +196,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
+    /// All but how deep in loops blocks lie.
     pub(super) fn build(
         instructions: &[Instruction<'_>],
         exceptions: &[ExceptionEntry],
@@ -216,18 +216,10 @@ impl Graph {
             block.is_reachable = tree.is_reachable(index);
             block.immediate_dominator = tree.immediate_dominator(index);
         }
-        let mut back_edges = false;
         for edge in &mut edges {
             edge.is_back_edge = tree.is_reachable(edge.src) && tree.dominates(edge.dst, edge.src);
-            back_edges |= edge.is_back_edge;
         }
-        let mut graph = Self { block_of: layout.block_of, blocks, edges, tree, successors, predecessors, predecessor_starts };
-        if back_edges {
-            for (block, depth) in loops::depths(&graph).into_iter().enumerate() {
-                graph.blocks[block].loop_depth = depth;
-            }
-        }
-        graph
+        Self { block_of: layout.block_of, blocks, edges, tree, successors, predecessors, predecessor_starts }
     }
 
     pub(super) fn successors(&self, block: u32) -> &[Edge] {

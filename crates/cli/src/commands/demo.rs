@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use arrow::util::pretty::pretty_format_batches;
 use bytefacts_compile::{Environment, Interpreter, cache_dir, discover};
 use bytefacts_corpus::Location;
-use bytefacts_engine::facts_session;
-use bytefacts_engine::stores::Stores;
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
 
 use crate::args::{Demo, Format};
 use crate::commands::extract::{extract, location};

@@ -7,7 +7,7 @@ mod stores;
 use std::fmt::Write as _;
 
 use bytefacts_compile::discover;
-use bytefacts_engine::stores::{StoreOptions, Stores};
+use bytefacts_stores::{StoreOptions, Stores};
 use serde::Serialize;
 
 use crate::args::{self, Format};

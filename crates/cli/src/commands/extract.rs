@@ -10,10 +10,9 @@ use bytefacts_cache::{Cache, CacheOptions, Secret, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
-use bytefacts_engine::node::{Node, NodeOptions, identity};
-use bytefacts_engine::stores::Stores;
-use bytefacts_engine::{Finished, Job, Patience, Progress, SingleRepository, run_job, single_repository};
+use bytefacts_engine::{Finished, InterpreterId, Job, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -159,7 +158,7 @@ pub async fn extract(
         run: run.to_string(),
         options: settings.extract.clone(),
         bins: settings.bin_options(),
-        interpreter: interpreter.as_ref().map(identity),
+        interpreter: interpreter.as_ref().map(InterpreterId::of),
         use_cache: settings.cache.enabled,
     };
     let work = Work::open(settings, args, run, facts)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytefacts_cluster::{Scheduler, SchedulerOptions, listen, metrics};
-use bytefacts_engine::stores::Stores;
+use bytefacts_stores::Stores;
 use tokio::time::{sleep, timeout};
 
 use crate::args;

@@ -16,7 +16,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
-use bytefacts_engine::facts_session;
+use bytefacts_query::facts_session;
 
 use self::console::Console;
 use self::sink::Screen;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
-use bytefacts_engine::access::{Access, Allowed};
+use bytefacts_stores::{Access, Allowed};
 use serde::{Deserialize, Deserializer};
 
 use crate::exit::UsageError;

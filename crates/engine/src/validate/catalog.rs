@@ -4,11 +4,11 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use bytefacts_facts::validate::{Check, Tally};
 use bytefacts_facts::{schema as facts_schema, views};
 use bytefacts_landing::RunId;
+use bytefacts_query::{FACTS_TABLE, facts_session};
+use bytefacts_stores::Stores;
 use datafusion::prelude::SessionContext;
 
-use super::ValidateError;
-use crate::session::{FACTS_TABLE, facts_session};
-use crate::stores::Stores;
+use super::error::ValidateError;
 
 /// Names of columns and their types as text.
 type Columns = Vec<(String, String)>;

@@ -292,8 +292,8 @@ impl Files<'_> {
     }
 
     async fn take(&mut self, limit: Option<&FileName>) -> Result<()> {
-        for (first, file) in self.waiting.before(limit) {
-            self.writer.push(&file, &first, &file.last).await?;
+        for (_, file) in self.waiting.before(limit) {
+            self.writer.push(&file).await?;
         }
         Ok(())
     }
@@ -330,8 +330,7 @@ impl Repos<'_> {
         let of_repo: Vec<(&str, Digest)> = files.iter().map(|(path, digest)| (path.as_str(), *digest)).collect();
         let digest = self.fold.repository(repo.as_deref(), &of_repo);
         let summary = RepoSummary { repo: repo.clone(), files: files.len() as u64, digest: hex::encode(digest) };
-        let name = FileName { repo: repo.clone(), path: String::new() };
-        self.writer.push(&summary, &name, &name).await?;
+        self.writer.push(&summary).await?;
         self.folded.push((repo, digest));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytefacts_corpus::Location;
-use bytefacts_engine::stores::{Place, Stores};
+use bytefacts_stores::{Place, Stores};
 use futures::StreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion};

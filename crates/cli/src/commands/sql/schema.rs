@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema};
-use bytefacts_engine::FACTS_TABLE;
 use bytefacts_facts::{schema::FILE, views};
+use bytefacts_query::FACTS_TABLE;
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;

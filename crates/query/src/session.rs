@@ -1,0 +1,53 @@
+//! The session that answers SQL over facts: one function for all who ask.
+
+use std::sync::Arc;
+
+use bytefacts_facts::{flat, views};
+use bytefacts_landing::RunId;
+use bytefacts_stores::Stores;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, plan_err};
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::error::external;
+use crate::facts_table::FactsTable;
+use crate::flat_tables::FlatTables;
+use crate::udf;
+
+/// The name of the root table.
+pub const FACTS_TABLE: &str = "bytecode_files_v1";
+
+/// A local session over the facts at `location` (a URL), with the root table, the id functions and every view.
+///
+/// # Errors
+/// When the location cannot be opened, or a view does not fit the schema (a fault of ours).
+pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) -> Result<SessionContext> {
+    let mut config = SessionConfig::new().with_information_schema(true);
+    // The contract knows plain types only: no view types, in tables or in results.
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    let session = SessionContext::new_with_config(config);
+    register_facts(&session, stores, location, run).await?;
+    Ok(session)
+}
+
+/// Registers the root table, the id functions, the flat tables and every view with a session.
+///
+/// # Errors
+/// As [`facts_session`].
+pub async fn register_facts(session: &SessionContext, stores: &Stores, location: &str, run: Option<RunId>) -> Result<()> {
+    let place = stores.open(location).map_err(external)?;
+    session.runtime_env().register_object_store(&place.root, Arc::clone(&place.store));
+    for function in udf::all() {
+        session.register_udf(function);
+    }
+    let facts = Arc::new(FactsTable::new(place, run));
+    session.register_table(FACTS_TABLE, Arc::clone(&facts) as Arc<dyn TableProvider>)?;
+    let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
+    let Some(catalog) = session.catalog(&default_catalog) else { return plan_err!("the session has no catalog {default_catalog}") };
+    catalog.register_schema(flat::SCHEMA, Arc::new(FlatTables::new(facts)))?;
+    for view in views::all() {
+        session.sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql)).await?;
+    }
+    Ok(())
+}
