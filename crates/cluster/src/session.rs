@@ -72,16 +72,23 @@ impl JobSettings {
     /// One bin a task, under the run's name.
     #[must_use]
     pub fn for_run(run: &str) -> Self {
-        Self { name: format!("{NAME}{run}"), max_partitions_per_task: 1 }
+        Self { name: format!("{NAME}{run}/{}", fresh_client()), max_partitions_per_task: 1 }
     }
 }
 
-/// What the names of our jobs begin with.
+/// What the names of our jobs begin with: then comes the run, and behind a slash the client.
 const NAME: &str = "bytefacts-";
 
-/// The run that a job of this name works on.
-pub(crate) fn run_of(job_name: &str) -> Option<&str> {
-    job_name.strip_prefix(NAME)
+/// The run that a job of this name works on, and which of its clients has submitted it.
+pub(crate) fn run_and_client(job_name: &str) -> Option<(&str, &str)> {
+    let name = job_name.strip_prefix(NAME)?;
+    Some(name.split_once('/').unwrap_or((name, "")))
+}
+
+/// A name that no other client has.
+fn fresh_client() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// Connects to the scheduler at `url` (`df://host:port`).

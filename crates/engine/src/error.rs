@@ -64,7 +64,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An error that no retry heals: the job fails with it.
-pub(crate) fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
+pub fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
     DataFusionError::External(Box::new(Marked { mark: LASTING, error: error.into() }))
 }
 
