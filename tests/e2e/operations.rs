@@ -240,9 +240,16 @@ async fn jobs_name_what_is_allowed_and_nothing_else() {
 
     // Nor is there another way, such as a plan of DataFusion's own.
     let file = walk(facts.path()).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
-    let session = job_session(&format!("df://{}", open.address), Arc::new(Stores::default()), &JobSettings::for_run("x")).await.unwrap();
-    let read = session.read_parquet(file, Default::default()).await.unwrap().collect().await.unwrap_err().to_string();
-    assert!(read.contains("it does not open file:///"), "{read}");
+    let secret = secrets.path().join("secret.parquet");
+    std::fs::copy(&file, &secret).unwrap();
+    let session = job_session(&format!("df://{}", careful.address), Arc::new(Stores::default()), &JobSettings::for_run("x")).await.unwrap();
+    let read = session.read_parquet(secret.to_str().unwrap(), Default::default()).await.unwrap();
+    let refused = read.clone().collect().await.unwrap_err().to_string();
+    assert!(refused.contains("it is no part of facts that are allowed here"), "{refused}");
+    let target = facts.path().join("written.parquet").display().to_string();
+    let copied = format!("COPY (SELECT 1 AS x) TO '{target}' STORED AS PARQUET");
+    let refused = async { session.sql(&copied).await?.collect().await }.await.unwrap_err().to_string();
+    assert!(refused.contains("queries only read") && !std::path::Path::new(&target).exists(), "{refused}");
 }
 
 /// Paths of all files below a folder.

@@ -89,7 +89,7 @@ impl Client {
 
     fn submit_again(&self) -> Result<()> {
         if self.ended_by_others.load(Ordering::Relaxed) {
-            let run = run_and_client(&self.settings.name).map_or("", |(run, _)| run);
+            let run = run_and_client(&self.settings.name).and_then(|(run, _)| run).unwrap_or_default();
             return Err(lasting_error(format!("run {run} was cancelled")));
         }
         Ok(())

@@ -138,7 +138,7 @@ impl SchedulerView {
         let until = submitted.ended_ms.unwrap_or_else(now_ms);
         JobStatus {
             id,
-            run: seen.run.or_else(|| name.map(|(run, _)| run.to_owned())),
+            run: seen.run.or_else(|| name.and_then(|(run, _)| run.map(str::to_owned))),
             client: name.map(|(_, client)| client.to_owned()),
             state: submitted.state,
             corpus: seen.corpus,
