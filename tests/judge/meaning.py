@@ -1,0 +1,779 @@
+"""What Python code means, derived from its source by CPython's `ast` and `symtable`, and compared with rows of the views.
+
+    python3.13 meaning.py ROWS SOURCES
+
+ROWS is a folder with a file `VIEW.jsonl` for each view, one row a line with the columns that `QUERIES` of the test ask for, `path` among
+them. SOURCES is a folder with the files of those paths; any that does not compile is left out. Prints one line of JSON: how many rows were
+compared by view, what was left out by view and reason, and what differs.
+
+The rows are derived from the syntax tree and the symbol table alone. What was compiled is asked one thing only: whether it has an
+instruction of some kind at the place of a node. If it has none, the compiler removed the node (after a `return`, in `if 0:`, in an annotation
+that is not evaluated), and no view can have a row for it: that is counted as `removed`. What else is left out has a reason of its own, and
+nothing is left out without one.
+"""
+
+import ast
+import collections
+import dis
+import json
+import os
+import sys
+import symtable
+import warnings
+
+VIEWS = ("attributes", "calls", "call_arguments", "bases", "decorators", "imports", "handlers", "names", "constants", "awaits", "global_writes")
+
+LOGGING = frozenset(
+    "debug info warning warn error exception critical fatal log print print_exc print_exception print_last".split()
+)
+ALL_EXCEPTIONS = frozenset(["BaseException", "Exception", "builtins.BaseException", "builtins.Exception"])
+STACK_USE_GUIDELINE = 30
+"""With more arguments than this CPython passes them in a tuple and a dictionary."""
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp)
+
+
+# --- what was compiled, and where ------------------------------------------------------------------------------------
+
+
+class Compiled:
+    """Which opcodes stand where, and which names are accessed on which line."""
+
+    def __init__(self, code):
+        self.places = collections.defaultdict(set)
+        self.names, self.units = set(), set()
+        self.constants = collections.defaultdict(set)
+        units = [code]
+        while units:
+            unit = units.pop()
+            self.units.add(f"{unit.co_name}@{unit.co_firstlineno}")
+            units += [constant for constant in unit.co_consts if hasattr(constant, "co_code")]
+            for instruction in dis.get_instructions(unit):
+                place = instruction.positions
+                start, end = (place.lineno, place.col_offset), (place.end_lineno, place.end_col_offset)
+                self.places[start + end].add(instruction.opname)
+                if instruction.opname in ("LOAD_CONST", "RETURN_CONST"):
+                    self.constants[start + end].add(repr(instruction.argval))
+                kind = instruction.opname.partition("_")[0]
+                names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+                for nth, name in enumerate(names):
+                    if isinstance(name, str) and kind in ("LOAD", "STORE", "DELETE") and instruction.opname != "LOAD_CONST":
+                        access = kind
+                        if instruction.opname == "STORE_FAST_LOAD_FAST":
+                            access = ("STORE", "LOAD")[nth]
+                        self.names.add((instruction.line_number, name, access))
+
+    def has(self, place, *prefixes):
+        return any(opname.startswith(prefixes) for opname in self.places.get(place, ()))
+
+
+def place(node):
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
+def attribute_place(node, attribute):
+    """Where CPython places what it does with an attribute that stands on another line than its object: at the attribute's name."""
+    start, start_col, end, end_col = place(node)
+    if start != attribute.end_lineno:
+        # CPython takes characters for bytes here.
+        start, start_col = attribute.end_lineno, attribute.end_col_offset - len(attribute.attr)
+        if isinstance(node, ast.Attribute):
+            end, end_col = attribute.end_lineno, attribute.end_col_offset
+    return start, start_col, end, end_col
+
+
+# --- the walk --------------------------------------------------------------------------------------------------------
+
+
+class Unit:
+    """A scope on the way down: what it is called, where it begins, its symbols, and the class that mangles its names."""
+
+    def __init__(self, kind, name, line, table, class_name):
+        self.kind, self.name, self.line, self.table, self.class_name = kind, name, line, table, class_name
+        self.borrowed = []
+        """The variables of the comprehensions around that are part of this code object, and the scope of each."""
+        self.children = collections.defaultdict(list)
+        for child in table.get_children():
+            self.children[child.get_lineno(), child.get_name()].append(child)
+
+    def has_child(self, name, line):
+        return bool(self.children.get((line, name)))
+
+    def child(self, name, line):
+        """The symbols of a scope inside, the next one of its name that begins on a line."""
+        found = self.children.get((line, name))
+        return found.pop(0) if found else None
+
+
+class Reader(ast.NodeVisitor):
+    """Collects the rows of a file, as the views should have them."""
+
+    def __init__(self, source, path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.tree = ast.parse(source)
+            self.compiled = Compiled(compile(source, path, "exec", dont_inherit=True))
+            table = symtable.symtable(source, path, "exec")
+        self.rows = {view: [] for view in VIEWS}
+        self.skipped = collections.Counter()
+        self.nodes = collections.defaultdict(list)
+        for node in ast.walk(self.tree):
+            if hasattr(node, "lineno"):
+                self.nodes[place(node)].append(node)
+        self.unit = Unit("module", "<module>", 1, table, None)
+        self.lazy_names = set()
+        for statement in self.tree.body:
+            self.visit(statement)
+
+    def add(self, view, row, compiled=True, reason="removed"):
+        if compiled:
+            self.rows[view].append(row)
+        else:
+            self.skipped[view, reason] += 1
+
+    def mangle(self, name):
+        owner = self.unit.class_name
+        if owner is None or not name.startswith("__") or name.endswith("__") or "." in name or not owner.strip("_"):
+            return name
+        return f"_{owner.lstrip('_')}{name}"
+
+    # --- text of expressions -----------------------------------------------------------------------------------------
+
+    def dotted(self, node):
+        """A variable with attributes as text, or None."""
+        if isinstance(node, ast.NamedExpr):
+            return self.dotted(node.value)
+        if isinstance(node, ast.Name) and node.id != "__debug__":
+            return self.mangle(node.id)
+        if isinstance(node, ast.Attribute):
+            if self.is_fused(node):
+                return f"super().{self.mangle(node.attr)}"
+            base = self.dotted(node.value)
+            return base and f"{base}.{self.mangle(node.attr)}"
+        return None
+
+    def is_fused(self, node):
+        """Whether an attribute is one of `super()` that CPython loads without calling anything."""
+        value = node.value
+        return (
+            isinstance(node.ctx, ast.Load)
+            and isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Name)
+            and value.func.id == "super"
+            and self.compiled.has(attribute_place(node, node), "LOAD_SUPER_ATTR")
+        )
+
+    # --- scopes ------------------------------------------------------------------------------------------------------
+
+    def inside(self, kind, name, line, class_name, walk, symbols=None):
+        table = self.unit.child(symbols or name, line)
+        if table is None:
+            raise LookupError(f"no symbols of {kind} {name} at line {line}")
+        outer, self.unit = self.unit, Unit(kind, name, line, table, class_name)
+        walk()
+        self.unit = outer
+
+    def scope(self, name):
+        """The scope of a name as a view names it; the symbol table has private names mangled."""
+        for variables in reversed(self.unit.borrowed):
+            if name in variables:
+                return variables[name]
+        scope = self.symbol(name)
+        if scope in (FREE, CELL):
+            return "free" if scope == FREE else "cell"
+        if self.unit.kind == "class" and scope != GLOBAL_EXPLICIT and not self.unit.borrowed:
+            return "class"
+        if scope in (GLOBAL_EXPLICIT, GLOBAL_IMPLICIT) or self.unit.kind in ("module", "class"):
+            return "global"
+        return "local"
+
+    def symbol(self, name):
+        try:
+            return self.unit.table.lookup(name)._Symbol__scope
+        except KeyError:
+            return GLOBAL_IMPLICIT
+
+    def name(self, name, access, line, where=None):
+        mangled = self.mangle(name)
+        opname = {"read": "LOAD", "write": "STORE", "delete": "DELETE"}[access]
+        scope = self.scope(mangled)
+        row = {"line_number": line, "name": mangled, "access": access, "scope": scope, "place": where}
+        self.add("names", row, (line, mangled, opname) in self.compiled.names)
+        if access != "read" and self.symbol(mangled) == GLOBAL_EXPLICIT:
+            row = {"line_number": line, "name": mangled, "access": access}
+            self.add("global_writes", row, (line, mangled, opname) in self.compiled.names)
+
+    def visit_all(self, nodes):
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    # --- statements that make scopes ---------------------------------------------------------------------------------
+
+    def visit_FunctionDef(self, node):
+        self.name(node.name, "write", node.lineno)
+        self.visit_all(node.args.defaults)
+        self.visit_all(node.args.kw_defaults)
+        self.decorators(node)
+        first = min([node.lineno] + [decorator.lineno for decorator in node.decorator_list])
+
+        def whole():
+            self.visit_all(getattr(node, "type_params", ()))
+            arguments = node.args.posonlyargs + node.args.args + [node.args.vararg] + node.args.kwonlyargs + [node.args.kwarg]
+            self.visit_all(argument.annotation for argument in arguments if argument)
+            self.visit_all([node.returns])
+            self.inside("function", node.name, node.lineno, self.unit.class_name, lambda: body(arguments))
+
+        def body(arguments):
+            self.unit.first = first
+            for argument in filter(None, arguments):
+                self.parameter(argument.arg)
+            self.visit_all(node.body)
+
+        if node.type_params:
+            self.inside("type_params", node.name, node.lineno, self.unit.class_name, whole)
+        else:
+            whole()
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def parameter(self, name):
+        mangled = self.mangle(name)
+        row = {"line_number": None, "name": mangled, "access": "parameter", "scope": "local", "place": None}
+        self.add("names", {**row, "unit": self.unit_key()}, self.unit_key() in self.compiled.units)
+
+    def unit_key(self):
+        unit = self.unit
+        name = f"<generic parameters of {unit.name}>" if unit.kind == "type_params" else unit.name
+        return f"{name}@{getattr(unit, 'first', unit.line)}"
+
+    def visit_Lambda(self, node):
+        self.visit_all(node.args.defaults)
+        self.visit_all(node.args.kw_defaults)
+        arguments = node.args.posonlyargs + node.args.args + [node.args.vararg] + node.args.kwonlyargs + [node.args.kwarg]
+
+        def body():
+            self.unit.name = "<lambda>"
+            for argument in filter(None, arguments):
+                self.parameter(argument.arg)
+            self.visit(node.body)
+
+        self.inside("function", "lambda", node.lineno, self.unit.class_name, body)
+
+    def visit_ClassDef(self, node):
+        self.name(node.name, "write", node.lineno)
+        self.decorators(node)
+        first = min([node.lineno] + [decorator.lineno for decorator in node.decorator_list])
+
+        def whole():
+            self.visit_all(node.type_params)
+            self.bases(node)
+            self.visit_all(node.bases)
+            self.visit_all(keyword.value for keyword in node.keywords)
+            self.inside("class", node.name, node.lineno, node.name, body)
+
+        def body():
+            self.unit.first = first
+            self.visit_all(node.body)
+
+        if node.type_params:
+            self.inside("type_params", node.name, node.lineno, node.name, whole)
+        else:
+            whole()
+
+    def comprehension(self, name, node, *parts):
+        first, *others = node.generators
+        self.visit(first.iter)
+
+        def body():
+            self.awaits_of(first)
+            self.visit(first.target)
+            self.visit_all(first.ifs)
+            for generator in others:
+                self.awaits_of(generator)
+                self.visit(generator.iter)
+                self.visit(generator.target)
+                self.visit_all(generator.ifs)
+            self.visit_all(parts)
+
+        if name == "genexpr" or self.unit.has_child(name, node.lineno):
+            self.inside("function", f"<{name}>", node.lineno, self.unit.class_name, body, symbols=name)
+            return
+        # It is part of the code object around it, and borrows its variables there.
+        stored = [part for generator in node.generators for part in ast.walk(generator.target)]
+        variables = {self.mangle(part.id) for part in stored if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        shared = {self.mangle(name) for part in parts for name in names_of_functions(part)}
+        shared |= {self.mangle(name) for generator in node.generators for part in generator.ifs for name in names_of_functions(part)}
+        self.unit.borrowed.append({name: "cell" if name in shared else "local" for name in variables})
+        body()
+        self.unit.borrowed.pop()
+
+    def awaits_of(self, generator):
+        if generator.is_async:
+            self.awaited("async for", generator.iter, generator.iter, "GET_AITER")
+
+    def visit_ListComp(self, node):
+        self.comprehension("listcomp", node, node.elt)
+
+    def visit_SetComp(self, node):
+        self.comprehension("setcomp", node, node.elt)
+
+    def visit_GeneratorExp(self, node):
+        self.comprehension("genexpr", node, node.elt)
+
+    def visit_DictComp(self, node):
+        self.comprehension("dictcomp", node, node.key, node.value)
+
+    def visit_TypeAlias(self, node):
+        # Names of aliases and of bounds are in lazy scopes of their own, whose names are not walked.
+        self.skipped["names", "lazy scope"] += 1
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                self.lazy_names.add((part.lineno, part.id))
+
+    # --- names -------------------------------------------------------------------------------------------------------
+
+    def visit_Name(self, node):
+        access = {ast.Load: "read", ast.Store: "write", ast.Del: "delete"}[type(node.ctx)]
+        self.name(node.id, access, node.lineno, place(node))
+
+    def visit_AugAssign(self, node):
+        if isinstance(node.target, ast.Name):
+            self.name(node.target.id, "read", node.lineno, place(node.target))
+        elif isinstance(node.target, ast.Attribute):
+            self.attribute(node.target, "read")
+        self.visit(node.target)
+        self.visit(node.value)
+
+    def visit_ExceptHandler(self, node):
+        if node.name:
+            self.name(node.name, "write", node.lineno)
+        self.generic_visit(node)
+
+    def visit_MatchAs(self, node):
+        self.generic_visit(node)
+        if node.name:
+            self.name(node.name, "write", node.lineno)
+
+    visit_MatchStar = visit_MatchAs
+
+    def visit_MatchMapping(self, node):
+        self.generic_visit(node)
+        if node.rest:
+            self.name(node.rest, "write", node.lineno)
+
+    def visit_TypeVar(self, node):
+        self.name(node.name, "write", node.lineno)
+        for part in (getattr(node, "bound", None), getattr(node, "default_value", None)):
+            for name in ast.walk(part) if part else ():
+                if isinstance(name, ast.Name):
+                    self.lazy_names.add((name.lineno, name.id))
+
+    visit_ParamSpec = visit_TypeVarTuple = visit_TypeVar
+
+    # --- imports -----------------------------------------------------------------------------------------------------
+
+    def visit_Import(self, node):
+        for alias in node.names:
+            bound = alias.asname or alias.name.partition(".")[0]
+            self.name(bound, "write", node.lineno)
+            self.imported(node, "import", alias.name, 0, None, bound)
+
+    def visit_ImportFrom(self, node):
+        for alias in node.names:
+            bound = None if alias.name == "*" else alias.asname or alias.name
+            if bound:
+                self.name(bound, "write", node.lineno)
+            self.imported(node, "from", node.module or "", node.level, alias.name, bound)
+
+    def imported(self, node, statement, module, level, name, bound):
+        row = {
+            "place": place(node), "statement": statement, "module": module, "level": level, "name": name,
+            "bound_as": bound and self.mangle(bound), "unit": self.unit_key(),
+        }
+        self.add("imports", row, self.compiled.has(place(node), "IMPORT_NAME"))
+
+    # --- expressions -------------------------------------------------------------------------------------------------
+
+    def visit_Attribute(self, node):
+        self.attribute(node, {ast.Load: "read", ast.Store: "write", ast.Del: "delete"}[type(node.ctx)])
+        self.visit(node.value)
+
+    def attribute(self, node, access):
+        where = attribute_place(node, node)
+        opnames = {"read": ("LOAD_ATTR", "LOAD_SUPER_ATTR"), "write": ("STORE_ATTR",), "delete": ("DELETE_ATTR",)}[access]
+        base = self.dotted(node.value)
+        if access == "read" and self.is_fused(node):
+            base = "super()"
+        attribute = self.mangle(node.attr)
+        row = {"place": where, "access": access, "attribute": attribute, "dotted": base and f"{base}.{attribute}"}
+        self.add("attributes", row, self.compiled.has(where, *opnames))
+
+    def visit_Call(self, node):
+        self.call(node)
+        self.generic_visit(node)
+
+    def call_place(self, node):
+        places = [place(node)]
+        if isinstance(node.func, ast.Attribute):
+            places.insert(0, attribute_place(node, node.func))
+        return next((where for where in places if self.compiled.has(where, "CALL", "CALL_KW", "CALL_FUNCTION_EX")), None)
+
+    def call(self, node):
+        where = self.call_place(node)
+        if where is None:
+            fused = isinstance(node.func, ast.Name) and node.func.id == "super"
+            self.skipped["calls", "super" if fused else "removed"] += 1
+            self.skipped["call_arguments", "super" if fused else "removed"] += len(node.args) + len(node.keywords)
+            return
+        func = node.func.value if isinstance(node.func, ast.NamedExpr) else node.func
+        callee = self.dotted(func)
+        if isinstance(func, ast.Attribute):
+            callee_name = self.mangle(func.attr)
+        else:
+            callee_name = callee
+        stars = any(isinstance(argument, ast.Starred) for argument in node.args)
+        double_stars = any(keyword.arg is None for keyword in node.keywords)
+        unpacked = stars or double_stars or len(node.args) + 2 * len(node.keywords) > STACK_USE_GUIDELINE
+        dictionary = unpacked and node.keywords
+        names = [keyword.arg for keyword in node.keywords]
+        self.rows["calls"].append({
+            "place": where, "callee": callee, "callee_name": callee_name, "is_unpacked": bool(unpacked),
+            "positional_count": None if unpacked else len(node.args),
+            "keyword_count": None if dictionary else len(names),
+            "keyword_names": None if dictionary else " ".join(names),
+        })
+        self.arguments("call_arguments", where, node.args, node.keywords, bool(unpacked), {"callee": callee})
+
+    def arguments(self, view, where, arguments, keywords, unpacked, more, value="value", text=None):
+        """Rows of the arguments of a call or class."""
+        text = text or self.simple
+        starred = False
+        constant = unpacked and arguments and not any(isinstance(a, ast.Starred) for a in arguments)
+        if constant and all(self.folded(argument) is not None for argument in arguments):
+            whole = value_of(ast.Tuple([argument for argument in arguments], ast.Load(), **vars_of_place(arguments[0])))
+            row = {"place": where, "kind": "constants", "position": None, "keyword": None, value: whole, **more}
+            self.rows[view].append(row)
+            arguments = []
+        for nth, argument in enumerate(arguments):
+            if isinstance(argument, ast.Starred):
+                row = {"kind": "star", "position": None, "keyword": None, value: text(argument.value)}
+                starred = True
+            else:
+                row = {"kind": "positional", "position": None if starred else nth, "keyword": None, value: text(argument)}
+            self.rows[view].append({"place": where, **row, **more, "branches": self.branches(argument)})
+        for keyword in keywords:
+            kind = "keyword" if keyword.arg else "double_star"
+            row = {"kind": kind, "position": None, "keyword": keyword.arg, value: text(keyword.value)}
+            self.rows[view].append({"place": where, **row, **more, "branches": self.branches(keyword.value)})
+
+    def simple(self, node):
+        """A value as `py_bc_call_arguments` has it: a constant or a variable; None for any other."""
+        folded = self.folded(node)
+        if folded is not None:
+            return folded
+        if isinstance(node, ast.NamedExpr):
+            return self.simple(node.value)
+        return self.mangle(node.id) if isinstance(node, ast.Name) else None
+
+    def folded(self, node):
+        """The `repr` of a constant, or of what the compiler has made one at the node's place."""
+        if isinstance(node, ast.Constant):
+            return text_of(node.value)
+        if isinstance(node, ast.Name):
+            return "True" if node.id == "__debug__" else None
+        value = value_of(node)
+        return value if isinstance(node, ast.JoinedStr) or value in self.compiled.constants.get(place(node), ()) else None
+
+    def branches(self, node):
+        """What an expression with branches may be: the compiler may compile what follows it once for each of them."""
+        if isinstance(node, ast.IfExp):
+            return self.branches(node.body) | self.branches(node.orelse)
+        if isinstance(node, ast.BoolOp):
+            return set().union(*map(self.branches, node.values))
+        return {self.simple(node)}
+
+    def base(self, node):
+        return self.folded(node) or self.dotted(node)
+
+    def bases(self, node):
+        where = place(node)
+        if not self.compiled.has(where, "LOAD_BUILD_CLASS"):
+            self.skipped["bases", "removed"] += len(node.bases) + len(node.keywords)
+            return
+        self.arguments("bases", where, node.bases, node.keywords, False, {"class_name": node.name}, "base", self.base)
+
+    def decorators(self, node):
+        first = min([node.lineno] + [decorator.lineno for decorator in node.decorator_list])
+        for nth, decorator in enumerate(reversed(node.decorator_list)):
+            is_call = isinstance(decorator, ast.Call)
+            row = {
+                "place": place(decorator), "decorator": self.dotted(decorator.func if is_call else decorator),
+                "is_call": is_call, "nth": nth,
+                "decorated": f"<generic parameters of {node.name}>" if node.type_params else node.name, "decorated_line": first,
+            }
+            self.add("decorators", row, self.compiled.has(place(decorator), "CALL"))
+        self.visit_all(node.decorator_list)
+
+    # --- awaits ------------------------------------------------------------------------------------------------------
+
+    def awaited(self, kind, node, expression, opname):
+        if isinstance(expression, ast.Call):
+            func = expression.func.value if isinstance(expression.func, ast.NamedExpr) else expression.func
+            text = self.dotted(func)
+        else:
+            text = self.dotted(expression)
+        row = {"place": place(node), "kind": kind, "awaited": text}
+        self.add("awaits", row, self.compiled.has(place(node), opname))
+
+    def visit_Await(self, node):
+        self.awaited("await", node, node.value, "GET_AWAITABLE")
+        self.generic_visit(node)
+
+    def visit_AsyncFor(self, node):
+        self.awaited("async for", node.iter, node.iter, "GET_AITER")
+        self.generic_visit(node)
+
+    def visit_AsyncWith(self, node):
+        for item in node.items:
+            self.awaited("async with", item.context_expr, item.context_expr, "BEFORE_ASYNC_WITH")
+        self.generic_visit(node)
+
+    # --- constants ---------------------------------------------------------------------------------------------------
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, (str, bytes, int, float, complex)) and not isinstance(node.value, bool):
+            row = {"place": place(node), "literal": text_of(node.value)}
+            self.add("constants", row, text_of(node.value) in self.compiled.constants.get(place(node), ()), "folded or removed")
+
+    # --- handlers ----------------------------------------------------------------------------------------------------
+
+    def visit_Try(self, node):
+        for handler in node.handlers:
+            self.handler(handler, "except*" if isinstance(node, ast.TryStar) else "except")
+        self.generic_visit(node)
+
+    visit_TryStar = visit_Try
+
+    def handler(self, node, kind):
+        types = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type] if node.type else []
+        names = [self.dotted(name) for name in types]
+        bound = node.name and self.mangle(node.name)
+        parts = [part for statement in node.body for part in walk_here(statement)]
+        raised = [part for part in parts if isinstance(part, ast.Raise) and self.compiled.has(place(part), "RAISE_VARARGS")]
+        calls = [part for part in parts if isinstance(part, ast.Call) and self.call_place(part)]
+        loads = [part for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
+        called = {self.mangle(c.func.attr) if isinstance(c.func, ast.Attribute) else self.dotted(c.func) for c in calls}
+        row = {
+            "place": place(node), "kind": kind, "is_bare": node.type is None,
+            "caught": None if not types or None in names else ", ".join(names),
+            "catches_all": node.type is None or bool(ALL_EXCEPTIONS.intersection(names)),
+            "bound_as": bound,
+            "raises": bool(raised),
+            "reraises": any(part.exc is None or (bound and self.dotted(part.exc) == bound) for part in raised),
+            "logs": bool(LOGGING.intersection(called)),
+            "reads_exception": bool(bound) and any(
+                self.mangle(part.id) == bound and (part.lineno, bound, "LOAD") in self.compiled.names for part in loads
+            ),
+            "is_empty": all(map(is_nothing, node.body)),
+        }
+        row["drops"] = not (row["raises"] or row["logs"] or row["reads_exception"])
+        self.add("handlers", row, self.compiled.has(place(node), "CHECK_EXC_MATCH", "CHECK_EG_MATCH", "POP_TOP"))
+
+
+LOCAL, GLOBAL_EXPLICIT, GLOBAL_IMPLICIT, FREE, CELL = 1, 2, 3, 4, 5
+"""Scopes as the symbol table numbers them."""
+
+
+def text_of(value):
+    """A constant as the facts have it."""
+    if isinstance(value, frozenset):
+        return f"frozenset({{{', '.join(sorted(map(text_of, value)))}}})"
+    return repr(value)
+
+
+def vars_of_place(node):
+    return {name: getattr(node, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+
+
+def walk_here(node):
+    """A node and what is in it, but for what is in another code object."""
+    yield node
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.GeneratorExp)):
+        parts = list(getattr(node, "decorator_list", []))
+        if isinstance(node, ast.ClassDef):
+            parts += node.bases + [keyword.value for keyword in node.keywords]
+        elif isinstance(node, ast.GeneratorExp):
+            parts.append(node.generators[0].iter)
+        else:
+            parts += node.args.defaults + [default for default in node.args.kw_defaults if default]
+            if not isinstance(node, ast.Lambda):
+                arguments = node.args.posonlyargs + node.args.args + [node.args.vararg] + node.args.kwonlyargs + [node.args.kwarg]
+                parts += [argument.annotation for argument in arguments if argument and argument.annotation]
+                parts += [node.returns] if node.returns else []
+    else:
+        parts = ast.iter_child_nodes(node)
+    for part in parts:
+        yield from walk_here(part)
+
+
+def names_of_functions(node):
+    """The names that functions and generators in an expression use."""
+    for part in ast.walk(node):
+        if isinstance(part, (ast.Lambda, ast.GeneratorExp)):
+            inside = [part.body] if isinstance(part, ast.Lambda) else [part.elt, *part.generators[1:], *part.generators[0].ifs]
+            for name in (name for root in inside for name in ast.walk(root)):
+                if isinstance(name, ast.Name):
+                    yield name.id
+
+
+def value_of(node):
+    """The text of an expression of constants, or None if it is none."""
+    if isinstance(node, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Tuple, ast.Subscript, ast.IfExp, ast.BoolOp, ast.Compare, ast.JoinedStr)):
+        try:
+            return text_of(eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}}))
+        except Exception:
+            return None
+    return None
+
+
+def is_nothing(statement):
+    """Whether a statement of a handler does nothing at all."""
+    if isinstance(statement, (ast.Pass, ast.Continue, ast.Break, ast.Global, ast.Nonlocal)):
+        return True
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    if isinstance(statement, ast.Return):
+        return statement.value is None or value_of(statement.value) is not None
+    return False
+
+
+# --- the comparison --------------------------------------------------------------------------------------------------
+
+
+def place_of(row):
+    places = row["pos_start_line"], row["pos_start_col"], row["pos_end_line"], row["pos_end_col"]
+    if None in places:
+        return None
+    return places[0] + 1, places[1], places[2] + 1, places[3]
+
+
+class Comparison:
+    def __init__(self):
+        self.compared = collections.Counter()
+        self.skipped = collections.Counter()
+        self.differences = []
+
+    def file(self, path, reader, rows):
+        self.skipped.update(reader.skipped)
+        for view in VIEWS:
+            compare = getattr(self, view, None) or self.exactly
+            compare(view, path, reader, rows[view], reader.rows[view])
+
+    def differ(self, view, path, what, row):
+        self.differences.append(f"{view} {path}: {what} {row}")
+
+    def exactly(self, view, path, reader, found, expected):
+        """The same rows with the same values. What stands in `finally` is compiled more than once, so that rows are a set."""
+        keys = sorted(expected[0]) if expected else sorted(found[0].keys() - POSITIONS) if found else []
+        keys = [key for key in keys if key not in ("place", "branches")]
+        form = lambda where, row: (where, *(row[key] for key in keys))
+        found = {form(place_of(row), row) for row in found}
+        by_branch = {form(row["place"], {**row, "value": value}) for row in expected if len(row.get("branches", ())) > 1 for value in row["branches"]}
+        whole = {form(row["place"], row) for row in expected if len(row.get("branches", ())) > 1}
+        expected = {form(row["place"], row) for row in expected}
+        self.compared[view] += len(expected)
+        if by_branch:
+            self.skipped[view, "compiled by branch"] += len((found & by_branch) - expected)
+            found -= by_branch - expected
+            expected -= whole - found
+        for row in sorted(expected - found, key=repr):
+            self.differ(view, path, "missing", dict(zip(["place", *keys], row)))
+        for row in sorted(found - expected, key=repr):
+            self.differ(view, path, "not in the source", dict(zip(["place", *keys], row)))
+
+    def global_writes(self, view, path, reader, found, expected):
+        keys = ("line_number", "name", "access")
+        form = lambda row: tuple(row[key] for key in keys)
+        found, expected = set(map(form, found)), set(map(form, expected))
+        self.compared[view] += len(expected)
+        for row in sorted(expected ^ found):
+            self.differ(view, path, "missing" if row in expected else "not in the source", row)
+
+    def names(self, view, path, reader, found, expected):
+        """Names by line, and those that have a place by that too."""
+        lazy = reader.lazy_names
+        form = lambda row: (row["line_number"], row["name"], row["access"], row["scope"], row.get("unit") if row["access"] == "parameter" else None)
+        places = {(row["place"], *form(row)) for row in expected}
+        expected = set(map(form, expected))
+        self.compared[view] += len(expected)
+        for row in found:
+            where = place_of(row)
+            if (row["line_number"], row["name"]) in lazy:
+                continue
+            if where is not None and (where, *form(row)) not in places:
+                self.differ(view, path, "not in the source", row)
+        found = set(map(form, found))
+        for row in sorted(expected - found, key=repr):
+            self.differ(view, path, "missing", row)
+        for row in sorted(found - expected, key=repr):
+            if (row[0], row[1]) in lazy:
+                self.skipped[view, "lazy scope"] += 1
+            else:
+                self.differ(view, path, "not in the source", row)
+
+    def constants(self, view, path, reader, found, expected):
+        """Constants that are written, and those that the compiler makes of an expression, or loads for a statement."""
+        places = {(row["place"], row["literal"]) for row in expected}
+        self.compared[view] += len(places)
+        found = {(place_of(row), row["literal"]) for row in found}
+        for row in sorted(places - found, key=repr):
+            self.differ(view, path, "missing", row)
+        for where, literal in sorted(found - places, key=repr):
+            nodes = reader.nodes.get(where, ())
+            if any(reader.folded(node) == literal for node in nodes):
+                self.skipped[view, "folded"] += 1
+            elif nodes:
+                self.skipped[view, f"of {type(nodes[0]).__name__}"] += 1
+            else:
+                self.differ(view, path, "not in the source", (where, literal))
+
+
+POSITIONS = {"path", "line_number", "pos_start_line", "pos_start_col", "pos_end_line", "pos_end_col"}
+
+
+def read_rows(folder, view):
+    rows = collections.defaultdict(list)
+    with open(os.path.join(folder, f"{view}.jsonl"), encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            rows[row.pop("path")].append(row)
+    return rows
+
+
+def main(rows_folder, sources):
+    sys.setrecursionlimit(20000)
+    rows = {view: read_rows(rows_folder, view) for view in VIEWS}
+    comparison = Comparison()
+    files = 0
+    for folder, folders, names in os.walk(sources):
+        folders.sort()
+        for name in sorted(names):
+            full = os.path.join(folder, name)
+            path = os.path.relpath(full, sources).replace(os.sep, "/")
+            with open(full, "rb") as file:
+                source = file.read()
+            try:
+                reader = Reader(source, path)
+            except (SyntaxError, ValueError):
+                continue
+            files += 1
+            comparison.file(path, reader, {view: rows[view].get(path, []) for view in VIEWS})
+    skipped = {f"{view}: {reason}": count for (view, reason), count in sorted(comparison.skipped.items())}
+    result = {"files": files, "compared": comparison.compared, "left_out": skipped, "differences": comparison.differences}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
