@@ -9,7 +9,17 @@ carriers AS (
   JOIN records.code_objects_instructions b ON b.code_unit_id = c.code_unit_id AND b.span_start_line0 = c.span_start_line0
     AND b.span_start_col = c.span_start_col AND b.span_end_line0 = c.span_end_line0 AND b.span_end_col = c.span_end_col
   WHERE c.opname = 'CALL_FUNCTION_EX' AND b.instr_index < c.instr_index
-    AND b.opname IN ('BUILD_TUPLE', 'BUILD_LIST', 'LIST_APPEND', 'LIST_EXTEND', 'BUILD_MAP', 'BUILD_CONST_KEY_MAP', 'MAP_ADD', 'DICT_MERGE')
+    AND b.opname IN ('BUILD_TUPLE', 'BUILD_LIST', 'LIST_APPEND', 'LIST_EXTEND', 'BUILD_MAP', 'BUILD_CONST_KEY_MAP', 'DICT_MERGE')
+  GROUP BY b.code_unit_id, b.instr_index, b.opname, b.pops, b.stack_depth_before
+  UNION ALL
+  -- Of very many keywords each is added to the dictionary by itself.
+  SELECT b.code_unit_id, b.instr_index, b.opname, b.pops, b.stack_depth_before - b.pops, min(c.instr_index)
+  FROM records.code_objects_instructions c
+  JOIN records.code_objects_dfg_edges e ON e.code_unit_id = c.code_unit_id AND e.dst_instr_index = c.instr_index
+  JOIN records.code_objects_dfg_edges a ON a.code_unit_id = e.code_unit_id AND a.src_instr_index = e.src_instr_index
+  JOIN records.code_objects_instructions b ON b.code_unit_id = a.code_unit_id AND b.instr_index = a.dst_instr_index
+  WHERE c.opname = 'CALL_FUNCTION_EX' AND c.arg = 1 AND e.kind = 'USE_STACK' AND e.operand_index = 3
+    AND b.opname = 'MAP_ADD' AND a.kind = 'USE_STACK' AND a.operand_index = b.pops
   GROUP BY b.code_unit_id, b.instr_index, b.opname, b.pops, b.stack_depth_before
 ), operands AS (
   SELECT r.code_unit_id, r.call_index, r.instr_index AS carrier, r.opname AS carrier_opname, r.pops, e.operand_index,

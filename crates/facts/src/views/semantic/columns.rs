@@ -105,7 +105,7 @@ pub(super) const HANDLERS: &[Column] = &[
     column("caught", Text, "the classes that it catches, `, ` between; null if bare, or if any of them is no variable with attributes"),
     column("catches_all", Boolean, "whether it is bare or names Exception or BaseException"),
     column("bound_as", Text, "the variable behind `as`; null without one"),
-    column("raises", Boolean, "whether a `raise` stands in it, on whatever path"),
+    column("raises", Boolean, "whether a `raise` or an `assert` stands in it, on whatever path"),
     column("reraises", Boolean, "whether a `raise` in it has nothing behind it, or the variable behind `as`"),
     column(
         "logs",

@@ -63,7 +63,7 @@ WITH uses AS (
         CASE WHEN b.opname = 'LOAD_FAST_LOAD_FAST' THEN split_part(b.argval_str, '''', 4) END)
       OR (b.opname = 'STORE_FAST_LOAD_FAST' AND h.bound_as = split_part(b.argval_str, '''', 4))) AS reads_exception,
     bool_or(c.callee_name IN ({logging})) AS logs,
-    bool_or(b.opname LIKE 'CALL%' OR b.opname LIKE 'YIELD%' OR b.opname LIKE 'IMPORT%' OR b.opname IN ('RAISE_VARARGS', 'RETURN_VALUE')
+    bool_or(b.opname LIKE 'CALL%' OR b.opname LIKE 'YIELD%' OR b.opname LIKE 'IMPORT%' OR b.opname LIKE 'BUILD%' OR b.opname = 'RAISE_VARARGS'
       OR (b.opname LIKE 'LOAD_%' AND b.opname <> 'LOAD_CONST')
       OR ((b.opname LIKE 'STORE_%' OR b.opname LIKE 'DELETE_%') AND coalesce(b.argval_str <> h.bound_as, true))) AS does_something
   FROM handlers h
