@@ -177,10 +177,10 @@ async fn the_example_of_the_readme_is_right() {
         [
             ["pkg/handlers.py", "nothing", "10", "NULL"],
             ["pkg/handlers.py", "two", "18", "ValueError"],
-            ["pkg/handlers.py", "passed_on", "36", "NULL"],
-            ["pkg/handlers.py", "groups", "45", "TypeError, KeyError"],
-            ["pkg/handlers.py", "in_finally", "70", "OSError"],
-            ["pkg/names.py", "C.m", "29", "ValueError"],
+            ["pkg/handlers.py", "passed_on", "37", "NULL"],
+            ["pkg/handlers.py", "groups", "46", "TypeError, KeyError"],
+            ["pkg/handlers.py", "in_finally", "69", "OSError"],
+            ["pkg/names.py", "C.m", "31", "ValueError"],
         ]
     );
 }

@@ -27,10 +27,11 @@ def countdown(n):
     return countdown(n - 1)
 
 
-def never(n):
-    while True:
-        n += 1
-    print(n)
+def idle(n):
+    try:
+        pass
+    except ValueError:
+        print(n)
 
 
 def retry(f):
