@@ -1,7 +1,8 @@
--- Which functions have the most ways through them? Edges without exceptions, less blocks, plus 2.
-SELECT u.repo, u.path, u.co_qualname, e.edges - b.blocks + 2 AS complexity
+-- Which functions have the most ways through them? Edges without exceptions and one of each exit, less blocks, plus 1.
+SELECT u.repo, u.path, u.co_qualname, e.edges - b.blocks + b.exits + 1 AS complexity
 FROM py_bc_code_units u
-JOIN (SELECT code_unit_id, count(*) AS blocks FROM py_bc_blocks WHERE kind <> 'handler' AND is_reachable GROUP BY code_unit_id) b USING (code_unit_id)
+JOIN (SELECT code_unit_id, count(*) AS blocks, sum(CASE WHEN is_exit THEN 1 ELSE 0 END) AS exits
+  FROM py_bc_blocks WHERE kind <> 'handler' AND is_reachable GROUP BY code_unit_id) b USING (code_unit_id)
 JOIN (SELECT e.code_unit_id, count(*) AS edges
   FROM py_bc_cfg_edges e
   JOIN py_bc_blocks s ON s.code_unit_id = e.code_unit_id AND s.start_offset = e.src_block_start

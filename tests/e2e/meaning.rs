@@ -26,11 +26,7 @@ const QUERIES: [(&str, &str, &str); 11] = [
         "LEFT JOIN py_bc_code_units u ON u.code_unit_id = v.decorated_code_unit_id",
     ),
     ("imports", "statement, module, level, v.name, bound_as, concat(u.co_name, '@', u.firstlineno) AS unit", UNIT),
-    (
-        "handlers",
-        "v.kind, is_bare, caught, catches_all, bound_as, raises, reraises, logs, reads_exception, is_empty, drops",
-        "",
-    ),
+    ("handlers", "v.kind, is_bare, caught, catches_all, bound_as, raises, reraises, logs, reads_exception, is_empty, drops", ""),
     ("names", "line_number, v.name, access, scope, concat(u.co_name, '@', u.firstlineno) AS unit", UNIT),
     ("constants", "literal", ""),
     ("awaits", "v.kind, awaited", ""),
@@ -43,7 +39,7 @@ const UNIT: &str = "JOIN py_bc_code_units u USING (code_unit_id)";
 async fn write_rows(facts: &Path, rows: &Path) {
     for (view, columns, joined) in QUERIES {
         let sql = format!(
-            "SELECT v.path, v.pos_start_line, v.pos_start_col, v.pos_end_line, v.pos_end_col, {columns} FROM py_bc_{view} v {joined}"
+            "SELECT v.path, v.pos_start_line, v.pos_start_col, v.pos_end_line, v.pos_end_col, {columns} FROM py_bc_{view} v {joined} ORDER BY v.path"
         );
         let file = std::fs::File::create(rows.join(format!("{view}.jsonl"))).unwrap();
         let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(std::io::BufWriter::new(file));

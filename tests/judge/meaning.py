@@ -2,8 +2,7 @@
 
     python3.13 meaning.py ROWS SOURCES
 
-ROWS is a folder with a file `VIEW.jsonl` for each view, one row a line with the columns that `QUERIES` of the test ask for, `path` among
-them. SOURCES is a folder with the files of those paths; any that does not compile is left out. Prints one line of JSON: how many rows were
+ROWS is a folder with a file `VIEW.jsonl` for each view, one row a line with the columns that `QUERIES` of the test ask for, by path. SOURCES is a folder with the files of those paths; any that does not compile is left out. Prints one line of JSON: how many rows were
 compared by view, what was left out by view and reason, and what differs.
 
 The rows are derived from the syntax tree and the symbol table alone. What was compiled is asked one thing only: whether it has an
@@ -134,9 +133,9 @@ class Reader(ast.NodeVisitor):
         self.formats, self.annotations = [], {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-                text = value_of(node.left)
-                if text is not None and isinstance(ast.literal_eval(text), str):
-                    self.formats.append((place(node), ast.literal_eval(text)))
+                text = read_literal(value_of(node.left))
+                if isinstance(text, str):
+                    self.formats.append((place(node), text))
             for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
                 if isinstance(annotation, ast.expr):
                     self.annotations[place(annotation)] = ast.unparse(annotation)
@@ -579,6 +578,7 @@ class Reader(ast.NodeVisitor):
 
     def why(self, where, literal):
         """Why a constant is loaded at a place where none is written: None if there is no reason."""
+        value = read_literal(literal)
         for node in self.nodes.get(where, ()):
             if self.folded(node) == literal:
                 return "folded"
@@ -591,29 +591,29 @@ class Reader(ast.NodeVisitor):
             elif isinstance(node, ast.Call) and literal in {repr(keyword.arg) for keyword in node.keywords}:
                 return "name of a keyword"
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                if isinstance(node.value.value, str) and "".join(ast.literal_eval(literal).split()) == "".join(node.value.value.split()):
+                if isinstance(node.value.value, str) and isinstance(value, str) and "".join(value.split()) == "".join(node.value.value.split()):
                     return "docstring"
             elif isinstance(node, ast.ClassDef):
-                if literal in {repr(node.name), *(repr(keyword.arg) for keyword in node.keywords)} or isinstance(ast.literal_eval(literal), tuple):
+                if literal in {repr(node.name), *(repr(keyword.arg) for keyword in node.keywords)} or isinstance(value, tuple):
                     return "name of a class, or its keywords"
             elif isinstance(node, FUNCTIONS):
                 names = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)} | {"return"}
                 mangled = {repr(name) for name in names} | {literal for name in names if literal.endswith(name + "'")}
-                if literal in mangled or isinstance(ast.literal_eval(literal), tuple):
+                if literal in mangled or isinstance(value, tuple):
                     return "annotation's name, or defaults"
             elif isinstance(node, ast.AnnAssign):
-                if isinstance(node.target, ast.Name) and ast.literal_eval(literal).endswith(node.target.id):
+                if isinstance(node.target, ast.Name) and isinstance(value, str) and value.endswith(node.target.id):
                     return "annotation's name"
             elif isinstance(node, (ast.MatchMapping, ast.MatchClass, ast.MatchSequence)):
                 return "keys or length of a pattern"
             elif isinstance(node, (ast.TypeAlias, ast.TypeVar, ast.ParamSpec, ast.TypeVarTuple)):
                 return "name of a type parameter"
-        if where in self.annotations:
-            return "annotation as text" if "".join(ast.literal_eval(literal).split()) == "".join(self.annotations[where].split()) else None
+        if where in self.annotations and isinstance(value, str):
+            return "annotation as text" if "".join(value.split()) == "".join(self.annotations[where].split()) else None
         for whole, text in self.formats:
             # CPython gives the parts no place, so that they take that of the instruction before, outside the format even.
-            if whole[0] - 5 <= where[0] <= whole[2] and isinstance(ast.literal_eval(literal), str):
-                if ast.literal_eval(literal) in text.replace("%%", "%"):
+            if whole[0] - 5 <= where[0] <= whole[2] and isinstance(value, str):
+                if value in text.replace("%%", "%"):
                     return "part of a % format"
         return None
 
@@ -699,6 +699,14 @@ def names_of_functions(node):
                     yield name.id
 
 
+def read_literal(text):
+    """The constant of that text; None if it is no literal, as `inf` and a set are none."""
+    try:
+        return None if text is None else ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError):
+        return None
+
+
 def same_set(values, literal):
     found = literal.removeprefix("frozenset(").removesuffix(")")
     try:
@@ -764,7 +772,7 @@ class Comparison:
         expected = {form(row["place"], row) for row in expected}
         self.compared[view] += len(expected)
         if by_branch:
-            self.skipped[view, "compiled by branch"] += len((found & by_branch) - expected)
+            self.skipped.update({(view, "compiled by branch"): len((found & by_branch) - expected)})
             found -= by_branch - expected
             expected -= whole - found
         for row in sorted(expected - found, key=repr):
@@ -820,35 +828,59 @@ class Comparison:
 POSITIONS = {"path", "line_number", "pos_start_line", "pos_start_col", "pos_end_line", "pos_end_col"}
 
 
-def read_rows(folder, view):
-    rows = collections.defaultdict(list)
-    with open(os.path.join(folder, f"{view}.jsonl"), encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            rows[row.pop("path")].append(row)
-    return rows
+class Rows:
+    """The rows of a view, file by file: a whole library is too much at a time."""
+
+    def __init__(self, folder, view):
+        self.lines = open(os.path.join(folder, f"{view}.jsonl"), encoding="utf-8")
+        self.next = None
+        self.advance()
+
+    def advance(self):
+        line = self.lines.readline()
+        self.next = json.loads(line) if line else None
+
+    def of(self, path):
+        """The rows of a path; the paths must be asked for in order. Also the paths before it that have rows and nobody asked for."""
+        rows, skipped = [], set()
+        while self.next is not None and self.next["path"] <= path:
+            if self.next["path"] == path:
+                rows.append(self.next)
+            else:
+                skipped.add(self.next["path"])
+            self.advance()
+        return rows, skipped
+
+
+def sources_of(folder):
+    """Paths below a folder in the order in which the rows are."""
+    found = []
+    for root, _, names in os.walk(folder):
+        found += [os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/") for name in names]
+    return sorted(found)
 
 
 def main(rows_folder, sources):
     sys.setrecursionlimit(20000)
-    rows = {view: read_rows(rows_folder, view) for view in VIEWS}
+    rows = {view: Rows(rows_folder, view) for view in VIEWS}
     comparison = Comparison()
     files = 0
-    for folder, folders, names in os.walk(sources):
-        folders.sort()
-        for name in sorted(names):
-            full = os.path.join(folder, name)
-            path = os.path.relpath(full, sources).replace(os.sep, "/")
-            with open(full, "rb") as file:
-                source = file.read()
-            try:
-                reader = Reader(source, path)
-            except (SyntaxError, ValueError):
-                continue
-            files += 1
-            comparison.file(path, reader, {view: rows[view].get(path, []) for view in VIEWS})
+    for path in sources_of(sources):
+        with open(os.path.join(sources, path), "rb") as file:
+            source = file.read()
+        try:
+            reader = Reader(source, path)
+        except (SyntaxError, ValueError):
+            continue
+        files += 1
+        of_views = {}
+        for view in VIEWS:
+            of_views[view], others = rows[view].of(path)
+            for other in sorted(others):
+                comparison.differ(view, other, "rows of a file that does not compile", "")
+        comparison.file(path, reader, of_views)
     skipped = {f"{view}: {reason}": count for (view, reason), count in sorted(comparison.skipped.items())}
-    result = {"files": files, "compared": comparison.compared, "left_out": skipped, "differences": comparison.differences}
+    result = {"files": files, "compared": comparison.compared, "left_out": {reason: count for reason, count in skipped.items() if count}, "differences": comparison.differences}
     print(json.dumps(result))
 
 

@@ -80,9 +80,8 @@ impl View {
 
 /// All views: those of the contract in its order, and those of meaning, each behind the ones that it is made of.
 pub fn all() -> &'static [View] {
-    static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
-        tables::ALL.iter().map(View::new).chain(semantic::ALL.iter().map(View::of_meaning)).collect()
-    });
+    static VIEWS: LazyLock<Vec<View>> =
+        LazyLock::new(|| tables::ALL.iter().map(View::new).chain(semantic::ALL.iter().map(View::of_meaning)).collect());
     &VIEWS
 }
 

@@ -55,7 +55,12 @@ pub(super) const ALL: &[Definition] = &[
         columns: columns::CALL_ARGUMENTS,
         sql: include_str!("semantic/call_arguments.sql"),
     },
-    Definition { name: "py_bc_bases", doc: "one row a base or keyword of a class", columns: columns::BASES, sql: include_str!("semantic/bases.sql") },
+    Definition {
+        name: "py_bc_bases",
+        doc: "one row a base or keyword of a class",
+        columns: columns::BASES,
+        sql: include_str!("semantic/bases.sql"),
+    },
     Definition {
         name: "py_bc_decorators",
         doc: "one row a decorator",
@@ -106,7 +111,10 @@ const PIECES: [(&str, &str); 5] = [
     ("{variable}", include_str!("semantic/variable.sql")),
     ("{producer_kind}", include_str!("semantic/producer_kind.sql")),
     ("{keywords}", include_str!("semantic/keywords.sql")),
-    ("{logging}", "'debug', 'info', 'warning', 'warn', 'error', 'exception', 'critical', 'fatal', 'log', 'print', 'print_exc', 'print_exception', 'print_last'"),
+    (
+        "{logging}",
+        "'debug', 'info', 'warning', 'warn', 'error', 'exception', 'critical', 'fatal', 'log', 'print', 'print_exc', 'print_exception', 'print_last'",
+    ),
 ];
 
 impl View {

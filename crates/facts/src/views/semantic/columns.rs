@@ -36,7 +36,11 @@ pub(super) const ATTRIBUTES: &[Column] = &[
     column("attribute", Text, "the attribute, a private name as the class mangles it"),
     column("object", Text, "what has it, as `self.x`; null if that is no variable with attributes, or more than eight attributes deep"),
     column("dotted", Text, "`object.attribute`; null with the object"),
-    column("base_kind", Text, "what the object begins with: `super` of `super().x`, `attribute` beyond eight attributes, or as value_kind in py_bc_call_arguments"),
+    column(
+        "base_kind",
+        Text,
+        "what the object begins with: `super` of `super().x`, `attribute` beyond eight attributes, or as value_kind in py_bc_call_arguments",
+    ),
     column("is_method", Boolean, "whether it is loaded to be called at once, as `x.f()` does"),
 ];
 
@@ -50,7 +54,11 @@ pub(super) const CALLS: &[Column] = &[
         Int32,
         "positional arguments; null if they are passed in one sequence, because of a `*` or for their number: see py_bc_call_arguments",
     ),
-    column("keyword_count", Int32, "keyword arguments; null if they are passed in a dictionary, because of a `**`, a `*` or for their number"),
+    column(
+        "keyword_count",
+        Int32,
+        "keyword arguments; null if they are passed in a dictionary, because of a `**`, a `*` or for their number",
+    ),
     column("keyword_names", Text, "names of the keyword arguments in order, a blank between; null as keyword_count"),
     column("is_unpacked", Boolean, "whether the arguments are passed in a sequence, as those of `f(*x)` are, and of calls with very many"),
 ];
@@ -66,7 +74,11 @@ pub(super) const CALL_ARGUMENTS: &[Column] = &[
     column("keyword", Text, "the name of a keyword argument; null for any other"),
     column("value_kind", Text, KINDS),
     column("value", Text, "a constant as `repr` has it, or the variable; null for any other value"),
-    column("value_instr_index", Int32, "the instruction that makes the value, as of a row in py_bc_calls or py_bc_attributes; null for `several`"),
+    column(
+        "value_instr_index",
+        Int32,
+        "the instruction that makes the value, as of a row in py_bc_calls or py_bc_attributes; null for `several`",
+    ),
 ];
 
 pub(super) const BASES: &[Column] = &[
@@ -75,12 +87,20 @@ pub(super) const BASES: &[Column] = &[
     column("kind", Text, "as in py_bc_call_arguments"),
     column("position", Int32, "0-based position of a base; null for any other, and behind a `*`"),
     column("keyword", Text, "the name of a keyword, as `metaclass`; null for a base"),
-    column("base", Text, "the base or the keyword's value: a variable, with attributes as `ast.NodeVisitor`, or a constant; null for any other"),
+    column(
+        "base",
+        Text,
+        "the base or the keyword's value: a variable, with attributes as `ast.NodeVisitor`, or a constant; null for any other",
+    ),
     column("base_kind", Text, KINDS),
 ];
 
 pub(super) const DECORATORS: &[Column] = &[
-    column("decorator", Text, "what decorates, or is called for it, as `functools.wraps` of `@functools.wraps(f)`; null if that is no variable with attributes"),
+    column(
+        "decorator",
+        Text,
+        "what decorates, or is called for it, as `functools.wraps` of `@functools.wraps(f)`; null if that is no variable with attributes",
+    ),
     column("is_call", Boolean, "whether it is called for the decorator, as `@d()` is and `@d` is not"),
     column("nth", Int32, "0 for the one that is applied first, which stands last"),
     column(
@@ -113,7 +133,11 @@ pub(super) const HANDLERS: &[Column] = &[
         "whether it calls anything named debug, info, warning, warn, error, exception, critical, fatal, log, print, print_exc, print_exception or print_last",
     ),
     column("reads_exception", Boolean, "whether it reads the variable behind `as`"),
-    column("is_empty", Boolean, "whether it does nothing but go on or leave: `pass`, `...`, `continue`, `break`, `return` of nothing or of a constant"),
+    column(
+        "is_empty",
+        Boolean,
+        "whether it does nothing but go on or leave: `pass`, `...`, `continue`, `break`, `return` of nothing or of a constant",
+    ),
     column("drops", Boolean, "whether nothing becomes of the exception: it is neither read nor is anything raised or logged"),
 ];
 
@@ -142,5 +166,4 @@ pub(super) const AWAITS: &[Column] = &[
     column("awaited_kind", Text, KINDS),
 ];
 
-pub(super) const GLOBAL_WRITES: &[Column] =
-    &[column("name", Text, "the variable"), column("access", Text, "`write` or `delete`")];
+pub(super) const GLOBAL_WRITES: &[Column] = &[column("name", Text, "the variable"), column("access", Text, "`write` or `delete`")];

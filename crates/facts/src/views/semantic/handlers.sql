@@ -42,7 +42,7 @@ WITH uses AS (
   JOIN records.code_objects_instructions p ON p.code_unit_id = t.code_unit_id AND p.instr_index = t.src
   LEFT JOIN py_bc_attributes a ON a.code_unit_id = t.code_unit_id AND a.instr_index = t.src
 ), caught AS (
-  SELECT code_unit_id, instr_index, CASE WHEN count(*) = count(name) THEN string_agg(name, ', ' ORDER BY nth) END AS names,
+  SELECT code_unit_id, instr_index, CASE WHEN count(*) = count(name) THEN CAST(string_agg(name, ', ' ORDER BY nth) AS VARCHAR) END AS names,
     bool_or(name IN ('BaseException', 'Exception', 'builtins.BaseException', 'builtins.Exception')) AS all_of_them,
     max(end_line) AS end_line, max(end_col) AS end_col
   FROM named GROUP BY code_unit_id, instr_index

@@ -10,10 +10,11 @@ WITH restored AS (
   FROM records.code_objects_instructions p
   JOIN records.code_objects_dfg_edges e ON e.code_unit_id = p.code_unit_id AND e.src_instr_index = p.instr_index
   WHERE e.kind = 'USE_LOCAL' AND p.opname IN ('MAKE_CELL', 'COPY_FREE_VARS')
-), supers AS (
-  -- `super()` loads the class and the first argument, which are not written.
+), added AS (
+  -- `super()` loads the class and the first argument, and an annotation `__annotations__`; they have the place of the whole.
   SELECT DISTINCT code_unit_id, span_start_line0, span_start_col, span_end_col
-  FROM records.code_objects_instructions WHERE opname = 'LOAD_DEREF' AND argval_str = '__class__' AND span_end_col - span_start_col <> 9
+  FROM records.code_objects_instructions
+  WHERE opname = 'STORE_SUBSCR' OR (opname = 'LOAD_DEREF' AND argval_str = '__class__' AND span_end_col - span_start_col <> 9)
 ), accesses AS (
   SELECT v.repo, v.file_id, v.path, v.code_unit_id, v.unit_kind, v.kind, v.namespace, v.symbol, i.instr_index, i."offset", i.opname,
     i.line_number, i.argval_str, i.span_start_line0, i.span_start_col, i.span_end_line0, i.span_end_col,
@@ -35,7 +36,7 @@ WITH restored AS (
   FROM accesses a
   LEFT JOIN closures c ON c.code_unit_id = a.code_unit_id AND c.dst_instr_index = a.instr_index
     AND c.operand_index = CASE WHEN a.is_second AND a.opname = 'LOAD_FAST_LOAD_FAST' THEN 1 ELSE 0 END AND a.kind = 'use' AND a.namespace = 'local'
-  LEFT JOIN supers t ON t.code_unit_id = a.code_unit_id AND t.span_start_line0 = a.span_start_line0 AND t.span_start_col = a.span_start_col
+  LEFT JOIN added t ON t.code_unit_id = a.code_unit_id AND t.span_start_line0 = a.span_start_line0 AND t.span_start_col = a.span_start_col
     AND t.span_end_col = a.span_end_col
   LEFT JOIN restored r ON r.code_unit_id = a.code_unit_id AND r.dst_instr_index = a.instr_index
     AND r.operand_index = CASE WHEN a.opname = 'STORE_FAST_STORE_FAST' AND NOT a.is_second THEN 1 ELSE 0 END AND a.kind = 'define'
