@@ -4,8 +4,8 @@
 //! flow: the operands of an instruction are joined with what makes them, however far away that stands. Where CPython writes down one thing
 //! for several, as the call that it makes of a decorator, the place in the source tells them apart.
 //!
-//! The files share pieces, which stand in braces: `{variable}` and `{producer_kind}` of the instruction `p` that makes a value, where `slot` is
-//! the place of the value on the stack, `{keywords}` of the constant `k` that names them, and `{arguments}`.
+//! The files share pieces, which stand in braces: `{variable}` and `{producer_kind}` of the instruction `p` that makes a value, where
+//! `slot` is the place of the value on the stack, `{keywords}` of the constant `k` that names them, and `{arguments}`.
 
 mod columns;
 
@@ -113,7 +113,8 @@ const PIECES: [(&str, &str); 5] = [
     ("{keywords}", include_str!("semantic/keywords.sql")),
     (
         "{logging}",
-        "'debug', 'info', 'warning', 'warn', 'error', 'exception', 'critical', 'fatal', 'log', 'print', 'print_exc', 'print_exception', 'print_last'",
+        "'debug', 'info', 'warning', 'warn', 'error', 'exception', 'critical', 'fatal', 'log', 'print', \
+         'print_exc', 'print_exception', 'print_last'",
     ),
 ];
 

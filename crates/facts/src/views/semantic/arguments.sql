@@ -26,7 +26,8 @@ carriers AS (
     r.bottom + e.operand_index AS slot, min(e.src_instr_index) AS src, count(*) AS producers
   FROM carriers r
   JOIN records.code_objects_dfg_edges e ON e.code_unit_id = r.code_unit_id AND e.dst_instr_index = r.instr_index
-  WHERE e.kind = 'USE_STACK' AND e.operand_index < r.pops AND (e.operand_index >= 2 OR r.opname NOT IN ('CALL', 'CALL_KW', 'CALL_FUNCTION_EX'))
+  WHERE e.kind = 'USE_STACK' AND e.operand_index < r.pops AND (e.operand_index >= 2 OR r.opname NOT IN ('CALL', 'CALL_KW',
+    'CALL_FUNCTION_EX'))
   GROUP BY r.code_unit_id, r.call_index, r.instr_index, r.opname, r.pops, e.operand_index, r.bottom
 ), keys AS (
   -- The constant that names the value in a dictionary: the operand before it, or the names of all values behind the last.
@@ -42,7 +43,8 @@ carriers AS (
     CASE WHEN o.producers > 1 THEN NULL WHEN p.opname = 'LOAD_CONST' THEN p.argrepr ELSE {variable} END AS value,
     CASE WHEN o.producers > 1 THEN NULL ELSE o.src END AS value_instr_index,
     p.opname IN ('LOAD_CONST', 'BUILD_TUPLE', 'BUILD_LIST', 'CALL_INTRINSIC_1', 'BUILD_MAP', 'BUILD_CONST_KEY_MAP')
-      AND p.span_start_line0 = c.pos_start_line AND p.span_start_col = c.pos_start_col AND p.span_end_line0 = c.pos_end_line AND p.span_end_col = c.pos_end_col AS is_own,
+      AND p.span_start_line0 = c.pos_start_line AND p.span_start_col = c.pos_start_col AND p.span_end_line0 = c.pos_end_line
+        AND p.span_end_col = c.pos_end_col AS is_own,
     CASE
       WHEN o.carrier_opname IN ('CALL', 'CALL_KW') THEN o.operand_index - 2
       WHEN o.carrier_opname IN ('BUILD_TUPLE', 'BUILD_LIST') THEN o.operand_index
@@ -68,7 +70,8 @@ carriers AS (
       WHEN carrier_opname = 'DICT_MERGE' THEN CASE WHEN NOT coalesce(is_own, false) THEN 'double_star' END
     END AS kind,
     CASE
-      WHEN carrier_opname = 'CALL_KW' AND nth >= positional_count THEN split_part(keyword_names, ' ', CAST(nth - positional_count + 1 AS BIGINT))
+      WHEN carrier_opname = 'CALL_KW' AND nth >= positional_count THEN split_part(keyword_names, ' ',
+        CAST(nth - positional_count + 1 AS BIGINT))
       WHEN carrier_opname IN ('BUILD_MAP', 'MAP_ADD') THEN key_names
       WHEN carrier_opname = 'BUILD_CONST_KEY_MAP' THEN split_part(translate(key_names, '(,)''', ''), ' ', CAST(operand_index + 1 AS BIGINT))
     END AS keyword

@@ -20,10 +20,13 @@ WITH producers AS (
   JOIN records.code_objects_instructions p ON p.code_unit_id = a.code_unit_id AND p.instr_index = a.src
 ), linked AS (
   -- Attributes of attributes come one behind the other: `a.b.c` loads `b` of `a` and then `c` of that.
-  SELECT *, of_attribute AND src = lag(instr_index) OVER w AND code_unit_id = lag(code_unit_id) OVER w AS follows, row_number() OVER w AS nth
+  SELECT *, of_attribute AND src = lag(instr_index) OVER w AND code_unit_id = lag(code_unit_id) OVER w AS follows,
+    row_number() OVER w AS nth
   FROM objects WINDOW w AS (ORDER BY code_unit_id, instr_index)
 ), counted AS (
-  SELECT *, nth - max(CASE WHEN coalesce(follows, false) THEN NULL ELSE nth END) OVER (ORDER BY code_unit_id, instr_index ROWS UNBOUNDED PRECEDING) AS depth
+  SELECT *,
+    nth - max(CASE WHEN coalesce(follows, false) THEN NULL ELSE nth END)
+      OVER (ORDER BY code_unit_id, instr_index ROWS UNBOUNDED PRECEDING) AS depth
   FROM linked
 ), behind AS (
   SELECT *,
@@ -45,8 +48,10 @@ WITH producers AS (
       WHEN 4 THEN base_4 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
       WHEN 5 THEN base_5 || '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
       WHEN 6 THEN base_6 || '.' || name_6 || '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
-      WHEN 7 THEN base_7 || '.' || name_7 || '.' || name_6 || '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
-      WHEN 8 THEN base_8 || '.' || name_8 || '.' || name_7 || '.' || name_6 || '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
+      WHEN 7 THEN base_7 || '.' || name_7 || '.' || name_6 ||
+        '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
+      WHEN 8 THEN base_8 || '.' || name_8 || '.' || name_7 || '.' || name_6 ||
+        '.' || name_5 || '.' || name_4 || '.' || name_3 || '.' || name_2 || '.' || name_1
     END AS chain,
     CASE depth WHEN 0 THEN base_kind
       WHEN 1 THEN kind_1
@@ -61,7 +66,8 @@ WITH producers AS (
   FROM behind
 ), shared AS (
   -- Of `a.b.c += 1` the store has its object from the load of `b` too, from which other accesses may separate it.
-  SELECT *, src = lag(src) OVER w AND code_unit_id = lag(code_unit_id) OVER w AND of_attribute AND NOT coalesce(follows, false) AS same_object,
+  SELECT *, src = lag(src) OVER w AND code_unit_id = lag(code_unit_id) OVER w
+      AND of_attribute AND NOT coalesce(follows, false) AS same_object,
     lag(chain) OVER w AS other_chain, lag(chain_kind) OVER w AS other_kind
   FROM named WINDOW w AS (ORDER BY code_unit_id, src, instr_index)
 )
@@ -70,6 +76,7 @@ SELECT repo, file_id, path, code_unit_id, instr_index, "offset", attribute,
   CASE WHEN same_object THEN other_chain ELSE chain END AS object,
   CASE WHEN same_object THEN other_chain ELSE chain END || '.' || attribute AS dotted,
   CASE WHEN same_object THEN other_kind ELSE chain_kind END AS base_kind,
-  opname IN ('LOAD_ATTR', 'LOAD_SUPER_ATTR') AND arg % 2 = 1 AS is_method, depth,
-  line_number, span_start_line0 AS pos_start_line, span_start_col AS pos_start_col, span_end_line0 AS pos_end_line, span_end_col AS pos_end_col
+  opname IN ('LOAD_ATTR', 'LOAD_SUPER_ATTR') AND arg % 2 = 1 AS is_method,
+  line_number, span_start_line0 AS pos_start_line, span_start_col AS pos_start_col,
+  span_end_line0 AS pos_end_line, span_end_col AS pos_end_col
 FROM shared

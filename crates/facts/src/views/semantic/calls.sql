@@ -18,12 +18,15 @@ WITH shapes AS (
     {producer_kind} AS kind, {variable} AS name, p.opname AS callee_opname, k.argval_str AS names,
     {keywords} AS keywords
   FROM shapes s
-  JOIN (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i ON i.code_unit_id = s.code_unit_id AND i.instr_index = s.instr_index
+  JOIN (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i ON i.code_unit_id = s.code_unit_id
+    AND i.instr_index = s.instr_index
   JOIN records.code_objects_instructions p ON p.code_unit_id = s.code_unit_id AND p.instr_index = s.callee_src
   LEFT JOIN records.code_objects_instructions n ON n.code_unit_id = s.code_unit_id AND n.instr_index = s.self_src AND n.opname = 'PUSH_NULL'
-  LEFT JOIN records.code_objects_instructions k ON k.code_unit_id = s.code_unit_id AND k.instr_index = s.names_src AND k.opname = 'LOAD_CONST'
+  LEFT JOIN records.code_objects_instructions k ON k.code_unit_id = s.code_unit_id AND k.instr_index = s.names_src
+    AND k.opname = 'LOAD_CONST'
   WHERE (n.opname IS NOT NULL OR s.self_src = s.callee_src) AND p.opname <> 'LOAD_BUILD_CLASS'
-    AND NOT (p.opname IN ('MAKE_FUNCTION', 'SET_FUNCTION_ATTRIBUTE') AND p.span_start_line0 = i.span_start_line0 AND p.span_start_col = i.span_start_col)
+    AND NOT (p.opname IN ('MAKE_FUNCTION', 'SET_FUNCTION_ATTRIBUTE') AND p.span_start_line0 = i.span_start_line0
+      AND p.span_start_col = i.span_start_col)
 )
 SELECT c.repo, c.file_id, c.path, c.code_unit_id, c.instr_index, c."offset",
   CASE WHEN producers > 1 THEN NULL ELSE coalesce(a.dotted, c.name) END AS callee,
@@ -35,6 +38,7 @@ SELECT c.repo, c.file_id, c.path, c.code_unit_id, c.instr_index, c."offset",
   CASE WHEN c.opname = 'CALL_FUNCTION_EX' AND c.arg = 1 THEN NULL
     WHEN c.names IS NULL THEN '' ELSE translate(c.names, '(,)''', '') END AS keyword_names,
   c.opname = 'CALL_FUNCTION_EX' AS is_unpacked,
-  c.line_number, c.span_start_line0 AS pos_start_line, c.span_start_col AS pos_start_col, c.span_end_line0 AS pos_end_line, c.span_end_col AS pos_end_col
+  c.line_number, c.span_start_line0 AS pos_start_line, c.span_start_col AS pos_start_col, c.span_end_line0 AS pos_end_line,
+    c.span_end_col AS pos_end_col
 FROM written c
 LEFT JOIN py_bc_attributes a ON a.code_unit_id = c.code_unit_id AND a.instr_index = c.callee_src

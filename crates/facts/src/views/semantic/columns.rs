@@ -28,8 +28,8 @@ pub(super) const PLACE: &[Column] = &[
 ];
 
 /// What kinds a value can be of.
-const KINDS: &str = "`local`, `cell` (a variable that functions share), `global`, `name` (of a module or class body), `attribute`, `constant`, `call`, \
-                     `subscript`, `other`, or `several` where it comes from more than one place";
+const KINDS: &str = "`local`, `cell` (a variable that functions share), `global`, `name` (of a module or class body), `attribute`, \
+                     `constant`, `call`, `subscript`, `other`, or `several` where it comes from more than one place";
 
 pub(super) const ATTRIBUTES: &[Column] = &[
     column("access", Text, "`read`, `write` or `delete`"),
@@ -39,7 +39,8 @@ pub(super) const ATTRIBUTES: &[Column] = &[
     column(
         "base_kind",
         Text,
-        "what the object begins with: `super` of `super().x`, `attribute` beyond eight attributes, or as value_kind in py_bc_call_arguments",
+        "what the object begins with: `super` of `super().x`, `attribute` beyond eight attributes, or as value_kind in \
+         py_bc_call_arguments",
     ),
     column("is_method", Boolean, "whether it is loaded to be called at once, as `x.f()` does"),
 ];
@@ -68,7 +69,8 @@ pub(super) const CALL_ARGUMENTS: &[Column] = &[
     column(
         "kind",
         Text,
-        "`positional`, `keyword`, `star` (`*x`), `double_star` (`**x`), or `constants`: several positional ones that the compiler has made one tuple of",
+        "`positional`, `keyword`, `star` (`*x`), `double_star` (`**x`), or `constants`: several positional ones \
+         that the compiler has made one tuple of; names behind a `**`, if more than 15 in a row, are one `double_star`",
     ),
     column("position", Int32, "0-based position of a positional argument; null for any other, and behind a `*`"),
     column("keyword", Text, "the name of a keyword argument; null for any other"),
@@ -130,7 +132,8 @@ pub(super) const HANDLERS: &[Column] = &[
     column(
         "logs",
         Boolean,
-        "whether it calls anything named debug, info, warning, warn, error, exception, critical, fatal, log, print, print_exc, print_exception or print_last",
+        "whether it calls anything named debug, info, warning, warn, error, exception, critical, fatal, log, print, \
+         print_exc, print_exception or print_last",
     ),
     column("reads_exception", Boolean, "whether it reads the variable behind `as`"),
     column(
@@ -147,8 +150,8 @@ pub(super) const NAMES: &[Column] = &[
     column(
         "scope",
         Text,
-        "`local`, `cell` (local, and used by functions inside), `free` (of a function around), `global` (of the module, or built in) or `class` (in \
-         its body, else global)",
+        "`local`, `cell` (local, and used by functions inside), `free` (of a function around), `global` (of the module, or built in) or \
+         `class` (in its body, else global)",
     ),
 ];
 

@@ -9,7 +9,8 @@ WITH for_the_compiler AS (
 )
 SELECT i.repo, i.file_id, i.path, i.code_unit_id, i.instr_index, i."offset", c.const_type, i.argval_str AS text, i.argval_int AS number,
   i.argrepr AS literal, i.opname = 'RETURN_CONST' AS is_returned,
-  i.line_number, i.span_start_line0 AS pos_start_line, i.span_start_col AS pos_start_col, i.span_end_line0 AS pos_end_line, i.span_end_col AS pos_end_col
+  i.line_number, i.span_start_line0 AS pos_start_line, i.span_start_col AS pos_start_col, i.span_end_line0 AS pos_end_line,
+    i.span_end_col AS pos_end_col
 FROM records.code_objects_instructions i
 JOIN records.code_objects_consts c ON c.code_unit_id = i.code_unit_id AND c.const_index = i.arg
 LEFT JOIN for_the_compiler n ON n.code_unit_id = i.code_unit_id AND n.src_instr_index = i.instr_index

@@ -8,11 +8,13 @@ WITH applied AS (
   GROUP BY i.code_unit_id, i.instr_index
 ), decorators AS (
   SELECT i.repo, i.file_id, i.path, i.code_unit_id, i.instr_index, i."offset", i.line_number,
-    i.span_start_line0, i.span_start_col, i.span_end_line0, i.span_end_col, a.decorator_src, a.decorated_src, a.producers, {producer_kind} AS kind, {variable} AS name,
+    i.span_start_line0, i.span_start_col, i.span_end_line0, i.span_end_col, a.decorator_src, a.decorated_src, a.producers,
+      {producer_kind} AS kind, {variable} AS name,
     d.opname AS decorated_opname, d.span_start_line0 AS d0, d.span_start_col AS d1, d.span_end_line0 AS d2, d.span_end_col AS d3,
     coalesce(a.decorated_src = lag(i.instr_index) OVER (PARTITION BY i.code_unit_id ORDER BY i.instr_index), false) AS is_next
   FROM applied a
-  JOIN (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i ON i.code_unit_id = a.code_unit_id AND i.instr_index = a.instr_index
+  JOIN (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i ON i.code_unit_id = a.code_unit_id
+    AND i.instr_index = a.instr_index
   JOIN records.code_objects_instructions p ON p.code_unit_id = a.code_unit_id AND p.instr_index = a.decorator_src
   JOIN records.code_objects_instructions d ON d.code_unit_id = a.code_unit_id AND d.instr_index = a.decorated_src
   WHERE a.decorated_src <> a.decorator_src AND p.opname <> 'LOAD_ASSERTION_ERROR'
@@ -34,7 +36,8 @@ SELECT o.repo, o.file_id, o.path, o.code_unit_id, o.instr_index, o."offset",
   o.kind = 'call' AS is_call,
   CAST(row_number() OVER (PARTITION BY o.code_unit_id, o.first ORDER BY o.instr_index) - 1 AS INT) AS nth,
   u.child_code_unit_id AS decorated_code_unit_id,
-  o.line_number, o.span_start_line0 AS pos_start_line, o.span_start_col AS pos_start_col, o.span_end_line0 AS pos_end_line, o.span_end_col AS pos_end_col
+  o.line_number, o.span_start_line0 AS pos_start_line, o.span_start_col AS pos_start_col, o.span_end_line0 AS pos_end_line,
+    o.span_end_col AS pos_end_col
 FROM ordered o
 LEFT JOIN bodies b ON b.code_unit_id = o.code_unit_id AND b.instr_index = o.first
 LEFT JOIN records.code_objects_instructions x ON x.code_unit_id = b.code_unit_id AND x.instr_index = b.body

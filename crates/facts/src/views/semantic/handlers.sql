@@ -17,13 +17,15 @@ WITH uses AS (
   -- Without a test it is `except:`, unless the exception is dropped by `with`, or by a `return`, `break` or `continue` in `finally`: that
   -- is the place of the statement, and what comes next has it too.
   SELECT h.*, coalesce(h.test, h.pop) AS instr_index, i."offset", i.line_number,
-    CASE WHEN s.opname IN ('STORE_FAST_LOAD_FAST', 'STORE_FAST_STORE_FAST') THEN split_part(s.argval_str, '''', 2) ELSE s.argval_str END AS bound_as
+    CASE WHEN s.opname IN ('STORE_FAST_LOAD_FAST', 'STORE_FAST_STORE_FAST') THEN split_part(s.argval_str, '''',
+      2) ELSE s.argval_str END AS bound_as
   FROM uses h
   JOIN records.code_objects_instructions i ON i.code_unit_id = h.code_unit_id AND i.instr_index = coalesce(h.test, h.pop)
   LEFT JOIN records.code_objects_instructions n ON n.code_unit_id = i.code_unit_id AND n.start_offset = i.end_offset
   LEFT JOIN records.code_objects_instructions s ON s.code_unit_id = h.code_unit_id AND s.instr_index = h.store
   WHERE h.test IS NOT NULL OR (h.pop IS NOT NULL AND NOT h.is_with
-    AND NOT (n.span_start_line0 = h.span_start_line0 AND n.span_start_col = h.span_start_col AND n.span_end_line0 = h.span_end_line0 AND n.span_end_col = h.span_end_col))
+    AND NOT (n.span_start_line0 = h.span_start_line0 AND n.span_start_col = h.span_start_col AND n.span_end_line0 = h.span_end_line0
+      AND n.span_end_col = h.span_end_col))
 ), types AS (
   -- What the test compares with: a class, or a tuple of them.
   SELECT i.code_unit_id, i.instr_index, coalesce(m.operand_index, 0) AS nth, coalesce(m.src_instr_index, e.src_instr_index) AS src,
@@ -54,23 +56,33 @@ WITH uses AS (
   LEFT JOIN records.code_objects_instructions p ON p.code_unit_id = e.code_unit_id AND p.instr_index = e.src_instr_index
   WHERE i.opname = 'RAISE_VARARGS'
   GROUP BY i.code_unit_id, i.instr_index, i.arg
+), logged AS (
+  -- Calls by name, which is that of the attribute or the variable that is called.
+  SELECT DISTINCT i.code_unit_id, i.instr_index
+  FROM (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i
+  JOIN records.code_objects_dfg_edges e ON e.code_unit_id = i.code_unit_id AND e.dst_instr_index = i.instr_index
+  JOIN records.code_objects_instructions p ON p.code_unit_id = e.code_unit_id AND p.instr_index = e.src_instr_index
+  WHERE i.opname IN ('CALL', 'CALL_KW', 'CALL_FUNCTION_EX') AND e.kind = 'USE_STACK' AND e.operand_index = 0
+    AND CASE WHEN p.opname IN ('LOAD_ATTR', 'LOAD_SUPER_ATTR') THEN p.argval_str ELSE {variable} END IN ({logging})
 ), bodies AS (
   -- The body of a handler is what lies in its place in the source, behind the classes.
   SELECT h.code_unit_id, h.instr_index,
     bool_or(b.opname = 'RAISE_VARARGS') AS raises,
     bool_or(r.arg = 0 OR r.name = h.bound_as) AS reraises,
-    bool_or(b.opname LIKE 'LOAD_%' AND h.bound_as IN (b.argval_str, CASE WHEN b.opname = 'LOAD_FAST_LOAD_FAST' THEN split_part(b.argval_str, '''', 2) END,
+    bool_or(b.opname LIKE 'LOAD_%' AND h.bound_as IN (b.argval_str, CASE WHEN b.opname = 'LOAD_FAST_LOAD_FAST'
+      THEN split_part(b.argval_str, '''', 2) END,
         CASE WHEN b.opname = 'LOAD_FAST_LOAD_FAST' THEN split_part(b.argval_str, '''', 4) END)
       OR (b.opname = 'STORE_FAST_LOAD_FAST' AND h.bound_as = split_part(b.argval_str, '''', 4))) AS reads_exception,
-    bool_or(c.callee_name IN ({logging})) AS logs,
-    bool_or(b.opname LIKE 'CALL%' OR b.opname LIKE 'YIELD%' OR b.opname LIKE 'IMPORT%' OR b.opname LIKE 'BUILD%' OR b.opname = 'RAISE_VARARGS'
+    bool_or(l.instr_index IS NOT NULL) AS logs,
+    bool_or(b.opname LIKE 'CALL%' OR b.opname LIKE 'YIELD%' OR b.opname LIKE 'IMPORT%' OR b.opname LIKE 'BUILD%'
+      OR b.opname = 'RAISE_VARARGS'
       OR (b.opname LIKE 'LOAD_%' AND b.opname <> 'LOAD_CONST')
       OR ((b.opname LIKE 'STORE_%' OR b.opname LIKE 'DELETE_%') AND coalesce(b.argval_str <> h.bound_as, true))) AS does_something
   FROM handlers h
   LEFT JOIN caught t ON t.code_unit_id = h.code_unit_id AND t.instr_index = h.test
   JOIN records.code_objects_instructions b ON b.code_unit_id = h.code_unit_id
   LEFT JOIN raised r ON r.code_unit_id = b.code_unit_id AND r.instr_index = b.instr_index
-  LEFT JOIN py_bc_calls c ON c.code_unit_id = b.code_unit_id AND c.instr_index = b.instr_index
+  LEFT JOIN logged l ON l.code_unit_id = b.code_unit_id AND l.instr_index = b.instr_index
   WHERE (t.end_line IS NULL OR b.span_start_line0 > t.end_line OR (b.span_start_line0 = t.end_line AND b.span_start_col >= t.end_col))
     AND (b.span_start_line0 > h.span_start_line0 OR (b.span_start_line0 = h.span_start_line0 AND b.span_start_col > h.span_start_col))
     AND (b.span_end_line0 < h.span_end_line0 OR (b.span_end_line0 = h.span_end_line0 AND b.span_end_col <= h.span_end_col))
@@ -82,7 +94,8 @@ SELECT h.repo, h.file_id, h.path, h.code_unit_id, h.instr_index, h."offset",
   coalesce(b.raises, false) AS raises, coalesce(b.reraises, false) AS reraises, coalesce(b.logs, false) AS logs,
   coalesce(b.reads_exception, false) AS reads_exception, NOT coalesce(b.does_something, false) AS is_empty,
   NOT (coalesce(b.raises, false) OR coalesce(b.logs, false) OR coalesce(b.reads_exception, false)) AS drops,
-  h.line_number, h.span_start_line0 AS pos_start_line, h.span_start_col AS pos_start_col, h.span_end_line0 AS pos_end_line, h.span_end_col AS pos_end_col
+  h.line_number, h.span_start_line0 AS pos_start_line, h.span_start_col AS pos_start_col, h.span_end_line0 AS pos_end_line,
+    h.span_end_col AS pos_end_col
 FROM handlers h
 LEFT JOIN caught t ON t.code_unit_id = h.code_unit_id AND t.instr_index = h.test
 LEFT JOIN bodies b ON b.code_unit_id = h.code_unit_id AND b.instr_index = h.instr_index

@@ -28,7 +28,8 @@ SELECT i.repo, i.file_id, i.path, i.code_unit_id, i.instr_index, i."offset",
   m.module, m.level, m.level > 0 AS is_relative,
   CASE WHEN m.names IS NULL THEN NULL WHEN i.opname = 'IMPORT_NAME' THEN '*' ELSE i.argval_str END AS name,
   i.symbol AS bound_as,
-  i.line_number, i.span_start_line0 AS pos_start_line, i.span_start_col AS pos_start_col, i.span_end_line0 AS pos_end_line, i.span_end_col AS pos_end_col
+  i.line_number, i.span_start_line0 AS pos_start_line, i.span_start_col AS pos_start_col, i.span_end_line0 AS pos_end_line,
+    i.span_end_col AS pos_end_col
 FROM members i
 JOIN modules m ON m.code_unit_id = i.code_unit_id AND m.instr_index = i.statement
 WHERE (m.names IS NULL AND i.symbol IS NOT NULL) OR (m.names IS NOT NULL AND i.opname = 'IMPORT_FROM')

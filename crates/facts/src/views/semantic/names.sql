@@ -3,7 +3,8 @@ WITH restored AS (
   SELECT e.code_unit_id, e.dst_instr_index, e.operand_index, p.opname, p.argrepr
   FROM records.code_objects_instructions p
   JOIN records.code_objects_dfg_edges e ON e.code_unit_id = p.code_unit_id AND e.src_instr_index = p.instr_index
-  WHERE e.kind = 'USE_STACK' AND (p.opname = 'LOAD_FAST_AND_CLEAR' OR (p.opname = 'LOAD_CONST' AND (p.argrepr = 'None' OR p.argrepr LIKE '''%' OR p.argrepr LIKE '"%')))
+  WHERE e.kind = 'USE_STACK' AND (p.opname = 'LOAD_FAST_AND_CLEAR' OR (p.opname = 'LOAD_CONST' AND (p.argrepr = 'None'
+    OR p.argrepr LIKE '''%' OR p.argrepr LIKE '"%')))
 ), closures AS (
   -- A slot that holds a cell is loaded to hand the cell to a function, not to read the variable.
   SELECT e.code_unit_id, e.dst_instr_index, e.operand_index
@@ -35,14 +36,16 @@ WITH restored AS (
         AND right(a.symbol, CAST(a.span_end_col - a.span_start_col AS BIGINT)) LIKE '\_\_%')) AS is_name
   FROM accesses a
   LEFT JOIN closures c ON c.code_unit_id = a.code_unit_id AND c.dst_instr_index = a.instr_index
-    AND c.operand_index = CASE WHEN a.is_second AND a.opname = 'LOAD_FAST_LOAD_FAST' THEN 1 ELSE 0 END AND a.kind = 'use' AND a.namespace = 'local'
+    AND c.operand_index = CASE WHEN a.is_second AND a.opname = 'LOAD_FAST_LOAD_FAST' THEN 1 ELSE 0 END AND a.kind = 'use'
+      AND a.namespace = 'local'
   LEFT JOIN added t ON t.code_unit_id = a.code_unit_id AND t.span_start_line0 = a.span_start_line0 AND t.span_start_col = a.span_start_col
     AND t.span_end_col = a.span_end_col
   LEFT JOIN restored r ON r.code_unit_id = a.code_unit_id AND r.dst_instr_index = a.instr_index
     AND r.operand_index = CASE WHEN a.opname = 'STORE_FAST_STORE_FAST' AND NOT a.is_second THEN 1 ELSE 0 END AND a.kind = 'define'
 )
 SELECT s.repo, s.file_id, s.path, s.code_unit_id, s.instr_index, s."offset", s.symbol AS name,
-  CASE WHEN s.instr_index IS NULL THEN 'parameter' WHEN s.kind = 'define' THEN 'write' WHEN s.kind = 'use' THEN 'read' ELSE 'delete' END AS access,
+  CASE WHEN s.instr_index IS NULL THEN 'parameter' WHEN s.kind = 'define' THEN 'write' WHEN s.kind = 'use'
+    THEN 'read' ELSE 'delete' END AS access,
   CASE
     WHEN s.namespace = 'cell' THEN CASE WHEN array_has(u.freevars, s.symbol) THEN 'free' ELSE 'cell' END
     WHEN s.namespace = 'name' THEN CASE WHEN s.unit_kind = 'class' THEN 'class' ELSE 'global' END
