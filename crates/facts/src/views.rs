@@ -165,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn no_piece_of_a_view_is_left_open() {
+        for view in all() {
+            assert!(!view.sql.contains('{') && !view.unnested.contains('{'), "{}: {}", view.name, view.sql);
+            assert!(!view.unnested.contains(&format!("{}.", flat::SCHEMA)), "{}: {}", view.name, view.unnested);
+        }
+    }
+
+    #[test]
     fn sql_and_columns_of_the_views() {
         let mut text = String::new();
         for view in all() {
