@@ -305,6 +305,22 @@ async fn doctor(processes: &Processes, args: &[&str]) -> (i32, std::collections:
     (code, checks.map(|check| (check["name"].as_str().unwrap().to_owned(), check.clone())).collect())
 }
 
+/// A job of a cluster without executors stands without a sign: its client says why, and once, and that it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_says_that_its_cluster_has_no_executor() {
+    let (corpus, facts, processes) = (small_corpus(), folder(), Processes::new());
+    let scheduler = processes.scheduler(0).await;
+    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
+    let job = processes.extract(scheduler.address, &args).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let _executor = processes.executor("n1", scheduler.address).await;
+    let (code, _, stderr) = job.end(Duration::from_secs(120)).await;
+    assert_eq!(code, 0, "{stderr}");
+    let waits =
+        format!("the cluster has no executor: run r waits for one, as `bytefacts executor --scheduler {}` starts it", scheduler.address);
+    assert_eq!(stderr.matches(&waits).count(), 1, "{stderr}");
+}
+
 /// A doctor finds a real store, a folder and a cluster in order, leaves nothing behind, and says what is wrong where something is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_says_what_is_in_order_and_what_is_not() {

@@ -11,7 +11,7 @@ use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::trial::TrialCommand;
-use bytefacts_engine::{ExtractOptions, InterpreterId, Job, JobError, Node, NodeOptions, Patience, Progress, run_job};
+use bytefacts_engine::{ExtractOptions, InterpreterId, Job, JobCluster, JobError, Node, NodeOptions, Patience, Progress, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
@@ -166,6 +166,17 @@ pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<M
 
 /// As [`try_extract`], of a job that is changed before it is run.
 pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change: impl FnOnce(&mut Job)) -> Result<Manifest, JobError> {
+    try_extract_on(corpus, facts, shape, change, |client| Box::new(client)).await
+}
+
+/// As [`try_extract_job`], by what is made of the client of the cluster.
+pub async fn try_extract_on(
+    corpus: &Path,
+    facts: &Path,
+    shape: &Shape,
+    change: impl FnOnce(&mut Job),
+    through: impl FnOnce(Client) -> Box<dyn JobCluster>,
+) -> Result<Manifest, JobError> {
     let python = match &shape.python {
         Some(python) => python.clone(),
         None => python().await,
@@ -189,7 +200,7 @@ pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change:
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
     let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
-    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
+    let finished = run_job(&*through(client), &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
     for node in &nodes {
         let peaks = node.peaks().await;
         assert!(peaks.parallel_bytes <= job.options.parallel_max_bytes.max(4096), "{peaks:?} of {:?}", job.options);

@@ -62,6 +62,14 @@ impl Client {
         Ok(())
     }
 
+    /// How many executors the cluster has.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn executors(&self) -> Result<usize, RestError> {
+        Ok(self.scheduler.status().await?.executors.len())
+    }
+
     /// The jobs of this client that are under way: the one whose id it knows, else, as long as no answer has come, those of its run.
     async fn under_way(&self) -> Result<Vec<String>, RestError> {
         if let Some(id) = self.job_id() {

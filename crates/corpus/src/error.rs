@@ -163,6 +163,10 @@ impl ReadError {
         matches!(self, Self::Fault { .. })
     }
 
+    /// The `error_type`s that say something of the file itself: whoever reads it, from whatever machine, meets them. The others may be the
+    /// reader's, who has a mount missing or a role that lacks a right.
+    pub const OF_THE_FILE: [&'static str; 4] = ["BadPath", "FileTooLarge", "NotARegularFile", "SymlinkOutsideCorpus"];
+
     /// The `error_type` of its error row. The last two have none, and are named for logs.
     pub fn error_type(&self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! `bytefacts extract`: the main job, on the embedded cluster or on another one.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -377,10 +378,34 @@ impl<'a> Work<'a> {
             result = run_job(client, job, &self.stores, &SystemClock, patience, max_unread_share, remote.then_some(&*progress)) => {
                 result.map_err(Into::into)
             }
+            never = self.tell_of_executors(client), if remote => match never {},
             signal = self.signals.first() => Err(self.leave(client, signal, remote).await),
         };
         bar.stop().await;
         result
+    }
+
+    /// Says so when the cluster has no executor, since the job then waits without a sign, and when it has some again.
+    async fn tell_of_executors(&self, client: &Client) -> Infallible {
+        let mut missing = false;
+        loop {
+            sleep(LOOK_FOR_EXECUTORS).await;
+            // That a scheduler does not answer is said elsewhere.
+            let Ok(executors) = client.executors().await else { continue };
+            match (missing, executors) {
+                (false, 0) => {
+                    let scheduler = self.settings.client.cluster.as_deref().unwrap_or_default();
+                    tracing::warn!(
+                        "the cluster has no executor: run {} waits for one, as `bytefacts executor --scheduler {}` starts it",
+                        self.run,
+                        scheduler.strip_prefix("df://").unwrap_or(scheduler)
+                    );
+                }
+                (true, 1..) => tracing::warn!(executors, "the cluster has executors again"),
+                _ => {}
+            }
+            missing = executors == 0;
+        }
     }
 
     /// Ends the job with its client, unless the user wants to leave it to the cluster; what there is to say of it.
@@ -402,6 +427,9 @@ impl<'a> Work<'a> {
         }
     }
 }
+
+/// How often it is seen whether the cluster has executors.
+const LOOK_FOR_EXECUTORS: Duration = Duration::from_secs(3);
 
 /// How long a scheduler may take to answer the first knock at its door.
 const KNOCK: Duration = Duration::from_secs(3);

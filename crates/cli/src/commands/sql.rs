@@ -24,6 +24,7 @@ use crate::args::{Sql, TableFormat};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
+use crate::signals::terminated;
 use crate::table::{Layout, Limits};
 
 /// Columns of a terminal that does not say.
@@ -69,6 +70,10 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
         interrupted = interrupted(&paging) => {
             interrupted?;
             bail!("ended by Ctrl-C");
+        }
+        terminated = terminated() => {
+            terminated?;
+            bail!("ended by SIGTERM");
         }
     }
     Ok(Exit::Clean)

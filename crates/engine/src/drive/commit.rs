@@ -1,5 +1,6 @@
 //! What a run says of itself when it is committed, and the fold of its digests.
 
+use bytefacts_corpus::ReadError;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
 use bytefacts_landing::{Clock, CommitRequest, Committed, FactsStore, Fold, RunId};
@@ -36,6 +37,7 @@ pub(super) async fn commit(
         options: serde_json::to_value(options).unwrap_or_default(),
         schema: schema_snapshot(),
         max_unread_share,
+        read_errors_of_files: &ReadError::OF_THE_FILE,
     };
     Ok(facts.commit(&request, &MerkleFold, clock).await?)
 }

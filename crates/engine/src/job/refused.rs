@@ -54,7 +54,9 @@ impl Job {
             ("quarantine_after", u64::from(options.quarantine_after), 1, u64::from(u32::MAX)),
             ("parallel_max_bytes", options.parallel_max_bytes, 1, most::BYTES),
             ("memory_budget_bytes", options.memory_budget_bytes, 1, most::BYTES),
+            ("include", options.include.len() as u64, 0, most::ITEMS as u64),
             ("exclude", options.exclude.len() as u64, 0, most::ITEMS as u64),
+            ("extend_exclude", options.extend_exclude.len() as u64, 0, most::ITEMS as u64),
             ("terminator_opnames", options.terminator_opnames.len() as u64, 0, most::ITEMS as u64),
         ] {
             if !(least..=most).contains(&value) {
@@ -62,7 +64,8 @@ impl Job {
             }
         }
         let interpreter = self.interpreter.iter().flat_map(|id| [&id.version, &id.magic, &id.implementation]);
-        for name in options.exclude.iter().chain(&self.repo).chain([&self.corpus, &self.facts]).chain(interpreter) {
+        let patterns = options.include.iter().chain(&options.exclude).chain(&options.extend_exclude);
+        for name in patterns.chain(&self.repo).chain([&self.corpus, &self.facts]).chain(interpreter) {
             if name.len() > most::NAME {
                 return bad(format!("a name of {} bytes", name.len()));
             }

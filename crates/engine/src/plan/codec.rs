@@ -282,6 +282,10 @@ mod tests {
             ("/options/parallel_max_bytes", serde_json::json!(0), "parallel_max_bytes"),
             ("/options/terminator_opnames", serde_json::json!(["RETURN"]), "terminator_opnames"),
             ("/options/exclude", serde_json::json!(["x".repeat(5000)]), "a name of 5000 bytes"),
+            ("/options/include", serde_json::json!(["x".repeat(5001)]), "a name of 5001 bytes"),
+            ("/options/extend_exclude", serde_json::json!(["x".repeat(5002)]), "a name of 5002 bytes"),
+            ("/options/include", serde_json::json!(vec!["x"; 10_001]), "include is 10001"),
+            ("/options/extend_exclude", serde_json::json!(vec!["x"; 10_001]), "extend_exclude is 10001"),
             ("/repo", serde_json::json!("x".repeat(5000)), "a name of 5000 bytes"),
         ] {
             let mut foreign = serde_json::to_value(job()).unwrap();

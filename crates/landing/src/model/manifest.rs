@@ -56,7 +56,7 @@ pub struct RunHeader {
     pub landed_bytes: u64,
     /// Rows over all data files; equals `stats.files`.
     pub rows: u64,
-    /// Whether too many files could not be read when it was committed, so that it did not become current.
+    /// Whether too many files could not be read when it was committed, so that it did not become current then. A later resume may have let it.
     #[serde(default)]
     pub held_back: bool,
     /// Sums over the bins.

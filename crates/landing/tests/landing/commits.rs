@@ -174,6 +174,8 @@ async fn a_run_of_which_too_much_could_not_be_read_is_committed_and_not_current(
         writer.write(&batch(rows)).await.unwrap();
         let mut stats = stats(rows);
         stats.count_error("read", "FileNotFound", "error", 1);
+        // What says something of the file, or is of another stage, does not count.
+        stats.count_error("read", "FileTooLarge", "error", 5);
         stats.count_error("compile", "SyntaxError", "error", 5);
         writer.finish(rows.len() as u64, stats, digests(rows)).await.unwrap();
     }

@@ -137,6 +137,7 @@ pub fn request(run: &RunId) -> CommitRequest {
         options: serde_json::json!({"optimize": 0}),
         schema: snapshot(&["path"]),
         max_unread_share: 0.1,
+        read_errors_of_files: &["FileTooLarge"],
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -342,7 +343,22 @@ async fn start(session: &SessionContext, statement: Statement) -> DataFusionResu
         let columns: Vec<_> = frame.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, true)).collect();
         frame = frame.sort(columns)?;
     }
-    frame.execute_stream().await
+    Ok(on_its_own_task(frame.execute_stream().await?))
+}
+
+/// An operator may work for minutes without giving way, and a signal must be heard meanwhile.
+fn on_its_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(stream.schema(), 2);
+    let batches = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = stream.next().await {
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
 }
 
 fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Error {
