@@ -24,6 +24,7 @@ mod operations;
 mod options;
 mod oracle;
 mod processes;
+mod queries;
 mod records;
 mod refusals;
 mod s3;

@@ -159,6 +159,23 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
     }
 }
 
+/// The nodes of an embedded cluster of this shape.
+pub fn nodes(shape: &Shape, extract: &ExtractOptions, python: &Interpreter, stores: &Arc<Stores>) -> Vec<Arc<Node>> {
+    let options = NodeOptions {
+        workers: shape.cores,
+        memory_budget_bytes: extract.memory_budget_bytes,
+        worker: WorkerSettings { hash_seed: shape.hash_seed },
+    };
+    let progress = Arc::new(Progress::default());
+    (0..shape.executors)
+        .map(|_| {
+            let node = Node::new(options.clone(), python.clone(), Arc::clone(stores), shape.cache.clone(), Arc::clone(&progress));
+            let program = env!("CARGO_BIN_EXE_bytefacts").into();
+            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
+        })
+        .collect()
+}
+
 /// Extracts `corpus` into `facts` on an embedded cluster of this process, to the commit.
 pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<Manifest, JobError> {
     try_extract_job(corpus, facts, shape, |_| ()).await
@@ -184,19 +201,7 @@ pub async fn try_extract_on(
     let mut job = job(corpus, facts, shape, &python);
     change(&mut job);
     let stores = Arc::new(Stores::default());
-    let options = NodeOptions {
-        workers: shape.cores,
-        memory_budget_bytes: job.options.memory_budget_bytes,
-        worker: WorkerSettings { hash_seed: shape.hash_seed },
-    };
-    let progress = Arc::new(Progress::default());
-    let nodes: Vec<_> = (0..shape.executors)
-        .map(|_| {
-            let node = Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress));
-            let program = env!("CARGO_BIN_EXE_bytefacts").into();
-            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
-        })
-        .collect();
+    let nodes = nodes(shape, &job.options, &python, &stores);
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
     let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
@@ -265,9 +270,14 @@ pub async fn query(facts: &Path, sql: &str) -> Vec<RecordBatch> {
 
 /// As [`query`], each row as its columns' texts; null is `NULL`.
 pub async fn query_text(facts: &Path, sql: &str) -> Vec<Vec<String>> {
+    texts(&query(facts, sql).await)
+}
+
+/// Each row as its columns' texts; null is `NULL`.
+pub fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let options = arrow::util::display::FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
-    for batch in query(facts, sql).await {
+    for batch in batches {
         let columns: Vec<_> =
             batch.columns().iter().map(|c| arrow::util::display::ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
         rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()));

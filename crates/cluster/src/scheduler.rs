@@ -18,7 +18,7 @@ use crate::error::ClusterError;
 use crate::events::{Event, Events};
 use crate::jobs::Jobs;
 use crate::rest;
-use crate::session::{MAX_MESSAGE_BYTES, planning_session, session_config};
+use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, planning_session, session_config};
 use crate::view::{SchedulerView, Server};
 
 /// How a scheduler treats its executors.
@@ -67,6 +67,7 @@ impl Scheduler {
         let events = Arc::new(Events::default());
         let jobs = Arc::new(Jobs::new(Arc::clone(&events)));
         let told = Arc::clone(&events);
+        let runtime = facts_runtime(Arc::clone(&stores)).map_err(|error| ClusterError::Runtime(Box::new(error)))?;
         let message_bytes = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
         let config = Arc::new(SchedulerConfig {
             external_host: options.external_host.clone(),
@@ -84,7 +85,7 @@ impl Scheduler {
             job_id_generator: Some(Arc::clone(&jobs) as _),
             on_work_available: Some(Arc::new(move |_| told.send(Event::Work))),
             override_config_producer: Some(producer),
-            override_session_builder: Some(Arc::new(planning_session)),
+            override_session_builder: Some(Arc::new(move |config| planning_session(config, Arc::clone(&runtime)))),
             ..SchedulerConfig::default()
         });
         let codec = BallistaCodec::new(

@@ -49,6 +49,9 @@ pub struct JobStatus {
     pub id: String,
     /// The run that it works on; a run that is submitted again has several jobs.
     pub run: Option<String>,
+    /// Which client of the run has submitted it.
+    #[serde(default)]
+    pub client: Option<String>,
     /// What became of it.
     pub state: JobState,
     /// Where its corpus is, once it is planned.

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use crate::events::Events;
 use crate::jobs::{JobState, Jobs, Submitted, now_ms};
 use crate::seen::{Seen, look_at};
-use crate::session::run_of;
+use crate::session::run_and_client;
 use crate::status::{ClusterStatus, ExecutorStatus, JobStatus};
 
 pub(crate) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
@@ -133,11 +133,13 @@ impl SchedulerView {
             Some(job_status::Status::Failed(failed)) if submitted.state == JobState::Failed => Some(failed.error.clone()),
             _ => None,
         };
+        let name = known.as_ref().and_then(|known| run_and_client(&known.job_name));
         let seen = self.see(&id, submitted.state).await;
         let until = submitted.ended_ms.unwrap_or_else(now_ms);
         JobStatus {
             id,
-            run: seen.run.or_else(|| known.as_ref().and_then(|known| run_of(&known.job_name)).map(str::to_owned)),
+            run: seen.run.or_else(|| name.and_then(|(run, _)| run.map(str::to_owned))),
+            client: name.map(|(_, client)| client.to_owned()),
             state: submitted.state,
             corpus: seen.corpus,
             facts: seen.facts,

@@ -64,7 +64,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An error that no retry heals: the job fails with it.
-pub(crate) fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
+pub fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
     DataFusionError::External(Box::new(Marked { mark: LASTING, error: error.into() }))
 }
 
@@ -118,16 +118,19 @@ pub(crate) fn is_lasting(error: &DataFusionError) -> bool {
 }
 
 /// What a cluster says of a job, in our own words if they are in it, and without what the engines put before theirs.
-pub(crate) fn words(error: &DataFusionError) -> String {
+pub fn words(error: &DataFusionError) -> String {
     let text = error.to_string();
     for mark in [LASTING, PASSING] {
         if let Some(words) = text.split_once(mark).and_then(|(_, rest)| rest.split(END).next()) {
             return words.to_owned();
         }
     }
-    const PREFIXES: [&str; 4] = ["Execution error: ", "DataFusion error: ", "External error: ", "Error during planning: "];
+    const PREFIXES: [&str; 5] =
+        ["Execution error: ", "DataFusion error: ", "External error: ", "Error during planning: ", "Could not parse plan: "];
     let mut text = text.as_str();
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).or_else(|| without_job(text)) {
+    while let Some(rest) =
+        PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).or_else(|| without_job(text)).or_else(|| in_status(text))
+    {
         text = rest;
     }
     text.trim_end().to_owned()
@@ -137,6 +140,12 @@ pub(crate) fn words(error: &DataFusionError) -> String {
 fn without_job(text: &str) -> Option<&str> {
     let (id, rest) = text.strip_prefix("Job ")?.split_once(" failed: ")?;
     (!id.contains(' ')).then_some(rest)
+}
+
+/// The message in the debug print of a gRPC status, in which nothing is escaped that we would write.
+fn in_status(text: &str) -> Option<&str> {
+    let (_, message) = text.strip_prefix("Status { code: ")?.split_once("message: \"")?;
+    message.split_once("\", metadata: ").or_else(|| message.split_once("\", source: ")).map(|(message, _)| message)
 }
 
 #[cfg(test)]
@@ -172,6 +181,9 @@ mod tests {
         let said = |text: &str| words(&DataFusionError::Execution(text.to_owned()));
         assert_eq!(said("Job 0ABC failed: DataFusion error: Execution error: no executors"), "no executors");
         assert_eq!(said("Job 0ABC was cancelled"), "Job 0ABC was cancelled");
+        let status = "Status { code: InvalidArgument, message: \"Could not parse plan: DataFusion error: Error during planning: it is no store\", \
+                      metadata: MetadataMap { headers: {} }, source: None }";
+        assert_eq!(said(status), "it is no store");
         assert!(!is_lasting(&DataFusionError::Execution("Job 0ABC failed: no executors".to_owned())));
     }
 

@@ -23,6 +23,7 @@ mod signs;
 pub mod validate;
 
 pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
+pub use error::{external as lasting_error, words};
 pub use job::{
     ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job, JobRefused, NoRate, RecognitionError, SampleRate, SingleRepository,
     single_repository,

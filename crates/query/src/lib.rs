@@ -24,3 +24,4 @@ pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use snapshot::schema_snapshot;
+pub use udf::all as id_functions;

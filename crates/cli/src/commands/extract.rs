@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
+use bytefacts_cache::{Cache, CacheOptions, Secret, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
@@ -458,7 +458,7 @@ fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
 /// The cache as the settings want it.
 ///
 /// # Errors
-/// When the shared tier's store cannot be opened. Whether it answers shows later, and is no error.
+/// When the shared tier's store cannot be opened, or its secret not be read. Whether the store answers shows later, and is no error.
 pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option<Arc<Cache>>> {
     let cache = &settings.cache;
     if !cache.enabled {
@@ -469,10 +469,23 @@ pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option
     Ok(Some(Arc::new(match settings.shared_cache()? {
         Some(location) => {
             let place = stores.open(location.uri())?;
-            Cache::open_shared(&options, SharedPlace { store: place.store, path: place.path })
+            Cache::open_shared(
+                &options,
+                SharedPlace { store: place.store, path: place.path, secret: secret(cache.shared_secret.as_deref())? },
+            )
         }
         None => Cache::open(&options),
     })))
+}
+
+/// The secret that seals what is in the shared cache.
+///
+/// # Errors
+/// When its file cannot be read, or holds no secret.
+pub fn secret(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+    let Some(file) = file else { return Ok(None) };
+    let content = std::fs::read(file).with_context(|| format!("cache.shared_secret: cannot read {}", file.display()))?;
+    Ok(Some(Secret::new(&content).with_context(|| format!("cache.shared_secret: {} is no secret", file.display()))?))
 }
 
 /// CPU time of this process and of its children that have ended. These may be children of what this process was before: `cargo run` becomes

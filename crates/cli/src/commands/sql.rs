@@ -11,6 +11,7 @@ mod meta;
 mod schema;
 mod shell;
 mod sink;
+mod threads;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
         TableFormat::Csv => Layout::Csv,
         TableFormat::Json => Layout::Json,
     };
-    let mut console = Console::new(session, &facts, output, layout);
+    let mut console = Console::new(session, &facts, output, layout)?;
     if args.statement.is_none() && terminal && std::io::stdin().is_terminal() {
         shell::run(console, &manifest.run).await?;
         return Ok(Exit::Clean);

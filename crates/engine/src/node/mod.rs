@@ -134,7 +134,7 @@ impl Node {
 
     /// The object stores.
     #[must_use]
-    pub fn stores(&self) -> &Stores {
+    pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
     }
 
