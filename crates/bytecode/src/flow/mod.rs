@@ -1,6 +1,6 @@
 //! Control flow, stack and data flow of a code object.
 //!
-//! [`analyze`] cuts the instructions into blocks (`graph`), runs the stack over them symbolically (`stack`) and finds which
+//! [`analyze`] cuts the instructions into blocks (`layout`, `graph`), runs the stack over them symbolically (`stack`) and finds which
 //! definition of a variable reaches which use (`reaching`). All of it is linear in the code but for edges that the code truly has:
 //! merges are kept as phi nodes (`value`) and unfolded into producers only where an operand or a use asks for them (`data`).
 //!
@@ -8,10 +8,12 @@
 //! [`Flow::violations`], and the rest is analysed as far as it makes sense.
 
 mod access;
+mod block;
 mod data;
 mod dominators;
 mod effect;
 mod graph;
+mod layout;
 mod loops;
 mod reaching;
 mod saved;
@@ -26,9 +28,10 @@ mod value;
 mod violation;
 
 pub use access::{Access, AccessKind, Namespace, Variable};
+pub use block::{Block, BlockKind, Edge, EdgeKey, EdgeKind};
 pub use data::{DataEdge, DataKind, Producer};
 pub use effect::{Effect, Slots};
-pub use graph::{Block, BlockKind, Edge, EdgeKey, EdgeKind, Terminators, UnknownOpname};
+pub use layout::{Terminators, UnknownOpname};
 pub use stack::StackRow;
 pub use violation::Violation;
 
