@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bytefacts_engine::facts_session;
-use bytefacts_engine::stores::Stores;
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
 
 use crate::support::{Shape, extract, folder, url};
 
