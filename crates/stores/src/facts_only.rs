@@ -122,11 +122,11 @@ mod tests {
         let (inside, outside) = (Path::from("facts/a"), Path::from("secrets/b"));
 
         assert_eq!(store.get(&inside).await.unwrap().bytes().await.unwrap(), "facts/a");
-        assert_eq!(store.get_ranges(&inside, &[0..5]).await.unwrap(), ["facts"]);
+        assert_eq!(store.get_ranges(&inside, &[0..5, 6..7]).await.unwrap(), ["facts", "a"]);
         assert_eq!(store.head(&inside).await.unwrap().size, 7);
         let denied = |error: Error| assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
         denied(store.get(&outside).await.unwrap_err());
-        denied(store.get_ranges(&outside, &[0..1]).await.unwrap_err());
+        denied(store.get_ranges(&outside, &[0..1, 2..3]).await.unwrap_err());
         denied(store.head(&outside).await.unwrap_err());
         denied(store.put(&inside, "x".into()).await.unwrap_err());
         denied(store.put_multipart(&inside).await.map(drop).unwrap_err());
