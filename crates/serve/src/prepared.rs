@@ -1,0 +1,133 @@
+//! Prepared statements, and what is bound to their parameters.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use tonic::Status;
+
+use crate::error::internal;
+use crate::gate::Statement;
+use crate::metrics::Metrics;
+use crate::planner::Prepared;
+use crate::queries::lock;
+use crate::seal::random_id;
+
+/// Statements that are kept.
+const MOST: usize = 10_000;
+/// For how long one is kept that nobody uses.
+const LIFE: Duration = Duration::from_hours(1);
+
+/// A prepared statement.
+#[derive(Clone)]
+pub(crate) struct PreparedStatement {
+    /// Its text.
+    pub(crate) text: String,
+    /// What it is.
+    pub(crate) statement: Statement,
+    /// Its columns and parameters; none of what sets an option.
+    pub(crate) known: Option<Prepared>,
+    /// Whose it is.
+    pub(crate) user: Option<String>,
+    /// What is bound to its parameters.
+    pub(crate) bound: Option<Arc<RecordBatch>>,
+}
+
+/// All of them.
+pub(crate) struct PreparedStatements {
+    statements: Mutex<BTreeMap<String, (Instant, PreparedStatement)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl PreparedStatements {
+    /// None yet.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { statements: Mutex::default(), metrics }
+    }
+
+    /// Keeps one; its handle.
+    ///
+    /// # Errors
+    /// When too many are kept.
+    pub(crate) fn keep(&self, statement: PreparedStatement) -> Result<String, Status> {
+        let handle = random_id().map_err(internal)?;
+        let mut statements = lock(&self.statements);
+        if statements.len() >= MOST {
+            statements.retain(|_, (used, _)| used.elapsed() < LIFE);
+            if statements.len() >= MOST {
+                return Err(Status::resource_exhausted(format!("{MOST} prepared statements are kept: close those that are not needed")));
+            }
+        }
+        statements.insert(handle.clone(), (Instant::now(), statement));
+        self.count(&statements);
+        Ok(handle)
+    }
+
+    /// The one of this handle.
+    ///
+    /// # Errors
+    /// When this user has none of it.
+    pub(crate) fn get(&self, handle: &[u8], user: Option<&str>) -> Result<PreparedStatement, Status> {
+        self.with(handle, user, |statement| statement.clone())
+    }
+
+    /// Binds values to the parameters of one.
+    ///
+    /// # Errors
+    /// When this user has none of this handle.
+    pub(crate) fn bind(&self, handle: &[u8], user: Option<&str>, values: RecordBatch) -> Result<(), Status> {
+        self.with(handle, user, |statement| statement.bound = Some(Arc::new(values)))
+    }
+
+    /// Lets one go.
+    pub(crate) fn close(&self, handle: &[u8], user: Option<&str>) {
+        if self.get(handle, user).is_ok() {
+            let mut statements = lock(&self.statements);
+            statements.remove(&*String::from_utf8_lossy(handle));
+            self.count(&statements);
+        }
+    }
+
+    fn with<T>(&self, handle: &[u8], user: Option<&str>, what: impl FnOnce(&mut PreparedStatement) -> T) -> Result<T, Status> {
+        let mut statements = lock(&self.statements);
+        match statements.get_mut(&*String::from_utf8_lossy(handle)) {
+            Some((used, statement)) if statement.user.as_deref() == user => {
+                *used = Instant::now();
+                Ok(what(statement))
+            }
+            _ => Err(Status::not_found(
+                "there is no such prepared statement: it was closed, or the server was started again; prepare it anew",
+            )),
+        }
+    }
+
+    fn count(&self, statements: &BTreeMap<String, (Instant, PreparedStatement)>) {
+        self.metrics.prepared.set(i64::try_from(statements.len()).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(user: Option<&str>) -> PreparedStatement {
+        let set = Statement::Set { name: "bytefacts.run".into(), value: None };
+        PreparedStatement { text: String::new(), statement: set, known: None, user: user.map(str::to_owned), bound: None }
+    }
+
+    #[test]
+    fn a_statement_is_its_users_alone() {
+        let statements = PreparedStatements::new(Arc::new(Metrics::new().unwrap()));
+        let handle = statements.keep(statement(Some("ada"))).unwrap();
+        assert!(statements.get(handle.as_bytes(), Some("ada")).is_ok());
+        for other in [None, Some("bob")] {
+            assert_eq!(statements.get(handle.as_bytes(), other).err().unwrap().code(), tonic::Code::NotFound);
+            statements.close(handle.as_bytes(), other);
+        }
+        assert!(statements.get(handle.as_bytes(), Some("ada")).is_ok());
+        statements.close(handle.as_bytes(), Some("ada"));
+        assert!(statements.get(handle.as_bytes(), Some("ada")).is_err());
+        assert_eq!(statements.metrics.prepared.get(), 0);
+    }
+}
