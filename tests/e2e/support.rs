@@ -256,9 +256,14 @@ pub async fn query(facts: &Path, sql: &str) -> Vec<RecordBatch> {
 
 /// As [`query`], each row as its columns' texts; null is `NULL`.
 pub async fn query_text(facts: &Path, sql: &str) -> Vec<Vec<String>> {
+    texts(&query(facts, sql).await)
+}
+
+/// Rows, each as its columns' texts; null is `NULL`.
+pub fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let options = arrow::util::display::FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
-    for batch in query(facts, sql).await {
+    for batch in batches {
         let columns: Vec<_> =
             batch.columns().iter().map(|c| arrow::util::display::ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
         rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()));

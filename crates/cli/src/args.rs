@@ -305,6 +305,12 @@ pub struct Serve {
     /// Let anybody ask although others than this machine can. Without it, --users is needed where it listens beyond loopback.
     #[arg(long, conflicts_with = "users", help_heading = "Access")]
     pub insecure: bool,
+    /// Encrypt connections with the certificates of this PEM file, the server's own first; read again when it rotates.
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Access")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Access")]
+    pub tls_key: Option<PathBuf>,
     /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,

@@ -42,6 +42,8 @@ pub(crate) struct Caller {
     pub(crate) user: Option<String>,
     /// Its session.
     pub(crate) keeping: Keeping,
+    /// The cookie that it is to be given.
+    pub(crate) cookie: Option<String>,
     /// What is set for this call.
     pub(crate) options: SessionOptions,
     /// What a query of it may take.
@@ -102,7 +104,9 @@ impl Door {
             }
         }
         let limits = user.as_ref().map_or(self.options.limits, |user| user.limits.over(self.options.limits));
-        Ok(Caller { user: user.map(|user| user.name), keeping, options, limits })
+        // Who has shown nothing is asked whether it keeps cookies.
+        let cookie = (keeping == Keeping::Nothing).then(|| NEW.to_owned());
+        Ok(Caller { user: user.map(|user| user.name), keeping, cookie, options, limits })
     }
 
     /// The token that stands for a login by these headers from now on.
@@ -121,13 +125,15 @@ impl Door {
         Ok(self.seal.seal(Purpose::Login, &login))
     }
 
-    /// The value of the cookie of a new session, and its id.
+    /// Begins a session for a caller, who gets a cookie for it; its id.
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub(crate) fn new_session(&self) -> Result<(String, String), ServeError> {
+    pub(crate) fn begin_session(&self, caller: &mut Caller) -> Result<String, ServeError> {
         let id = random_id()?;
-        Ok((self.seal.seal(Purpose::Cookie, &id), id))
+        caller.cookie = Some(self.seal.seal(Purpose::Cookie, &id));
+        caller.keeping = Keeping::Session(id.clone());
+        Ok(id)
     }
 
     /// The user, where there are any, and the session of a login.
@@ -284,7 +290,10 @@ mod tests {
         };
         assert_eq!(keeping(None).await.unwrap(), Keeping::Nothing);
         assert_eq!(keeping(Some(NEW)).await.unwrap(), Keeping::Cookies);
-        let (cookie, id) = door.new_session().unwrap();
+        let mut caller = door.caller(&MetadataMap::new()).await.unwrap();
+        assert_eq!(caller.cookie.as_deref(), Some(NEW));
+        let id = door.begin_session(&mut caller).unwrap();
+        let cookie = caller.cookie.unwrap();
         assert_eq!(keeping(Some(&cookie)).await.unwrap(), Keeping::Session(id));
         let foreign = Seal::random().unwrap().seal(Purpose::Cookie, "x");
         assert_eq!(keeping(Some(&foreign)).await.unwrap_err().code(), tonic::Code::Unauthenticated);

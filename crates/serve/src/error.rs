@@ -17,6 +17,9 @@ pub enum ServeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The certificate or its key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// A session over the facts cannot be made.
     #[error("cannot open the facts: {0}")]
     Facts(#[from] DataFusionError),

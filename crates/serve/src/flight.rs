@@ -24,8 +24,8 @@ use prost::Message as _;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::access::{COOKIE, Caller, Door, NEW};
-use crate::error::{internal, status};
+use crate::access::{COOKIE, Caller, Door};
+use crate::error::{internal, short, status};
 use crate::execution::Execution;
 use crate::gate::{self, Statement};
 use crate::metadata;
@@ -85,7 +85,7 @@ impl Service {
         let read = self.execution.spawn(async move { gate::read(&text) }).await.map_err(internal)?;
         read.map_err(|refused| {
             self.metrics.refused.inc();
-            Status::invalid_argument(crate::error::short(&refused.to_string()))
+            Status::invalid_argument(short(&refused.to_string()))
         })
     }
 
@@ -95,7 +95,7 @@ impl Service {
         let known = bound.and_then(|prepared| prepared.known.clone());
         let values = match (parameters.is_empty(), bound.and_then(|prepared| prepared.bound.clone()), &known) {
             (true, ..) => None,
-            (false, Some(batch), Some(known)) => Some(values(&batch, &parameters, &known.parameters).map_err(|error| status(&error))?),
+            (false, Some(batch), Some(known)) => Some(values(&batch, &parameters, &known.types).map_err(|error| status(&error))?),
             (false, ..) => {
                 let names = parameters.join(", ");
                 return Err(Status::invalid_argument(format!(
@@ -139,7 +139,7 @@ impl Service {
     ) -> Result<Arc<Query>, Status> {
         self.queries.admit(caller.user.as_deref(), &caller.limits)?;
         let planned = self.plan(statement, bound, caller).await?;
-        let question = Question { user: caller.user.clone(), statement: text.to_owned() };
+        let question = Question { user: caller.user.clone(), statement: short(text) };
         let query = self.queries.start(question, planned, caller.limits, &self.options, &self.execution).map_err(internal)?;
         let mut untold = Untold(Some(Arc::clone(&query)));
         query.is_ready(wait).await;
@@ -188,7 +188,7 @@ impl Service {
     /// Announces the answer to a question.
     async fn announce(
         &self,
-        caller: &Caller,
+        caller: &mut Caller,
         descriptor: FlightDescriptor,
         wait: Duration,
     ) -> Result<(FlightInfo, Option<Arc<Query>>), Status> {
@@ -219,15 +219,19 @@ impl Service {
         Ok((self.info(&query, descriptor)?, Some(query)))
     }
 
-    /// Sets an option of the session of a caller, who must have one.
-    fn set(&self, caller: &Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
-        let Keeping::Session(id) = &caller.keeping else {
-            return Err(Status::failed_precondition(format!(
-                "{name} cannot be set: this client keeps no session; let it log in (with any user name, where none is needed) or keep cookies, or \
-                 give the option with each call as the header {name}"
-            )));
+    /// Sets an option of the session of a caller, who must be able to keep one.
+    fn set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
+        let id = match &caller.keeping {
+            Keeping::Session(id) => id.clone(),
+            Keeping::Cookies => self.door.begin_session(caller).map_err(internal)?,
+            Keeping::Nothing => {
+                return Err(Status::failed_precondition(format!(
+                    "{name} cannot be set: this client keeps no session; let it log in (with any user name, where none is needed) or keep cookies, \
+                     or give the option with each call as the header {name}"
+                )));
+            }
         };
-        self.sessions.set(id, name, value)?.map_err(|error| Status::invalid_argument(error.to_string()))
+        self.sessions.set(&id, name, value)?.map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
     /// The schema of the answer to a question.
@@ -271,20 +275,14 @@ fn no_transaction(id: Option<&[u8]>) -> Result<(), Status> {
     }
 }
 
-/// A response to a caller; who has no session yet is asked whether it keeps cookies.
+/// A response to a caller, with the cookie that it is to be given.
 fn respond<T>(caller: &Caller, answer: T) -> Response<T> {
     let mut response = Response::new(answer);
-    if caller.keeping == Keeping::Nothing {
-        give_cookie(&mut response, NEW);
+    let cookie = caller.cookie.as_ref().and_then(|value| MetadataValue::try_from(format!("{COOKIE}={value}; Path=/; HttpOnly")).ok());
+    if let Some(cookie) = cookie {
+        response.metadata_mut().insert("set-cookie", cookie);
     }
     response
-}
-
-/// Gives the cookie of a session.
-fn give_cookie<T>(response: &mut Response<T>, value: &str) {
-    if let Ok(value) = MetadataValue::try_from(format!("{COOKIE}={value}; Path=/; HttpOnly")) {
-        response.metadata_mut().insert("set-cookie", value);
-    }
 }
 
 fn one<T: Send + 'static>(item: T) -> Messages<T> {
@@ -317,13 +315,13 @@ impl FlightService for Service {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let caller = self.caller(&request).await?;
-        let (info, _) = self.announce(&caller, request.into_inner(), self.options.early).await?;
+        let mut caller = self.caller(&request).await?;
+        let (info, _) = self.announce(&mut caller, request.into_inner(), self.options.early).await?;
         Ok(respond(&caller, info))
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        let caller = self.caller(&request).await?;
+        let mut caller = self.caller(&request).await?;
         let descriptor = request.into_inner();
         let (info, query) = match command(&descriptor.cmd)? {
             // A question that was asked before.
@@ -335,7 +333,7 @@ impl FlightService for Service {
                 }
                 (self.info(&query, descriptor)?, Some(query))
             }
-            _ => self.announce(&caller, descriptor, POLL).await?,
+            _ => self.announce(&mut caller, descriptor, POLL).await?,
         };
         let mut poll = PollInfo::new().with_info(info);
         if let Some(query) = query {
@@ -377,8 +375,8 @@ impl FlightService for Service {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = self.caller(&request).await?;
-        let result = self.put(&caller, request.into_inner()).await?;
+        let mut caller = self.caller(&request).await?;
+        let result = self.put(&mut caller, request.into_inner()).await?;
         Ok(respond(&caller, one(result)))
     }
 
@@ -388,8 +386,8 @@ impl FlightService for Service {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = self.caller(&request).await?;
-        self.act(&caller, request.into_inner()).await
+        let mut caller = self.caller(&request).await?;
+        self.act(&mut caller, request.into_inner()).await
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {

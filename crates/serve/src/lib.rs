@@ -1,7 +1,7 @@
 //! SQL for every client: an Arrow Flight SQL service over committed facts.
 //!
 //! ```text
-//! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs)
+//! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs, tls.rs, watched.rs)
 //!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
 //!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
 //!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs)
@@ -32,7 +32,9 @@ mod queries;
 mod runs;
 mod seal;
 mod sessions;
+mod tls;
 mod users;
+mod watched;
 mod wire;
 
 use std::net::SocketAddr;
@@ -51,6 +53,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 pub use self::access::Access;
 pub use self::error::ServeError;
 pub use self::options::{Limits, OwnLimits, ServeOptions};
+pub use self::tls::Tls;
 pub use self::users::Users;
 
 use self::access::Door;
@@ -96,6 +99,7 @@ impl Server {
         stores: Stores,
         location: &str,
         access: Access,
+        tls: Option<Tls>,
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(ServeError::Port)?;
         let metrics = Arc::new(Metrics::new()?);
@@ -125,10 +129,14 @@ impl Server {
             .tcp_nodelay(true)
             .add_service(health)
             .add_service(FlightServiceServer::new(service).max_decoding_message_size(MAX_INCOMING));
-        let serving = tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        let told_to_leave = async move {
             // Whoever has let the sender go wants it to end too.
             let _: Result<_, _> = left.wait_for(|left| *left).await;
-        }));
+        };
+        let serving = match tls {
+            Some(tls) => tokio::spawn(router.serve_with_incoming_shutdown(tls.accept(listener), told_to_leave)),
+            None => tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told_to_leave)),
+        };
         Ok(Self { address, metrics, queries, leave, serving })
     }
 

@@ -123,7 +123,7 @@ pub(crate) const QUERIES: Listing = Listing {
         ("milliseconds", Number, false, "for how long it has run, or ran"),
         ("rows", Number, false, "rows handed over to be sent"),
         ("bytes", Number, false, "bytes of these"),
-        ("statement", Text, false, "the statement"),
+        ("statement", Text, false, "the statement; of a long one the beginning"),
         ("error", Text, true, "why it failed"),
     ],
 };

@@ -111,6 +111,9 @@ pub(crate) enum Execution {
     Local,
 }
 
+/// Bytes of a value.
+const MAX_VALUE: usize = 200;
+
 /// Names of options, in alphabetical order.
 pub(crate) const RUN: &str = "bytefacts.run";
 const EXECUTION: &str = "bytefacts.execution";
@@ -133,6 +136,9 @@ impl SessionOptions {
     /// Sets an option; without a value, or with an empty one, to its default.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), BadOption> {
         let value = value.filter(|value| !value.is_empty());
+        if value.is_some_and(|value| value.len() > MAX_VALUE) {
+            return Err(BadOption::Value(format!("the value of {name} is longer than {MAX_VALUE} bytes")));
+        }
         match name.to_ascii_lowercase().as_str() {
             RUN => {
                 let run = value.map(RunId::new).transpose();
@@ -188,11 +194,12 @@ mod tests {
 
     #[test]
     fn what_is_no_option_or_no_value_is_refused_in_words() {
-        let refused = |name, value| SessionOptions::default().set(name, Some(value)).unwrap_err().to_string();
+        let refused = |name: &str, value: &str| SessionOptions::default().set(name, Some(value)).unwrap_err().to_string();
         assert!(refused("datafusion.execution.batch_size", "1").contains("there is no option"));
         assert!(refused("bytefacts.run", "../etc").contains("bytefacts.run"));
         assert!(refused("bytefacts.execution", "cluster").contains("is not there yet"));
         assert!(refused("bytefacts.execution", "moon").contains("auto or local"));
+        assert!(refused("schema", &"x".repeat(MAX_VALUE + 1)).contains("longer than"));
     }
 
     #[test]

@@ -3,17 +3,18 @@
 //! Each statement has a session of its own, made from one that was stripped of all ways out: no table function, no file format, no table factory,
 //! and only the store of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
@@ -51,6 +52,8 @@ pub(crate) struct Prepared {
     pub(crate) schema: SchemaRef,
     /// Its parameters; where nothing tells the type, a text.
     pub(crate) parameters: SchemaRef,
+    /// The types of those of which something tells it, by name.
+    pub(crate) types: BTreeMap<String, DataType>,
 }
 
 /// Who asks, and how.
@@ -136,19 +139,20 @@ impl Planner {
     pub(crate) async fn prepare(&self, statement: &Parsed, parameters: &[String], asked: &Asked<'_>) -> Result<Prepared> {
         let session = self.session(asked).await?;
         let plan = logical(&session, statement).await?;
-        let types = plan.get_parameter_types()?;
-        let fields = parameters.iter().map(|name| {
-            let known = types.get(name).cloned().flatten().filter(|known| known != &DataType::Null);
-            Field::new(name.trim_start_matches('$'), known.unwrap_or(DataType::Utf8), true)
-        });
-        let parameters: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let schema = if parameters.fields().is_empty() {
+        let types = parameter_types(&plan)?;
+        let type_of = |name: &String| types.get(name).cloned().unwrap_or(DataType::Utf8);
+        let fields = parameters.iter().map(|name| Field::new(name.trim_start_matches('$'), type_of(name), true));
+        let announced = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let schema = if parameters.is_empty() {
             let plan = session.execute_logical_plan(plan).await?.create_physical_plan().await?;
             wire::schema(&plan.schema())
         } else {
-            wire::schema(plan.schema().as_arrow())
+            // With a null for each parameter the types are there, and all that may be null.
+            let null = |name: &String| Ok((name.trim_start_matches('$').to_owned(), ScalarValue::try_from(type_of(name))?));
+            let nulls = parameters.iter().map(null).collect::<Result<HashMap<_, _>>>()?;
+            wire::schema(plan.with_param_values(ParamValues::from(nulls))?.schema().as_arrow())
         };
-        Ok(Prepared { schema, parameters: wire::schema(&parameters) })
+        Ok(Prepared { schema, parameters: wire::schema(&announced), types })
     }
 
     /// The schema that a query of all columns of a table answers.
@@ -208,6 +212,23 @@ async fn logical(session: &SessionContext, statement: &Parsed) -> Result<Logical
     Ok(plan)
 }
 
+/// The types of parameters, by name, of which the plan tells them.
+fn parameter_types(plan: &LogicalPlan) -> Result<BTreeMap<String, DataType>> {
+    let known = plan.get_parameter_types()?.into_iter().filter_map(|(name, known)| Some((name, known?)));
+    let mut types: BTreeMap<_, _> = known.filter(|(_, known)| known != &DataType::Null).collect();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for bound in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(placeholder) = bound.as_ref() {
+                    types.insert(placeholder.id.clone(), DataType::Int64);
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(types)
+}
+
 /// The announced schema, if what comes is of its types; with a null wherever one may come.
 fn as_announced(announced: &Schema, own: &Schema) -> Option<SchemaRef> {
     if announced.fields().len() != own.fields().len() {
@@ -224,7 +245,7 @@ fn as_announced(announced: &Schema, own: &Schema) -> Option<SchemaRef> {
 ///
 /// # Errors
 /// When there are more rows or fewer values.
-pub(crate) fn values(batch: &RecordBatch, names: &[String], types: &Schema) -> Result<ParamValues> {
+pub(crate) fn values(batch: &RecordBatch, names: &[String], types: &BTreeMap<String, DataType>) -> Result<ParamValues> {
     if batch.num_rows() != 1 {
         return exec_err!("a statement takes one row of parameters at a time, and got {}", batch.num_rows());
     }
@@ -243,16 +264,17 @@ pub(crate) fn values(batch: &RecordBatch, names: &[String], types: &Schema) -> R
         if batch.num_columns() < count {
             return exec_err!("the statement has a parameter ${count}, and got {} values", batch.num_columns());
         }
-        let wanted = |number: usize| types.field_with_name(&number.to_string()).ok().map(Field::data_type);
+        let wanted = |number: usize| types.get(&format!("${number}"));
         let values = (1..=count).map(|number| value(number - 1, wanted(number)));
         return Ok(ParamValues::from(values.collect::<Result<Vec<_>>>()?));
     }
     let by_name = names.iter().map(|name| {
+        let wanted = types.get(name);
         let name = name.trim_start_matches('$');
         let Some((column, _)) = batch.schema_ref().column_with_name(name) else {
             return exec_err!("the statement has a parameter ${name}, and got none of that name");
         };
-        Ok((name.to_owned(), value(column, types.field_with_name(name).ok().map(Field::data_type))?))
+        Ok((name.to_owned(), value(column, wanted)?))
     });
     Ok(ParamValues::from(by_name.collect::<Result<HashMap<_, _>>>()?))
 }
@@ -281,7 +303,7 @@ mod tests {
 
     #[test]
     fn values_take_the_types_of_their_parameters_where_they_fit() {
-        let types = Schema::new(vec![Field::new("1", DataType::Int32, true), Field::new("2", DataType::Int32, true)]);
+        let types = BTreeMap::from([("$1".to_owned(), DataType::Int32), ("$2".to_owned(), DataType::Int32)]);
         let batch = row(vec![("0", number(7)), ("1", number(1 << 40))]);
         let values = values(&batch, &named(&["1", "2"]), &types).unwrap();
         assert_eq!(value(&values, "$1"), ScalarValue::Int32(Some(7)));
@@ -290,7 +312,7 @@ mod tests {
 
     #[test]
     fn names_are_found_wherever_they_stand() {
-        let types = Schema::new(vec![Field::new("who", DataType::Utf8, true), Field::new("n", DataType::Int64, true)]);
+        let types = BTreeMap::from([("$who".to_owned(), DataType::Utf8)]);
         let batch = row(vec![("n", number(3)), ("who", Arc::new(StringArray::from(vec!["x"])))]);
         let values = values(&batch, &named(&["who", "n"]), &types).unwrap();
         assert_eq!(value(&values, "$who"), ScalarValue::Utf8(Some("x".into())));
@@ -299,7 +321,7 @@ mod tests {
 
     #[test]
     fn values_that_lack_are_named() {
-        let types = Schema::empty();
+        let types = BTreeMap::new();
         let error = |batch: &RecordBatch, names: &[&str]| values(batch, &named(names), &types).unwrap_err().to_string();
         assert!(error(&row(vec![("0", number(1))]), &["1", "2"]).contains("2 parameters, and got 1"));
         assert!(error(&row(vec![("0", number(1))]), &["who"]).contains("$who"));

@@ -16,6 +16,8 @@ use crate::seal::random_id;
 
 /// Statements that are kept.
 const MOST: usize = 10_000;
+/// Bytes of their texts and of what is bound to them, taken together.
+const MOST_BYTES: usize = 256 << 20;
 /// For how long one is kept that nobody uses.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -34,9 +36,17 @@ pub(crate) struct PreparedStatement {
     pub(crate) bound: Option<Arc<RecordBatch>>,
 }
 
+impl PreparedStatement {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.bound.as_ref().map_or(0, |values| values.get_array_memory_size())
+    }
+}
+
+type Statements = BTreeMap<String, (Instant, PreparedStatement)>;
+
 /// All of them.
 pub(crate) struct PreparedStatements {
-    statements: Mutex<BTreeMap<String, (Instant, PreparedStatement)>>,
+    statements: Mutex<Statements>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,12 +63,7 @@ impl PreparedStatements {
     pub(crate) fn keep(&self, statement: PreparedStatement) -> Result<String, Status> {
         let handle = random_id().map_err(internal)?;
         let mut statements = lock(&self.statements);
-        if statements.len() >= MOST {
-            statements.retain(|_, (used, _)| used.elapsed() < LIFE);
-            if statements.len() >= MOST {
-                return Err(Status::resource_exhausted(format!("{MOST} prepared statements are kept: close those that are not needed")));
-            }
-        }
+        make_room(&mut statements, statement.bytes())?;
         statements.insert(handle.clone(), (Instant::now(), statement));
         self.count(&statements);
         Ok(handle)
@@ -77,6 +82,7 @@ impl PreparedStatements {
     /// # Errors
     /// When this user has none of this handle.
     pub(crate) fn bind(&self, handle: &[u8], user: Option<&str>, values: RecordBatch) -> Result<(), Status> {
+        make_room(&mut lock(&self.statements), values.get_array_memory_size())?;
         self.with(handle, user, |statement| statement.bound = Some(Arc::new(values)))
     }
 
@@ -102,9 +108,23 @@ impl PreparedStatements {
         }
     }
 
-    fn count(&self, statements: &BTreeMap<String, (Instant, PreparedStatement)>) {
+    fn count(&self, statements: &Statements) {
         self.metrics.prepared.set(i64::try_from(statements.len()).unwrap_or(i64::MAX));
     }
+}
+
+/// Lets go of what nobody uses any more, where another one would be too much.
+fn make_room(statements: &mut Statements, bytes: usize) -> Result<(), Status> {
+    let is_full = |statements: &Statements| {
+        statements.len() >= MOST || statements.values().map(|(_, statement)| statement.bytes()).sum::<usize>() + bytes > MOST_BYTES
+    };
+    if is_full(statements) {
+        statements.retain(|_, (used, _)| used.elapsed() < LIFE);
+        if is_full(statements) {
+            return Err(Status::resource_exhausted("too many prepared statements are kept, or too much is bound to them: close some"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -114,6 +134,16 @@ mod tests {
     fn statement(user: Option<&str>) -> PreparedStatement {
         let set = Statement::Set { name: "bytefacts.run".into(), value: None };
         PreparedStatement { text: String::new(), statement: set, known: None, user: user.map(str::to_owned), bound: None }
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let statements = PreparedStatements::new(Arc::new(Metrics::new().unwrap()));
+        let long = PreparedStatement { text: "x".repeat(MOST_BYTES / 4), ..statement(None) };
+        let handles: Vec<_> = (0..4).map(|_| statements.keep(long.clone()).unwrap()).collect();
+        assert_eq!(statements.keep(long.clone()).unwrap_err().code(), tonic::Code::ResourceExhausted);
+        statements.close(handles[0].as_bytes(), None);
+        statements.keep(long).unwrap();
     }
 
     #[test]

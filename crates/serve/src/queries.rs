@@ -70,7 +70,7 @@ impl Outcome {
 pub(crate) struct Question {
     /// The user.
     pub(crate) user: Option<String>,
-    /// The statement.
+    /// The statement, or its beginning.
     pub(crate) statement: String,
 }
 

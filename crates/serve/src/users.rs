@@ -9,13 +9,12 @@
 //!     limits: {seconds: 60, rows: 1000000, memory_bytes: 268435456, queries: 4}
 //! ```
 //!
-//! It is read again when it has changed. One that cannot be read any more, or says what is wrong, changes nothing: those before stay, and the log
-//! says why.
+//! It is read again when it has changed.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argon2::password_hash::PasswordVerifier as _;
 use argon2::{Argon2, PasswordHash};
@@ -28,9 +27,8 @@ use crate::error::ServeError;
 use crate::options::OwnLimits;
 use crate::queries::lock;
 use crate::seal::{Purpose, Seal};
+use crate::watched::Watched;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// Passwords that are checked at a time: each takes a core and some 20 MB for some milliseconds, which is what makes guessing dear.
 const CHECKS: usize = 2;
 
@@ -80,19 +78,9 @@ struct Loaded {
     right: Mutex<BTreeSet<[u8; 32]>>,
 }
 
-/// When and how large a file was, and which.
-type Stamp = (Option<SystemTime>, u64, u64);
-
-struct State {
-    looked: Instant,
-    stamp: Stamp,
-    loaded: Arc<Loaded>,
-}
-
 /// The users of a file.
 pub struct Users {
-    path: PathBuf,
-    state: Mutex<State>,
+    file: Watched<Loaded>,
     seal: Seal,
     checks: Semaphore,
 }
@@ -120,44 +108,19 @@ impl Users {
     /// # Errors
     /// When it cannot be read or says what is wrong.
     pub fn read(path: &Path) -> Result<Self, ServeError> {
-        let failed = |reason: String| ServeError::Users { path: path.display().to_string(), reason };
-        let stamp = stamp(path).map_err(|error| failed(error.to_string()))?;
-        let loaded = load(path).map_err(failed)?;
-        let state = State { looked: Instant::now(), stamp, loaded: Arc::new(loaded) };
-        Ok(Self { path: path.to_owned(), state: Mutex::new(state), seal: Seal::random()?, checks: Semaphore::new(CHECKS) })
-    }
-
-    /// What the file says now.
-    fn now(&self) -> Arc<Loaded> {
-        let mut state = lock(&self.state);
-        if state.looked.elapsed() < LOOK {
-            return Arc::clone(&state.loaded);
-        }
-        state.looked = Instant::now();
-        let path = self.path.display();
-        match stamp(&self.path) {
-            Ok(found) if found == state.stamp => {}
-            Ok(found) => match load(&self.path) {
-                Ok(loaded) => {
-                    tracing::info!(%path, users = loaded.users.len(), "the users file was read again");
-                    state.loaded = Arc::new(loaded);
-                    state.stamp = found;
-                }
-                Err(error) => tracing::error!(%path, error, "the users file has changed and cannot be used: the users before stay"),
-            },
-            Err(error) => tracing::error!(%path, %error, "the users file cannot be read: the users before stay"),
-        }
-        Arc::clone(&state.loaded)
+        let file = Watched::new(vec![path.to_owned()], |files| load(files.first().ok_or("there is no file")?));
+        let file = file.map_err(|reason| ServeError::Users { path: path.display().to_string(), reason })?;
+        Ok(Self { file, seal: Seal::random()?, checks: Semaphore::new(CHECKS) })
     }
 
     /// The user of this name.
     pub(crate) fn named(&self, name: &str) -> Option<User> {
-        self.now().users.iter().find(|user| user.name == name).cloned()
+        self.file.now().users.iter().find(|user| user.name == name).cloned()
     }
 
     /// The user of this name and password.
     pub(crate) async fn by_password(&self, name: &str, password: &str) -> Result<User, Denied> {
-        let loaded = self.now();
+        let loaded = self.file.now();
         let user = loaded.users.iter().find(|user| user.name == name && user.password.is_some());
         let hash = user.and_then(|user| user.password.clone());
         let code = self.seal.code(Purpose::Password, &format!("{name}\0{password}\0{hash:?}"));
@@ -182,7 +145,7 @@ impl Users {
     /// The user of this token.
     pub(crate) fn by_token(&self, token: &str) -> Result<User, Denied> {
         let hash = hex::encode(Sha256::digest(token));
-        let loaded = self.now();
+        let loaded = self.file.now();
         // All are compared, each as long as any other.
         let mut found = None;
         for user in &loaded.users {
@@ -214,12 +177,6 @@ fn seconds_of(text: &str) -> Result<u64, String> {
     let time =
         chrono::DateTime::parse_from_rfc3339(text).map_err(|error| format!("{text:?} is no time such as 2027-01-01T00:00:00Z: {error}"))?;
     Ok(u64::try_from(time.timestamp()).unwrap_or(0))
-}
-
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(path)?;
-    Ok((found.modified().ok(), found.len(), found.ino()))
 }
 
 fn load(path: &Path) -> Result<Loaded, String> {
@@ -280,21 +237,16 @@ mod tests {
         (folder, users)
     }
 
-    /// As if the time between two looks were over.
-    fn look_again(users: &Users) {
-        lock(&users.state).looked = Instant::now().checked_sub(LOOK * 2).unwrap();
-    }
-
     #[tokio::test]
     async fn passwords_are_checked_and_what_was_right_is_remembered() {
         let (_folder, users) = file(&format!("users: [{{name: ada, password: '{}'}}]", hash("secret")));
         assert_eq!(users.by_password("ada", "secret").await.unwrap().name, "ada");
-        assert_eq!(lock(&users.now().right).len(), 1);
+        assert_eq!(lock(&users.file.now().right).len(), 1);
         assert_eq!(users.by_password("ada", "secret").await.unwrap().name, "ada");
         for (name, password) in [("ada", "Secret"), ("ada", ""), ("bob", "secret"), ("", "")] {
             assert_eq!(users.by_password(name, password).await.unwrap_err(), Denied::Password, "{name} {password}");
         }
-        assert_eq!(lock(&users.now().right).len(), 1, "what was wrong is not remembered");
+        assert_eq!(lock(&users.file.now().right).len(), 1, "what was wrong is not remembered");
     }
 
     #[tokio::test]
@@ -324,15 +276,15 @@ mod tests {
         let before = users.named("ada").unwrap().fingerprint();
         let path = folder.path().join("users.yaml");
         std::fs::write(&path, "users: [{name: ada, pasword: x}]").unwrap();
-        look_again(&users);
+        users.file.look_again();
         users.by_password("ada", "one").await.unwrap();
         std::fs::write(&path, format!("users: [{{name: ada, password: '{}'}}]", hash("two"))).unwrap();
-        look_again(&users);
+        users.file.look_again();
         assert_eq!(users.by_password("ada", "one").await.unwrap_err(), Denied::Password);
         users.by_password("ada", "two").await.unwrap();
         assert_ne!(users.named("ada").unwrap().fingerprint(), before, "logins of before end");
         std::fs::remove_file(&path).unwrap();
-        look_again(&users);
+        users.file.look_again();
         users.by_password("ada", "two").await.unwrap();
     }
 

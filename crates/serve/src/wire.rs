@@ -206,6 +206,17 @@ mod tests {
         assert_eq!(arrow::compute::concat_batches(&batch.schema(), &batches).unwrap(), batch);
     }
 
+    /// The JDBC driver cannot read what is compressed.
+    #[test]
+    fn messages_are_not_compressed() {
+        let mut encoder = Encoder::new(1 << 20);
+        encoder.take(batch(vec![("text", Arc::new(StringArray::from(vec!["x".repeat(100_000)])) as ArrayRef)]));
+        let (message, _) = encoder.next().unwrap().unwrap();
+        let header = arrow_ipc::root_as_message(&message.data_header).unwrap();
+        assert!(header.header_as_record_batch().unwrap().compression().is_none());
+        assert!(message.data_body.len() > 100_000);
+    }
+
     #[test]
     fn a_row_that_no_message_holds_is_an_error_in_words() {
         let long = |bytes: usize| batch(vec![("text", Arc::new(StringArray::from(vec!["x".repeat(bytes)])) as ArrayRef)]);

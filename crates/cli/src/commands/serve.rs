@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytefacts_cluster::listen;
-use bytefacts_serve::{Access, Server, Users};
+use bytefacts_serve::{Access, Server, Tls, Users};
 use bytefacts_stores::Stores;
 
 use crate::args;
@@ -34,7 +34,15 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
             return Err(UsageError(format!("{address}: {text}")).into());
         }
     };
-    let mut server = Server::start(listener, options, Stores::new(settings.stores), facts.location.uri(), access).await?;
+    let tls = match (args.tls_cert.or(own.tls_cert), args.tls_key.or(own.tls_key)) {
+        (Some(certificates), Some(key)) => Some(Tls::read(&certificates, &key).map_err(|error| UsageError(error.to_string()))?),
+        (None, None) => None,
+        _ => return Err(UsageError("a certificate and its key belong together: serve.tls_cert and serve.tls_key".to_owned()).into()),
+    };
+    if tls.is_none() && matches!(access, Access::Users(_)) && !address.ip().is_loopback() {
+        tracing::warn!("passwords and tokens travel in the clear: give --tls-cert and --tls-key, unless a proxy in front encrypts");
+    }
+    let mut server = Server::start(listener, options, Stores::new(settings.stores), facts.location.uri(), access, tls).await?;
     let probes = ProbeServer::start(args.probes.unwrap_or(own.probes), server.metrics(), || true).await?;
     let id = match reachable_host(address) {
         Some(host) => host.to_string(),

@@ -21,6 +21,10 @@ pub struct ServeSettings {
     pub users: Option<PathBuf>,
     /// Whether anybody may ask although it listens beyond loopback.
     pub insecure: bool,
+    /// The PEM file of certificates by which connections are encrypted; null is not at all.
+    pub tls_cert: Option<PathBuf>,
+    /// That of the private key.
+    pub tls_key: Option<PathBuf>,
     /// Threads that answer queries; null is all cores of the machine.
     pub threads: Option<u16>,
     /// Queries that work at a time; others wait.
@@ -52,6 +56,8 @@ impl Default for ServeSettings {
             probes: loopback(50062),
             users: None,
             insecure: false,
+            tls_cert: None,
+            tls_key: None,
             threads: None,
             running: 8,
             queries_per_user: 64,

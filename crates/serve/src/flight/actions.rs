@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use prost::Message;
 use tonic::{Response, Status};
 
-use super::{Messages, Service, command, give_cookie, no_transaction, one, respond};
+use super::{Messages, Service, command, no_transaction, one, respond};
 use crate::access::Caller;
 use crate::error::internal;
 use crate::messages::{
@@ -44,7 +44,7 @@ pub(super) fn all() -> impl Iterator<Item = ActionType> {
 }
 
 impl Service {
-    pub(super) async fn act(&self, caller: &Caller, action: Action) -> Result<Response<Messages<ActionResult>>, Status> {
+    pub(super) async fn act(&self, caller: &mut Caller, action: Action) -> Result<Response<Messages<ActionResult>>, Status> {
         let body = action.body;
         let result = match action.r#type.as_str() {
             "CreatePreparedStatement" => self.prepare(caller, unpack(&body)?).await?.as_any().encode_to_vec(),
@@ -121,11 +121,11 @@ impl Service {
         }
     }
 
-    fn set_options(&self, caller: &Caller, request: SetSessionOptionsRequest) -> Result<Response<Messages<ActionResult>>, Status> {
-        let (cookie, id) = match &caller.keeping {
-            Keeping::Session(id) => (None, id.clone()),
+    fn set_options(&self, caller: &mut Caller, request: SetSessionOptionsRequest) -> Result<Response<Messages<ActionResult>>, Status> {
+        let id = match &caller.keeping {
+            Keeping::Session(id) => id.clone(),
             // To ask for this begins a session.
-            _ => self.door.new_session().map(|(cookie, id)| (Some(cookie), id)).map_err(internal)?,
+            _ => self.door.begin_session(caller).map_err(internal)?,
         };
         let mut errors = BTreeMap::new();
         for (name, value) in request.session_options {
@@ -146,11 +146,7 @@ impl Service {
             }
         }
         let result = SetSessionOptionsResult { errors }.encode_to_vec();
-        let mut response = Response::new(one(ActionResult { body: result.into() }));
-        if let Some(cookie) = cookie {
-            give_cookie(&mut response, &cookie);
-        }
-        Ok(response)
+        Ok(respond(caller, one(ActionResult { body: result.into() })))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::gate::Statement;
 const MAX_BOUND_BYTES: usize = 16 << 20;
 
 impl Service {
-    pub(super) async fn put(&self, caller: &Caller, messages: Streaming<FlightData>) -> Result<PutResult, Status> {
+    pub(super) async fn put(&self, caller: &mut Caller, messages: Streaming<FlightData>) -> Result<PutResult, Status> {
         let mut messages = messages.peekable();
         let first = std::pin::Pin::new(&mut messages).peek().await;
         let descriptor = match first {
@@ -51,7 +51,7 @@ impl Service {
         }
     }
 
-    fn update(&self, caller: &Caller, statement: &Statement) -> Result<PutResult, Status> {
+    fn update(&self, caller: &mut Caller, statement: &Statement) -> Result<PutResult, Status> {
         let Statement::Set { name, value } = statement else {
             return Err(Status::invalid_argument("the statement answers rows: run it as a query, not as an update"));
         };

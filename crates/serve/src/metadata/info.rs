@@ -118,7 +118,7 @@ fn build() -> SqlInfoDataBuilder {
     }
     info.append(I::SqlMaxRowSizeIncludesBlobs, true);
     info.append(I::SqlMaxStatementLength, i64::try_from(MAX_BYTES).unwrap_or(i64::MAX));
-    info.append(I::SqlDefaultTransactionIsolation, 0i32);
+    info.append(I::SqlDefaultTransactionIsolation, 0i64);
     info.append(I::SqlTransactionsSupported, false);
     info.append(I::SqlSupportedTransactionsIsolationLevels, bits(&[0]));
     info.append(I::SqlDataDefinitionCausesTransactionCommit, false);
