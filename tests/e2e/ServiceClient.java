@@ -14,6 +14,16 @@ public class ServiceClient {
         + "WHERE a.\"offset\" + b.\"offset\" + c.\"offset\" + d.\"offset\" = -1";
 
     public static void main(String[] arguments) throws Exception {
+        Thread watchdog = new Thread(() -> {
+            try {
+                Thread.sleep(120_000);
+            } catch (InterruptedException ignored) {
+                return;
+            }
+            Runtime.getRuntime().halt(3);
+        });
+        watchdog.setDaemon(true);
+        watchdog.start();
         try (Connection connection = DriverManager.getConnection(arguments[0])) {
             metadata(connection);
             queries(connection);
@@ -68,7 +78,8 @@ public class ServiceClient {
         try (Statement statement = connection.createStatement()) {
             Thread canceller = new Thread(() -> {
                 try {
-                    Thread.sleep(1000);
+                    // Before the service has announced the result (after two seconds at most), the driver forgets that it was told to cancel.
+                    Thread.sleep(4000);
                     statement.cancel();
                 } catch (Exception error) {
                     say("cancel", error.toString());

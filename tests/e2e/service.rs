@@ -401,6 +401,12 @@ async fn hostile_statements_reach_nothing() {
         vec!["SELECT 1"; n].join(" UNION ALL "),
         format!("SELECT * FROM {}py_bc_blocks{}", "(SELECT * FROM ".repeat(n), ")".repeat(n)),
         format!("SELECT '{}'", "x".repeat(2 << 20)),
+        format!("SELECT path{} FROM py_bc_blocks", "[1]".repeat(n)),
+        // Each of these names is what the one before it is, twice.
+        format!(
+            "WITH t0 AS (SELECT 1) {} SELECT * FROM t30",
+            (0..30).map(|n| format!(", t{} AS (SELECT 1 FROM t{n} a, t{n} b)", n + 1)).collect::<String>()
+        ),
     ];
     for sql in &hostile {
         let start: String = sql.chars().take(80).collect();
@@ -414,7 +420,8 @@ async fn hostile_statements_reach_nothing() {
     }
     assert_eq!(std::fs::read_dir(victim.path()).unwrap().count(), 0, "nothing was written");
     // As deep as a statement may be, it is planned, run and let go.
-    let deep = format!("SELECT count(*) FROM py_bc_blocks WHERE {}", vec!["kind = 'entry'"; 450].join(" OR "));
+    let conditions = (0..900).map(|n| format!("kind = 'k{n}' AND start_offset <> {n}")).chain(["kind = 'entry'".to_owned()]);
+    let deep = format!("SELECT count(*) FROM py_bc_blocks WHERE {}", conditions.collect::<Vec<_>>().join(" OR "));
     assert!(ask_number(&mut client, &deep).await > 0);
     let settings = "SELECT count(*) FROM information_schema.df_settings WHERE name LIKE '%temp%' AND value LIKE '/%'";
     assert_eq!(ask_number(&mut client, settings).await, 0, "no path of the machine is told");

@@ -109,14 +109,9 @@ def tree(connection):
 
 
 def columns(connection):
-    """Of a view, with comments and its key."""
-    objects = connection.adbc_get_objects(depth="all", catalog_filter="facts", db_schema_filter="public", table_name_filter="py_bc_blocks")
-    (schema,) = [schema for schema in objects.read_all().to_pylist()[0]["catalog_db_schemas"] if schema["db_schema_tables"]]
-    (table,) = schema["db_schema_tables"]
-    return {
-        "columns": [[column["column_name"], column["remarks"]] for column in table["table_columns"]],
-        "keys": [constraint["constraint_column_names"] for constraint in table["table_constraints"]],
-    }
+    """Of a view, with comments."""
+    schema = connection.adbc_get_table_schema("py_bc_blocks", catalog_filter="facts", db_schema_filter="public")
+    return [[field.name, field.metadata[b"ARROW:FLIGHT:SQL:REMARKS"].decode()] for field in schema]
 
 
 def long(connection):

@@ -4,10 +4,11 @@
 //! plan is asked again whether it changes anything. The gate says *why* in words, and it keeps statements away whose depth would take more stack
 //! than there is: they are counted as tokens before a tree is made of them, and as a tree before it is planned.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as Parsed};
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, Set, Statement as Sql, TableFactor, Value, Visit as _, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, Set, Statement as Sql, Value, Visit as _, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -19,7 +20,7 @@ const MAX_TOKENS: usize = 50_000;
 const MAX_DEPTH: usize = 1000;
 /// How deep the parser may go: brackets, queries in queries.
 const MAX_BRACKETS: usize = 100;
-/// Tables, and queries that are joined by UNION and the like.
+/// Tables, and queries that are joined by UNION and the like. What WITH names counts wherever it is used, since that is where it is planned.
 const MAX_TABLES: usize = 500;
 
 /// A statement that has passed.
@@ -176,6 +177,8 @@ fn check(parsed: &Parsed) -> Result<(), Refused> {
 struct Check {
     depth: usize,
     tables: usize,
+    /// How many tables there are in what WITH has named.
+    named: BTreeMap<String, usize>,
 }
 
 impl Check {
@@ -187,10 +190,12 @@ impl Check {
         ControlFlow::Continue(())
     }
 
-    fn one_more_table(&mut self) -> ControlFlow<Refused> {
-        self.tables += 1;
+    fn more_tables(&mut self, count: usize) -> ControlFlow<Refused> {
+        self.tables = self.tables.saturating_add(count);
         if self.tables > MAX_TABLES {
-            return ControlFlow::Break(Refused::Large(format!("more than {MAX_TABLES} tables or SELECTs")));
+            return ControlFlow::Break(Refused::Large(format!(
+                "more than {MAX_TABLES} tables or SELECTs, those of WITH wherever they are used"
+            )));
         }
         ControlFlow::Continue(())
     }
@@ -213,25 +218,40 @@ impl Visitor for Check {
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Refused> {
-        if query.locks.is_empty() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(Refused::Writes("SELECT … FOR UPDATE".to_owned()))
+        if !query.locks.is_empty() {
+            return ControlFlow::Break(Refused::Writes("SELECT … FOR UPDATE".to_owned()));
         }
+        for named in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let mut inside = Self { named: self.named.clone(), ..Self::default() };
+            named.query.visit(&mut inside)?;
+            self.named.insert(named.alias.name.value.to_ascii_lowercase(), inside.tables.max(1));
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Refused> {
         if select.into.is_some() {
             return ControlFlow::Break(Refused::Writes("SELECT INTO".to_owned()));
         }
-        self.one_more_table()
+        self.more_tables(1)
     }
 
-    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<Refused> {
-        self.one_more_table()
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refused> {
+        let name = relation.to_string().trim_matches('"').to_ascii_lowercase();
+        self.more_tables(self.named.get(&name).copied().unwrap_or(1))
     }
 
-    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<Refused> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Refused> {
+        // What is flat here and becomes deep when it is planned.
+        let chain = match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => access_chain.len(),
+            Expr::CompoundIdentifier(names) => names.len(),
+            Expr::JsonAccess { path, .. } => path.path.len(),
+            _ => 0,
+        };
+        if chain > MAX_BRACKETS {
+            return ControlFlow::Break(Refused::Large(format!("more than {MAX_BRACKETS} parts of parts")));
+        }
         self.deeper()
     }
 
@@ -263,7 +283,6 @@ mod tests {
             "WITH x AS (SELECT 1) SELECT * FROM x",
             "WITH RECURSIVE x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x WHERE n < 3) SELECT * FROM x",
             "VALUES (1), (2)",
-            "TABLE t",
             "EXPLAIN SELECT 1",
             "EXPLAIN ANALYZE SELECT 1",
             "SHOW TABLES",
@@ -389,6 +408,11 @@ mod tests {
             format!("SELECT {}", vec!["a = 1"; n].join(" OR ")),
             format!("SELECT {}", vec!["a"; n].join("::INT || ")),
             format!("SELECT a{}", "[1]".repeat(n)),
+            format!("SELECT a{}", ".b".repeat(n)),
+            format!(
+                "WITH t0 AS (SELECT 1) {} SELECT * FROM t20",
+                (0..20).map(|n| format!(", t{} AS (SELECT * FROM t{n} a, T{n} b)", n + 1)).collect::<String>()
+            ),
             vec!["SELECT 1"; n].join(" UNION ALL "),
             format!("SELECT 1 FROM {}", vec!["t"; n].join(", ")),
             format!("SELECT 1 FROM t {}", "JOIN t ON true ".repeat(n)),

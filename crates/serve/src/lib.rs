@@ -10,9 +10,7 @@
 //!
 //! Why a service of its own and not Ballista's: that compresses what it sends, which the JDBC driver cannot read; it waits for the whole job before
 //! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. What it would run on executors goes in
-//! through [`execution`].
-
-#![cfg_attr(test, expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
+//! through `execution`.
 
 mod access;
 mod catalog;
