@@ -32,7 +32,7 @@ pub enum Access {
     /// Anybody may ask.
     Open,
     /// The users of a file may.
-    Users(Users),
+    Users(Box<Users>),
 }
 
 /// Who calls.
@@ -233,7 +233,7 @@ mod tests {
         let path = folder.path().join("users.yaml");
         let token = hex::encode(Sha256::digest("a token"));
         std::fs::write(&path, format!("users: [{{name: ada, tokens: [{{sha256: {token}}}], limits: {{rows: 5}}}}]")).unwrap();
-        (folder, door(Access::Users(Users::read(&path).unwrap())))
+        (folder, door(Access::Users(Box::new(Users::read(&path).unwrap()))))
     }
 
     async fn denied(door: &Door, shown: &str) -> String {

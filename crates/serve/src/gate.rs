@@ -161,6 +161,9 @@ fn text_of(name: &str, value: &Expr) -> Result<Option<String>, Refused> {
 fn check(parsed: &Parsed) -> Result<(), Refused> {
     let statement = match parsed {
         Parsed::Statement(statement) => statement,
+        Parsed::Explain(explain) if matches!(*explain.statement, Parsed::Explain(_)) => {
+            return Err(Refused::Large("EXPLAIN in EXPLAIN".to_owned()));
+        }
         Parsed::Explain(explain) => return check(&explain.statement),
         Parsed::CreateExternalTable(_) => return Err(Refused::Writes("CREATE EXTERNAL TABLE".to_owned())),
         Parsed::CopyTo(_) => return Err(Refused::Writes("COPY".to_owned())),

@@ -23,7 +23,7 @@ const ENVELOPE: usize = 64 << 10;
 
 /// The schema as clients get it.
 pub(crate) fn schema(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| plain_field(field));
+    let fields = schema.fields().iter().map(plain_field);
     Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 

@@ -27,7 +27,7 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
     let options = own.options()?;
     let (listener, address) = listen(args.listen.unwrap_or(own.listen))?;
     let access = match args.users.or(own.users) {
-        Some(file) => Access::Users(Users::read(&file).map_err(|error| UsageError(error.to_string()))?),
+        Some(file) => Access::Users(Box::new(Users::read(&file).map_err(|error| UsageError(error.to_string()))?)),
         None if address.ip().is_loopback() || args.insecure || own.insecure => Access::Open,
         None => {
             let text = "whoever reaches this address could read the facts: give --users FILE, or --insecure if that is meant";
