@@ -1,15 +1,13 @@
 //! A cluster of processes on this machine: what a second executor brings, what the processes cost beside the embedded cluster, and what many
 //! bins cost the scheduler.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
+use crate::daemon::Daemon;
 use crate::process::{children, median, number, run, say, sibling, stdlib};
 use crate::relay::{Relay, Traffic};
 
@@ -56,7 +54,7 @@ pub fn cluster(rounds: usize, bins: &[u32]) -> anyhow::Result<()> {
             cost.bins,
             cost.wall.as_secs_f64(),
             cost.wall.as_secs_f64() * 1e3 / cost.bins as f64,
-            cost.scheduler_kib / 1024,
+            cost.scheduler_peak >> 20,
             there.bytes / cost.bins,
             back.bytes / cost.bins,
             there.largest,
@@ -88,8 +86,8 @@ struct Cost {
     wall: Duration,
     /// Of all processes, their start and end included.
     cpu: Duration,
-    /// The most memory that the scheduler had, in KiB.
-    scheduler_kib: u64,
+    /// The most memory that the scheduler had, in bytes.
+    scheduler_peak: u64,
     /// Bins that there were in the end.
     bins: u64,
     /// What passed from executors to the scheduler and back, where that was counted.
@@ -114,7 +112,7 @@ fn job(bytefacts: &Path, home: &Path, corpus: &str, executors: usize, bins: Opti
         confined.args(["--cpu-list", &(index % cores).to_string()]).arg(bytefacts);
         nodes.push(Daemon::start(confined.args(args).args(any).env("BYTEFACTS_CACHE__ENABLED", "false"))?);
     }
-    let facts = home.join(format!("facts-{}", scheduler.child.id()));
+    let facts = home.join(format!("facts-{}", scheduler.id()));
     let mut extract = Command::new(bytefacts);
     extract.args(["extract", corpus, "--repo", "stdlib", "--exclude", "site-packages", "--progress", "never", "--format", "json"]);
     extract.args(["--cluster", &format!("df://{}", scheduler.address), "--out"]).arg(&facts);
@@ -128,47 +126,10 @@ fn job(bytefacts: &Path, home: &Path, corpus: &str, executors: usize, bins: Opti
         bail!("the client failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let summary = serde_json::from_slice(&output.stdout).context("the client printed no JSON")?;
-    let scheduler_kib = scheduler.peak_kib()?;
+    let scheduler_peak = scheduler.peak()?;
     let traffic = relay.as_ref().map(Relay::traffic);
     nodes.iter_mut().try_for_each(Daemon::end)?;
     scheduler.end()?;
     std::fs::remove_dir_all(&facts)?;
-    Ok(Cost { wall, cpu: children()?.saturating_sub(before), scheduler_kib, bins: number(&summary, "bins")?, traffic })
-}
-
-struct Daemon {
-    child: Child,
-    address: String,
-}
-
-impl Daemon {
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("cannot start a daemon")?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().context("a daemon without stdout")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let said: serde_json::Value = serde_json::from_str(&line).context("a daemon did not say where it listens")?;
-        let address = said.get("address").and_then(|a| a.as_str()).context("a daemon without an address")?.to_owned();
-        Ok(Self { child, address })
-    }
-
-    fn peak_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    fn end(&mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _: std::io::Result<()> = self.child.kill();
-        let _: std::io::Result<_> = self.child.wait();
-    }
+    Ok(Cost { wall, cpu: children()?.saturating_sub(before), scheduler_peak, bins: number(&summary, "bins")?, traffic })
 }

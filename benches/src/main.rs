@@ -5,11 +5,13 @@
 
 mod analysis;
 mod cluster;
+mod daemon;
 #[path = "../../crates/facts/tests/common/frames.rs"]
 mod frames;
 mod job;
 mod memory;
 mod nights;
+mod planning;
 mod plot;
 mod process;
 mod relay;
@@ -109,6 +111,25 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// What planning takes as the corpus grows: seconds, memory of the scheduler and of the client at their peaks, and requests to the store. No
+    /// executor is there. Linux only.
+    Planning {
+        /// Files of each corpus.
+        #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000", value_name = "N,N,...")]
+        files: Vec<usize>,
+        /// Where the corpora are made [default: a temporary folder].
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        /// The bucket that a server without TLS makes of the folder, for schedulers that list it there. AWS_* variables say the rest.
+        #[arg(long, value_name = "URI", requires_all = ["folder", "server"])]
+        bucket: Option<String>,
+        /// That server.
+        #[arg(long, value_name = "HOST:PORT", requires = "bucket")]
+        server: Option<String>,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The memory of a job at its peak as the corpus grows: copies of the standard library as repositories. Linux only.
     Memory {
         /// How many copies each job has.
@@ -135,6 +156,11 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
         Benchmark::Nights { repositories, files, nights: number, share, format } => {
             nights::nights(nights::Shape { repositories, files, nights: number, share }, format)
+        }
+        Benchmark::Planning { files, folder, bucket, server, format } => {
+            let temporary = tempfile::tempdir()?;
+            let folder = folder.unwrap_or_else(|| temporary.path().to_owned());
+            planning::planning(&files, &planning::Place { folder, server: bucket.zip(server) }, format)
         }
         Benchmark::Memory { copies, jobs, plot, format } => memory::memory(&copies, jobs, plot.as_deref(), format),
     }

@@ -66,8 +66,8 @@ pub fn watch(command: &mut Command) -> anyhow::Result<Watched> {
     Ok(Watched { output: fs::read(output.path())?, cost: Cost { cpu: children()? - before, wall }, peak })
 }
 
-/// The peak of a process in bytes.
-fn peak_of(process: u32) -> Option<u64> {
+/// The peak of a process in bytes, as long as it runs.
+pub fn peak_of(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

@@ -1,4 +1,4 @@
-//! A relay before a scheduler that counts what passes: bytes each way, gRPC messages, and the largest of them.
+//! Relays that count what passes: before a scheduler bytes each way, gRPC messages, and the largest of them; before an object store requests.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -27,38 +27,39 @@ struct Counters {
     largest: AtomicU64,
 }
 
-/// A running relay. Dropping it lets no further connection through.
+impl Counters {
+    fn take(&self, bytes: &[u8], frames: &mut Frames) {
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        frames.take(bytes, |message| {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+            self.largest.fetch_max(message, Ordering::Relaxed);
+        });
+    }
+}
+
+/// A relay before a scheduler.
 pub struct Relay {
-    address: SocketAddr,
+    door: Door,
     to_scheduler: Arc<Counters>,
     from_scheduler: Arc<Counters>,
-    stopped: Arc<AtomicBool>,
 }
 
 impl Relay {
     /// Relays to a scheduler.
     pub fn to(scheduler: &str) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen for executors")?;
-        let relay =
-            Self { address: listener.local_addr()?, to_scheduler: Arc::default(), from_scheduler: Arc::default(), stopped: Arc::default() };
-        let (there, back, stopped) = (Arc::clone(&relay.to_scheduler), Arc::clone(&relay.from_scheduler), Arc::clone(&relay.stopped));
-        let scheduler = scheduler.to_owned();
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                // A connection that cannot be made is dropped, as the scheduler would drop it.
-                let Ok(server) = TcpStream::connect(&scheduler) else { continue };
-                let _: std::io::Result<()> = join(&client, &server, &there, &back);
-            }
-        });
-        Ok(relay)
+        let (to_scheduler, from_scheduler) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
+        let (there, back) = (Arc::clone(&to_scheduler), Arc::clone(&from_scheduler));
+        let door = Door::before(scheduler, move || {
+            let (there, back) = (Arc::clone(&there), Arc::clone(&back));
+            let (mut requests, mut answers) = (Frames::new(true), Frames::new(false));
+            (move |bytes: &[u8]| there.take(bytes, &mut requests), move |bytes: &[u8]| back.take(bytes, &mut answers))
+        })?;
+        Ok(Self { door, to_scheduler, from_scheduler })
     }
 
     /// Where executors find it.
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.door.address.to_string()
     }
 
     /// What has passed so far: to the scheduler, and from it.
@@ -72,7 +73,75 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+/// A relay before an object store that counts HTTP/1.1 requests.
+pub struct Requests {
+    door: Door,
+    requests: Arc<AtomicU64>,
+}
+
+impl Requests {
+    /// Relays to a store.
+    pub fn to(store: &str) -> anyhow::Result<Self> {
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&requests);
+        let door = Door::before(store, move || {
+            let (counter, mut seen) = (Arc::clone(&counter), Vec::new());
+            let count = move |bytes: &[u8]| {
+                // How the first line of a request ends; it may come in two parts.
+                const END: &[u8] = b" HTTP/1.1\r\n";
+                seen.extend_from_slice(bytes);
+                let found = seen.windows(END.len()).filter(|window| *window == END).count();
+                counter.fetch_add(found as u64, Ordering::Relaxed);
+                seen.drain(..seen.len().saturating_sub(END.len() - 1));
+            };
+            (count, |_: &[u8]| ())
+        })?;
+        Ok(Self { door, requests })
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> String {
+        self.door.address.to_string()
+    }
+
+    /// Requests so far.
+    pub fn count(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a relay listens. Dropping it lets no further connection through.
+struct Door {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Door {
+    /// Joins whoever comes with a server; `watchers` makes what sees the bytes of one connection, to the server and from it.
+    fn before<There, Back>(server: &str, watchers: impl Fn() -> (There, Back) + Send + 'static) -> anyhow::Result<Self>
+    where
+        There: FnMut(&[u8]) + Send + 'static,
+        Back: FnMut(&[u8]) + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+        let door = Self { address: listener.local_addr()?, stopped: Arc::default() };
+        let (server, stopped) = (server.to_owned(), Arc::clone(&door.stopped));
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A connection that cannot be made is dropped, as the server would drop it.
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                let (there, back) = watchers();
+                let _: std::io::Result<()> = pass(&client, &server, there).and_then(|()| pass(&server, &client, back));
+            }
+        });
+        Ok(door)
+    }
+}
+
+impl Drop for Door {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
         // Wakes the thread that waits for connections.
@@ -80,33 +149,26 @@ impl Drop for Relay {
     }
 }
 
-/// Passes bytes between two connections, each direction on a thread of its own, until one side closes.
-fn join(client: &TcpStream, server: &TcpStream, there: &Arc<Counters>, back: &Arc<Counters>) -> std::io::Result<()> {
-    let pairs = [(client.try_clone()?, server.try_clone()?, there, true), (server.try_clone()?, client.try_clone()?, back, false)];
-    for (from, to, counters, preface) in pairs {
-        let counters = Arc::clone(counters);
-        to.set_nodelay(true)?;
-        thread::spawn(move || {
-            let _: std::io::Result<()> = pass(&from, &to, &counters, Frames::new(preface));
-            // Whichever side it was, the other one is to know.
-            let _: std::io::Result<()> = from.shutdown(Shutdown::Both);
-            let _: std::io::Result<()> = to.shutdown(Shutdown::Both);
-        });
-    }
+/// Passes bytes on from one connection to another on a thread of its own, until either is closed.
+fn pass(from: &TcpStream, to: &TcpStream, see: impl FnMut(&[u8]) + Send + 'static) -> std::io::Result<()> {
+    let (from, to) = (from.try_clone()?, to.try_clone()?);
+    to.set_nodelay(true)?;
+    thread::spawn(move || {
+        let _: std::io::Result<()> = copy(&from, &to, see);
+        // Whichever side it was, the other one is to know.
+        let _: std::io::Result<()> = from.shutdown(Shutdown::Both);
+        let _: std::io::Result<()> = to.shutdown(Shutdown::Both);
+    });
     Ok(())
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, counters: &Counters, mut frames: Frames) -> std::io::Result<()> {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) -> std::io::Result<()> {
     let mut part = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut part)?;
         let Some(bytes) = part.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         // Before they are passed on: whoever has got them finds them counted.
-        counters.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        frames.take(bytes, |message| {
-            counters.messages.fetch_add(1, Ordering::Relaxed);
-            counters.largest.fetch_max(message, Ordering::Relaxed);
-        });
+        see(bytes);
         to.write_all(bytes)?;
     }
 }

@@ -36,7 +36,7 @@ public class ServiceClient {
         DatabaseMetaData data = connection.getMetaData();
         say("product", data.getDatabaseProductName() + " " + data.isReadOnly() + " " + data.getDefaultTransactionIsolation());
         say("catalogs", rows(data.getCatalogs(), "TABLE_CAT"));
-        say("tables", rows(data.getTables("facts", "public", "py_bc_b%", null), "TABLE_NAME", "TABLE_TYPE"));
+        say("tables", rows(data.getTables("facts", "public", "py_bc_bl%", null), "TABLE_NAME", "TABLE_TYPE"));
         say("column", rows(data.getColumns("facts", "public", "py_bc_blocks", "repo"), "COLUMN_NAME", "TYPE_NAME", "REMARKS"));
         say("key", rows(data.getPrimaryKeys("facts", "public", "py_bc_blocks"), "COLUMN_NAME"));
     }

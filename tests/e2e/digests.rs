@@ -44,9 +44,9 @@ async fn list(corpus: &Path, facts: &Path, shape: &Shape, order: Order) {
     let mut writer = BinsWriter::new(&facts, &run, AttemptId::from_random(1)).await.unwrap();
     for (bin_id, bin) in (0..).zip(bins) {
         let bin = Bin { bin_id, ..bin };
-        let name = |entry: &Entry| FileName::new(entry.repo.as_deref(), &entry.path);
-        let (first, last) = (name(bin.files.first().unwrap()), name(bin.files.last().unwrap()));
-        let planned = PlannedBin { files: bin.files.len() as u64, source_bytes: 0, cost_us: bin.cost_us, first, last };
+        let first = bin.files.first().unwrap();
+        let first = FileName::new(first.repo.as_deref(), &first.path);
+        let planned = PlannedBin { files: bin.files.len() as u64, source_bytes: 0, cost_us: bin.cost_us, first };
         writer.push(planned, &encode_bin(&bin).unwrap()).await.unwrap();
     }
     writer.finish().await.unwrap();

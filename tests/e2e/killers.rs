@@ -26,7 +26,7 @@ const POISON: &str = "poison.py";
 fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
     let patch = format!(
         "import builtins as _builtins, os as _os, signal as _signal, time as _time\n\
-         _compile = _builtins.compile\n\
+         _compile, _master = _builtins.compile, _os.getppid()\n\
          def _deadly(source, *arguments, **options):\n\
          \x20   if isinstance(source, bytes) and b'{MARK}' in source:\n\
          \x20       {deed}\n\
@@ -37,7 +37,7 @@ fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
 }
 
 /// Kills whoever has started the worker: an executor, or what an executor has put in its place.
-const KILLS_ITS_MASTER: &str = "_os.kill(_os.getppid(), _signal.SIGABRT); _time.sleep(60)";
+const KILLS_ITS_MASTER: &str = "_os.kill(_master, _signal.SIGABRT); _time.sleep(60)";
 
 /// Some files in three repositories.
 fn corpus_of_some_files() -> TempDir {
@@ -151,6 +151,65 @@ async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
     assert_eq!(code, 3, "{stderr}");
     assert_eq!(deaths, 1, "the first death is unnoticed, and there is no other");
     only_the_killer_is_missing(facts.path(), "r", &expected).await;
+}
+
+/// Whoever else is killed meanwhile, and by whom: the killer is blamed, and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
+    let (corpus, mut processes) = (corpus_of_some_files(), Processes::new());
+    let expected = undisturbed(corpus.path()).await;
+    let deadly = deadly(&python().await, processes.home.path(), KILLS_ITS_MASTER);
+    write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
+    processes.environment.push(("BYTEFACTS_PYTHON".to_owned(), deadly.executable.display().to_string()));
+    let scheduler = processes.scheduler(0).await;
+    let nodes = ["n1", "n2"];
+    let mut executors = Vec::new();
+    for node in nodes {
+        executors.push(processes.executor_with(node, scheduler.address, &["--cores", "1"]).await);
+    }
+    let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(1), number("BYTEFACTS_SEED").unwrap_or(7));
+    let (mut random, mut hits) = (Random(seed), 0);
+    for trial in 0..trials {
+        let facts = folder();
+        let client = async |run: &[&str]| {
+            let args = [&["--out", facts.path().to_str().unwrap()], run].concat();
+            processes.extract(scheduler.address, &args).await
+        };
+        let mut job = client(&[corpus.path().to_str().unwrap(), "--run-id", "r", "--no-cache"]).await;
+        let (mut second, begun) = (None, Instant::now());
+        let mut next = begun + Duration::from_millis(500 + random.below(2_000));
+        while job.is_running() && begun.elapsed() < LIMIT {
+            // As Kubernetes does: what ends comes back.
+            for (executor, node) in executors.iter_mut().zip(nodes) {
+                if !executor.is_running() {
+                    *executor = processes.executor_with(node, scheduler.address, &["--cores", "1"]).await;
+                }
+            }
+            if Instant::now() >= next {
+                hits += 1;
+                next += Duration::from_millis(500 + random.below(4_000));
+                match random.below(5) {
+                    node @ 0..2 => executors[usize::try_from(node).unwrap()].signal(Signal::SIGKILL),
+                    2 => executors[usize::try_from(random.below(2)).unwrap()].signal(Signal::SIGTERM),
+                    3 => {
+                        job.signal(if random.below(2) == 0 { Signal::SIGINT } else { Signal::SIGKILL });
+                        job.end(LIMIT).await;
+                        job = client(&["--resume", "r"]).await;
+                    }
+                    _ if second.is_none() => second = Some(client(&["--resume", "r"]).await),
+                    _ => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for client in second.into_iter().chain([job]) {
+            let (code, _, stderr) = client.end(LIMIT).await;
+            assert!(code == 3 || stderr.contains("has been committed"), "trial {trial} of seed {seed}: {code} {stderr}");
+        }
+        only_the_killer_is_missing(facts.path(), "r", &expected).await;
+    }
+    eprintln!("seed {seed}: {trials} trials with a killer, {hits} others killed, drained, or joined: the killer alone is quarantined");
+    assert!(hits > 0, "nobody was hit");
 }
 
 /// However often a job is interrupted or killed, and always at the same file: it is not blamed.

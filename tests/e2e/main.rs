@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod attempts;
 mod bad_inputs;
 mod builds;
 mod chaos;
@@ -13,16 +14,19 @@ mod clients;
 mod clocks;
 mod clouds;
 mod cluster;
+mod cookbook;
 mod digests;
 mod full_disk;
 mod graph;
 mod interruption;
 mod judged;
 mod killers;
+mod meaning;
 mod operations;
 mod options;
 mod oracle;
 mod processes;
+mod queries;
 mod records;
 mod refusals;
 mod s3;

@@ -127,7 +127,7 @@ async fn a_run_is_seen_is_ended_and_goes_on() {
     let ended = ask(&processes, &scheduler, &["cancel", "r"]).await;
     assert_eq!(ended[0]["state"], "cancelled", "{ended}");
     let (code, _, stderr) = client.end(Duration::from_secs(30)).await;
-    assert!(code == 1 && stderr.contains("run r was cancelled"), "{code} {stderr}");
+    assert!(code == 1 && stderr.contains("run r was cancelled") && !stderr.contains("again"), "it is over, and said once: {code} {stderr}");
     // The tasks under way end with their job.
     for executor in &executors {
         executor.signal(Signal::SIGCONT);
@@ -240,9 +240,16 @@ async fn jobs_name_what_is_allowed_and_nothing_else() {
 
     // Nor is there another way, such as a plan of DataFusion's own.
     let file = walk(facts.path()).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
-    let session = job_session(&format!("df://{}", open.address), Arc::new(Stores::default()), &JobSettings::for_run("x")).await.unwrap();
-    let read = session.read_parquet(file, Default::default()).await.unwrap().collect().await.unwrap_err().to_string();
-    assert!(read.contains("it does not open file:///"), "{read}");
+    let secret = secrets.path().join("secret.parquet");
+    std::fs::copy(&file, &secret).unwrap();
+    let session = job_session(&format!("df://{}", careful.address), Arc::new(Stores::default()), &JobSettings::for_run("x")).await.unwrap();
+    let read = session.read_parquet(secret.to_str().unwrap(), Default::default()).await.unwrap();
+    let refused = read.clone().collect().await.unwrap_err().to_string();
+    assert!(refused.contains("it is no part of facts that are allowed here"), "{refused}");
+    let target = facts.path().join("written.parquet").display().to_string();
+    let copied = format!("COPY (SELECT 1 AS x) TO '{target}' STORED AS PARQUET");
+    let refused = async { session.sql(&copied).await?.collect().await }.await.unwrap_err().to_string();
+    assert!(refused.contains("queries only read") && !std::path::Path::new(&target).exists(), "{refused}");
 }
 
 /// Paths of all files below a folder.
@@ -305,6 +312,40 @@ async fn doctor(processes: &Processes, args: &[&str]) -> (i32, std::collections:
     (code, checks.map(|check| (check["name"].as_str().unwrap().to_owned(), check.clone())).collect())
 }
 
+/// Several clients may be at one run, as after a restart: one that is interrupted ends its own job, and not that of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_interrupted_ends_nobody_elses_job() {
+    let (corpus, facts, processes) = (small_corpus(), folder(), Processes::new());
+    let scheduler = processes.scheduler(0).await;
+    let out = facts.path().to_str().unwrap();
+    let first = processes.extract(scheduler.address, &[corpus.path().to_str().unwrap(), "--out", out, "--run-id", "r"]).await;
+    until("the first job is there", async || (scheduler.metric("bytefacts_jobs_running") > 0.0).then_some(())).await;
+    let second = processes.extract(scheduler.address, &["--resume", "r", "--out", out]).await;
+    until("the second job is there", async || (scheduler.metric("bytefacts_jobs_running") > 1.0).then_some(())).await;
+    first.signal(Signal::SIGINT);
+    let (code, _, stderr) = first.end(Duration::from_secs(60)).await;
+    assert!(code == 1 && stderr.contains("ended by Ctrl-C"), "{code} {stderr}");
+    let _executor = processes.executor("n1", scheduler.address).await;
+    let (code, _, stderr) = second.end(Duration::from_secs(120)).await;
+    assert!(code == 0 && !stderr.contains("cancelled"), "{code} {stderr}");
+}
+
+/// A job of a cluster without executors stands without a sign: its client says why, and once, and that it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_says_that_its_cluster_has_no_executor() {
+    let (corpus, facts, processes) = (small_corpus(), folder(), Processes::new());
+    let scheduler = processes.scheduler(0).await;
+    let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
+    let job = processes.extract(scheduler.address, &args).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let _executor = processes.executor("n1", scheduler.address).await;
+    let (code, _, stderr) = job.end(Duration::from_secs(120)).await;
+    assert_eq!(code, 0, "{stderr}");
+    let waits =
+        format!("the cluster has no executor: run r waits for one, as `bytefacts executor --scheduler {}` starts it", scheduler.address);
+    assert_eq!(stderr.matches(&waits).count(), 1, "{stderr}");
+}
+
 /// A doctor finds a real store, a folder and a cluster in order, leaves nothing behind, and says what is wrong where something is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_says_what_is_in_order_and_what_is_not() {
@@ -353,6 +394,15 @@ async fn a_doctor_says_what_is_in_order_and_what_is_not() {
             "{args:?}: {checks:#?}"
         );
     }
+
+    processes.environment.push(("BYTEFACTS_CACHE__SHARED".to_owned(), "s3://bucket/units".to_owned()));
+    let (code, checks) = doctor(&processes, &[]).await;
+    let verdict = |name: &str| checks[name]["verdict"].as_str().unwrap().to_owned();
+    assert_eq!((code, verdict("shared cache: put and get"), verdict("shared cache: seal")), (0, "ok".to_owned(), "warn".to_owned()));
+    processes.environment.push(("BYTEFACTS_CACHE__SHARED".to_owned(), "s3://no-such-bucket/units".to_owned()));
+    let (code, checks) = doctor(&processes, &[]).await;
+    assert_eq!((code, &checks["shared cache: put and get"]["verdict"]), (1, &"fail".into()));
+    processes.environment.truncate(processes.environment.len() - 2);
 
     let (corpus, facts) = (small_corpus(), folder());
     let (code, checks) =

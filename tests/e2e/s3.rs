@@ -75,7 +75,21 @@ enum Fault {
     Slow,
 }
 
-/// A proxy that injects a fault into requests, counted from 1.
+/// Overload, a bug of the server's, a role that lacks a right, a token that ran out as S3 and as others say it, a key that is there and is not found,
+/// and what networks do.
+const FAULTS: [Fault; 9] = [
+    Fault::Status(503),
+    Fault::Status(500),
+    Fault::Status(403),
+    Fault::Status(400),
+    Fault::Status(401),
+    Fault::Status(404),
+    Fault::Truncated,
+    Fault::Silence,
+    Fault::Slow,
+];
+
+/// A proxy that injects a fault into requests, by their number, counted from 1, and their first line.
 struct Proxy {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -84,7 +98,7 @@ struct Proxy {
 
 impl Proxy {
     /// Passes everything on to `server`, but for the requests that `fault` names.
-    async fn start(server: SocketAddr, fault: impl Fn(u64) -> Option<Fault> + Clone + Send + 'static) -> Self {
+    async fn start(server: SocketAddr, fault: impl Fn(u64, &str) -> Option<Fault> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicU64::new(0));
@@ -121,7 +135,7 @@ pub struct Forbidding {
 
 /// Starts a store that answers every request with 403.
 pub async fn forbidding() -> Forbidding {
-    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1)), |_| Some(Fault::Status(403))).await;
+    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1)), |_, _| Some(Fault::Status(403))).await;
     Forbidding { address: proxy.address, _proxy: proxy }
 }
 
@@ -130,10 +144,11 @@ async fn serve(
     mut client: TcpStream,
     server: SocketAddr,
     counter: &AtomicU64,
-    fault: impl Fn(u64) -> Option<Fault>,
+    fault: impl Fn(u64, &str) -> Option<Fault>,
 ) -> std::io::Result<()> {
     let Some(request) = read_message(&mut client).await? else { return Ok(()) };
-    let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1);
+    let line = request.split(|byte| *byte == b'\r').next().map(String::from_utf8_lossy).unwrap_or_default();
+    let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1, &line);
     match fault {
         Some(Fault::Silence) => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -305,6 +320,26 @@ async fn unchanged_bins_are_named_again() {
     }
 }
 
+/// Taking over is a help: where an earlier run's files cannot be looked at, as those of a colder class, bins are done afresh.
+#[tokio::test(flavor = "multi_thread")]
+async fn bins_that_cannot_be_taken_over_are_done_afresh() {
+    let (corpus, home, s3) = (small_corpus(), folder(), S3::start().await);
+    upload(&s3, corpus.path(), "corpus").await;
+    let colder = |_: u64, line: &str| (line.starts_with("HEAD ") && line.contains("landed%3Dfirst")).then_some(Fault::Status(403));
+    let proxy = Proxy::start(s3.address, colder).await;
+    for (run_id, endpoint) in [("first", s3.address), ("second", proxy.address)] {
+        let mut job = bytefacts(home.path(), &["extract", "s3://bucket/corpus", "--out", "s3://bucket/facts", "--run-id", run_id]).await;
+        job.envs(S3::environment(endpoint));
+        let (code, _, stderr) = run(job);
+        assert_eq!((code, stderr.contains("cannot be taken over and is done afresh")), (0, run_id == "second"), "{run_id}: {stderr}");
+    }
+    let store = direct(&s3).open("s3://bucket/facts").unwrap().facts();
+    let run = async |run: &str| store.committed(&bytefacts_landing::RunId::new(run).unwrap()).await.unwrap().unwrap().run;
+    let (first, second) = (run("first").await, run("second").await);
+    assert_eq!((second.digest, second.bins_taken_over), (first.digest, 0));
+    assert!(second.stats.analyse_cpu_us > 0);
+}
+
 /// For every k, the k-th request of a small job fails: the job completes, or it fails and can be resumed. What is committed is always right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_request_completes_or_fails_cleanly() {
@@ -327,7 +362,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
         tokio::task::spawn_blocking(move || crate::support::run(command)).await.unwrap()
     };
 
-    let counting = Proxy::start(s3.address, |_| None).await;
+    let counting = Proxy::start(s3.address, |_, _| None).await;
     let (code, _, stderr) = extraction(counting.address, "plain").await;
     assert_eq!(code, 0, "{stderr}");
     let requests = counting.requests();
@@ -335,7 +370,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
 
     let every = std::env::var("BYTEFACTS_FAULT_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let mut trials = Vec::new();
-    for (f, fault) in [Fault::Status(503), Fault::Status(500), Fault::Truncated, Fault::Silence, Fault::Slow].into_iter().enumerate() {
+    for (f, fault) in FAULTS.into_iter().enumerate() {
         // By default every twelfth request, each fault beginning at another one; BYTEFACTS_FAULT_EVERY=1 takes all. The last ones always: they commit.
         let last = requests.saturating_sub(8)..=requests;
         let some = (1..=requests).skip((f * 2) % every).step_by(every).filter(|k| !last.contains(k));
@@ -345,7 +380,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
         );
     }
     let outcomes = futures::stream::iter(trials).map(async |(f, fault, k, for_good)| {
-        let hits = move |n: u64| (if for_good { n >= k } else { n == k }).then_some(fault);
+        let hits = move |n: u64, _: &str| (if for_good { n >= k } else { n == k }).then_some(fault);
         let proxy = Proxy::start(s3.address, hits).await;
         let run = format!("{f}-{k}-{for_good}");
         let facts = format!("s3://bucket/{run}");

@@ -477,7 +477,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
     for (command, found) in [
         (of(Some("facts"), None, None, &[]), contract().len() + 5),
         (of(Some("runs"), Some("run%"), Some("py\\_bc\\_blocks"), &[]), 1),
-        (of(None, None, Some("py_bc_b%"), &[]), 2),
+        (of(None, None, Some("py_bc_bl%"), &[]), 2),
         (of(None, None, None, &["TABLE"]), 2),
         (of(None, None, None, &["SYSTEM TABLE", "TABLE"]), 7),
         (of(Some(""), None, None, &[]), 0),

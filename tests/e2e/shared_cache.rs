@@ -87,6 +87,28 @@ async fn torn_and_foreign_objects_are_misses() {
     assert_eq!(again["compile_cpu_seconds"], 0.0);
 }
 
+/// Whoever may write to the store and does not have the secret cannot have a node take anything for compiled code.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forger_without_the_secret_is_not_believed() {
+    let ((corpus, expected), shared, secrets) = (corpus().await, folder(), folder());
+    crate::support::write_files(secrets.path(), &[("ours", &[b'o'; 40]), ("theirs", &[b't'; 40]), ("short", b"guess")]);
+    let uri = shared.path().to_str().unwrap();
+    let sealed_by = |name: &str| [("BYTEFACTS_CACHE__SHARED_SECRET".to_owned(), secrets.path().join(name).display().to_string())];
+    on_a_new_node(corpus.path(), &expected, uri, &sealed_by("theirs")).await;
+    on_a_new_node(corpus.path(), &expected, uri, &[]).await;
+    let (first, _) = on_a_new_node(corpus.path(), &expected, uri, &sealed_by("ours")).await;
+    assert!(compiled(&first) >= CONTENTS, "neither what others have sealed nor what nobody has is taken");
+    let (second, _) = on_a_new_node(corpus.path(), &expected, uri, &sealed_by("ours")).await;
+    assert_eq!(second["cache_hits"], expected.run.stats.files);
+
+    let facts = secrets.path().join("facts");
+    let args = ["extract", corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap(), "--shared-cache", uri];
+    let mut guessed = bytefacts(secrets.path(), &args).await;
+    guessed.envs(sealed_by("short"));
+    let (code, _, stderr) = run(guessed);
+    assert!(code == 1 && stderr.contains("cache.shared_secret") && stderr.contains("32 are the least"), "{code} {stderr}");
+}
+
 /// Two executors that share nothing but a bucket: what the first has compiled the second takes from there, and its metrics say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_share_a_bucket() {

@@ -77,6 +77,30 @@ async fn the_demo_that_is_told_to_end_tells_how_to_go_on() {
     interrupted_and_resumed(command, Signal::SIGTERM, "SIGTERM", facts.path(), cache.path()).await;
 }
 
+/// What reads says that it was ended, too: a service manager's log shows nothing else of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_facts_says_that_it_was_ended() {
+    let (corpus, home) = (library_corpus(&python().await, &["asyncio", "email", "unittest"]), folder());
+    let facts = home.path().join("facts");
+    let facts = facts.to_str().unwrap();
+    let (code, _, stderr) = run(bytefacts(home.path(), &["extract", corpus.path().to_str().unwrap(), "--out", facts]).await);
+    assert_eq!(code, 0, "{stderr}");
+    let endless = "SELECT count(*) FROM py_bc_instructions AS a, py_bc_instructions AS b WHERE a.opname || b.opname = 'x'";
+    let commands: [(&[&str], &str); 2] =
+        [(&["sql", "--facts", facts, endless], "error: ended by SIGTERM"), (&["validate", "--facts", facts], "error: ended by SIGTERM;")];
+    for (args, words) in commands {
+        let mut command = bytefacts(home.path(), args).await;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} is over before it is ended");
+        let sent = Instant::now();
+        send(&child, Signal::SIGTERM);
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code() == Some(1) && said.starts_with(words) && sent.elapsed() < SOON, "{args:?}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_a_daemon_that_drains() {
     let (corpus, mut processes) = (small_corpus(), Processes::new());

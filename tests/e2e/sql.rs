@@ -66,11 +66,16 @@ fn sql_folder() -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_slt_file_holds() {
+    hold_in(&sql_folder()).await;
+}
+
+/// Every `.slt` file in a folder holds over the facts of the corpus that is in it.
+pub async fn hold_in(folder_of_files: &Path) {
     let facts = folder();
-    extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
+    extract(&folder_of_files.join("corpus"), facts.path(), &Shape::default()).await;
     let session = Arc::new(facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap());
 
-    let mut files: Vec<_> = std::fs::read_dir(sql_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder_of_files).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "slt"));
     files.sort();
     assert!(!files.is_empty());

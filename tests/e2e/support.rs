@@ -10,9 +10,8 @@ use bytefacts_cache::Cache;
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
-use bytefacts_engine::node::{Node, NodeOptions, identity};
 use bytefacts_engine::trial::TrialCommand;
-use bytefacts_engine::{ExtractOptions, Job, JobError, Patience, Progress, run_job};
+use bytefacts_engine::{ExtractOptions, InterpreterId, Job, JobCluster, JobError, Node, NodeOptions, Patience, Progress, run_job};
 use bytefacts_landing::{FactsStore, Manifest, SystemClock};
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
@@ -155,9 +154,26 @@ pub fn job(corpus: &Path, facts: &Path, shape: &Shape, python: &Interpreter) -> 
         run: shape.run.to_owned(),
         options: ExtractOptions { exclude: shape.exclude.clone(), ..shape.options.clone() },
         bins: BinOptions { target: Target::Bins(shape.bins) },
-        interpreter: Some(identity(python)),
+        interpreter: Some(InterpreterId::of(python)),
         use_cache: true,
     }
+}
+
+/// The nodes of an embedded cluster of this shape.
+pub fn nodes(shape: &Shape, extract: &ExtractOptions, python: &Interpreter, stores: &Arc<Stores>) -> Vec<Arc<Node>> {
+    let options = NodeOptions {
+        workers: shape.cores,
+        memory_budget_bytes: extract.memory_budget_bytes,
+        worker: WorkerSettings { hash_seed: shape.hash_seed },
+    };
+    let progress = Arc::new(Progress::default());
+    (0..shape.executors)
+        .map(|_| {
+            let node = Node::new(options.clone(), python.clone(), Arc::clone(stores), shape.cache.clone(), Arc::clone(&progress));
+            let program = env!("CARGO_BIN_EXE_bytefacts").into();
+            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
+        })
+        .collect()
 }
 
 /// Extracts `corpus` into `facts` on an embedded cluster of this process, to the commit.
@@ -167,6 +183,17 @@ pub async fn try_extract(corpus: &Path, facts: &Path, shape: &Shape) -> Result<M
 
 /// As [`try_extract`], of a job that is changed before it is run.
 pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change: impl FnOnce(&mut Job)) -> Result<Manifest, JobError> {
+    try_extract_on(corpus, facts, shape, change, |client| Box::new(client)).await
+}
+
+/// As [`try_extract_job`], by what is made of the client of the cluster.
+pub async fn try_extract_on(
+    corpus: &Path,
+    facts: &Path,
+    shape: &Shape,
+    change: impl FnOnce(&mut Job),
+    through: impl FnOnce(Client) -> Box<dyn JobCluster>,
+) -> Result<Manifest, JobError> {
     let python = match &shape.python {
         Some(python) => python.clone(),
         None => python().await,
@@ -174,23 +201,11 @@ pub async fn try_extract_job(corpus: &Path, facts: &Path, shape: &Shape, change:
     let mut job = job(corpus, facts, shape, &python);
     change(&mut job);
     let stores = Arc::new(Stores::default());
-    let options = NodeOptions {
-        workers: shape.cores,
-        memory_budget_bytes: job.options.memory_budget_bytes,
-        worker: WorkerSettings { hash_seed: shape.hash_seed },
-    };
-    let progress = Arc::new(Progress::default());
-    let nodes: Vec<_> = (0..shape.executors)
-        .map(|_| {
-            let node = Node::new(options.clone(), python.clone(), Arc::clone(&stores), shape.cache.clone(), Arc::clone(&progress));
-            let program = env!("CARGO_BIN_EXE_bytefacts").into();
-            Arc::new(node.with_trials(TrialCommand { program, arguments: vec!["trial".into()] }))
-        })
-        .collect();
+    let nodes = nodes(shape, &job.options, &python, &stores);
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
     let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
-    let finished = run_job(&client, &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
+    let finished = run_job(&*through(client), &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
     for node in &nodes {
         let peaks = node.peaks().await;
         assert!(peaks.parallel_bytes <= job.options.parallel_max_bytes.max(4096), "{peaks:?} of {:?}", job.options);
@@ -237,8 +252,7 @@ pub fn edit_manifest(facts: &Path, run: &str, edit: impl FnOnce(&mut Value)) {
         std::fs::create_dir_all(facts.join(format!("runs/{run}/manifest"))).unwrap();
         std::fs::write(facts.join(&key), &bytes).unwrap();
         let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
-        let (none, entries) = (json!([null, ""]), entries.len());
-        manifest[list] = json!([{"key": key, "bytes": bytes.len(), "sha256": sha256, "entries": entries, "first": none, "last": none}]);
+        manifest[list] = json!([{"key": key, "bytes": bytes.len(), "sha256": sha256, "entries": entries.len()}]);
     }
     std::fs::write(facts.join("runs").join(run).join("run.json"), manifest.to_string()).unwrap();
 }
@@ -259,7 +273,7 @@ pub async fn query_text(facts: &Path, sql: &str) -> Vec<Vec<String>> {
     texts(&query(facts, sql).await)
 }
 
-/// Rows, each as its columns' texts; null is `NULL`.
+/// Each row as its columns' texts; null is `NULL`.
 pub fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let options = arrow::util::display::FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();

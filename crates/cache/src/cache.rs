@@ -166,7 +166,7 @@ impl Cache {
                     if let Some(disk) = disk {
                         disk.put_encoded(&key, &file);
                     }
-                    shared.put(key, file.into());
+                    shared.put(key, file);
                 }
             }
             (None, None) => {}

@@ -5,7 +5,8 @@
 //! returned is the one that was put. What goes wrong (a torn file, a full disk, a folder that cannot be written, a store
 //! that does not answer) costs entries, at worst all of them, and is said once.
 //!
-//! The shared tier shows damage, not malice: whoever may write there decides what its readers take for compiled code.
+//! The shared tier by itself shows damage, not malice: whoever may write there decides what its readers take for compiled code. A [`Secret`] that
+//! the nodes have seals its entries, and what is not sealed is none.
 //!
 //! **Why not foyer?** foyer (0.22) is a fine hybrid cache for one process: its block engine owns preallocated files that
 //! two processes cannot share, its index is rebuilt by scanning them at each start, and it promises no integrity of the
@@ -18,7 +19,9 @@ mod cache;
 mod disk;
 mod entry;
 mod memory;
+mod seal;
 mod shared;
 
 pub use cache::{Cache, CacheOptions, CacheStats, Tier};
+pub use seal::{Secret, ShortSecret};
 pub use shared::SharedPlace;

@@ -1,7 +1,7 @@
 //! The shared tier: the same entries in an object store, for all nodes of a cluster.
 //!
 //! An entry is one object, `v1/ab/<key in hex>`, of the bytes that the disk tier has in a file: what a put cut off or somebody else left there
-//! is noticed when it is read, and is a miss. Keys are digests of all that a value depends on, so that whoever comes second writes no worse one.
+//! is noticed when it is read, and is a miss. With a secret they are sealed (`seal.rs`), as `v1-sealed/…`, and what is not is a miss too. Keys are digests of all that a value depends on, so that whoever comes second writes no worse one.
 //! Nothing is deleted here: the bucket's own lifecycle rule bounds the tier. Who may not list a bucket of S3 is told that what is not there is
 //! forbidden, and so has no shared tier.
 //!
@@ -21,9 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::breaker::Breaker;
+use crate::seal::Secret;
 
-/// Name of this layout; another layout gets another one.
+/// Names of this layout, without seals and with them; another layout gets others.
 const LAYOUT: &str = "v1";
+const SEALED_LAYOUT: &str = "v1-sealed";
 
 /// Larger objects are neither written nor read: a source of the largest size that is taken has less than this, compressed.
 const ENTRY_LIMIT: u64 = 64 << 20;
@@ -43,6 +45,8 @@ pub struct SharedPlace {
     pub store: Arc<dyn ObjectStore>,
     /// The path in it below which entries lie.
     pub path: Path,
+    /// What those who may write there do not know. Without it, what they put there is taken for compiled code.
+    pub secret: Option<Secret>,
 }
 
 /// Cheap to clone; clones share everything.
@@ -130,7 +134,13 @@ impl Shared {
             self.note_damaged();
             return Ok(None);
         }
-        answer.bytes().await.map(Some)
+        let object = answer.bytes().await?;
+        let Some(secret) = &self.0.place.secret else { return Ok(Some(object)) };
+        let file = secret.opened(key, &object).map(|length| object.slice(..length));
+        if file.is_none() {
+            self.note_damaged();
+        }
+        Ok(file)
     }
 
     /// An object was no entry of its key. The next put replaces it.
@@ -140,7 +150,11 @@ impl Shared {
     }
 
     /// Has an encoded entry uploaded, without waiting for it.
-    pub(crate) fn put(&self, key: [u8; 32], file: Bytes) {
+    pub(crate) fn put(&self, key: [u8; 32], file: Vec<u8>) {
+        let file = match &self.0.place.secret {
+            Some(secret) => secret.seal(&key, file),
+            None => file,
+        };
         let kib = u32::try_from(file.len().div_ceil(1 << 10)).unwrap_or(u32::MAX);
         if file.len() as u64 > ENTRY_LIMIT {
             return Counts::add(&self.0.counts.skipped);
@@ -150,7 +164,7 @@ impl Shared {
         };
         let shared = self.clone();
         self.0.runtime.spawn(async move {
-            shared.upload(&key, file).await;
+            shared.upload(&key, file.into()).await;
             drop(queued);
         });
     }
@@ -180,7 +194,8 @@ impl Shared {
     fn object(&self, key: &[u8; 32]) -> Path {
         let hex = hex::encode(key);
         let shard: String = hex.chars().take(2).collect();
-        self.0.place.path.clone().join(LAYOUT).join(shard).join(hex)
+        let layout = if self.0.place.secret.is_some() { SEALED_LAYOUT } else { LAYOUT };
+        self.0.place.path.clone().join(layout).join(shard).join(hex)
     }
 
     fn note_success(&self, breaker: &Breaker) {
@@ -216,7 +231,7 @@ mod tests {
     const KEY: [u8; 32] = [0xab; 32];
 
     fn place(store: &Arc<InMemory>) -> SharedPlace {
-        SharedPlace { store: Arc::clone(store) as _, path: Path::from("team/cache") }
+        SharedPlace { store: Arc::clone(store) as _, path: Path::from("team/cache"), secret: None }
     }
 
     /// A node with a folder of its own, and the shared tier.
@@ -265,6 +280,29 @@ mod tests {
         assert_eq!(restarted.lookup([1; 32]).await, Some(("own".into(), Tier::Memory)));
     }
 
+    /// Who may write to the store and does not have the secret: whatever they put there is no entry, and is replaced.
+    #[tokio::test]
+    async fn what_is_not_sealed_is_a_miss() {
+        let (store, folders) = (Arc::new(InMemory::new()), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
+        let with = |secret: &str| SharedPlace { secret: Some(Secret::new(secret.repeat(32).as_bytes()).unwrap()), ..place(&store) };
+        let writer = node(folders[0].path(), with("s"));
+        writer.put_async(KEY, Bytes::from_static(b"value")).await;
+        assert!(writer.flush().await);
+        let object = Path::from(format!("team/cache/v1-sealed/ab/{}", "ab".repeat(32)));
+        let ours = store.get(&object).await.unwrap().bytes().await.unwrap();
+        let forged = crate::entry::encode(&KEY, b"forged").unwrap();
+        let others = Secret::new(&[1; 32]).unwrap().seal(&KEY, forged.clone());
+        for (put, taken) in [(forged, None), (others, None), (Vec::new(), None), (ours.to_vec(), Some("value"))] {
+            store.put(&object, put.into()).await.unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let reader = node(folder.path(), with("s"));
+            assert_eq!(reader.get_async(KEY).await.as_deref(), taken.map(str::as_bytes));
+            assert_eq!(reader.stats().shared_damaged, u64::from(taken.is_none()));
+        }
+        let other = node(folders[1].path(), with("t"));
+        assert_eq!(other.get_async(KEY).await, None, "another secret, another tier");
+    }
+
     #[tokio::test]
     async fn a_torn_or_foreign_object_is_a_miss_and_is_replaced() {
         let (store, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
@@ -290,7 +328,7 @@ mod tests {
         // A file where a folder should be: neither to be read nor to be written.
         std::fs::write(root.path().join(LAYOUT), b"").unwrap();
         let store = Arc::new(LocalFileSystem::new_with_prefix(root.path()).unwrap());
-        let cache = node(folder.path(), SharedPlace { store, path: Path::default() });
+        let cache = node(folder.path(), SharedPlace { store, path: Path::default(), secret: None });
         assert_eq!(cache.get_async(KEY).await, None);
         for i in 0..20 {
             let key = [i; 32];
@@ -306,7 +344,8 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_may_only_be_read_is_read() {
         let (root, folders) = (tempfile::tempdir().unwrap(), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
-        let place = || SharedPlace { store: Arc::new(LocalFileSystem::new_with_prefix(root.path()).unwrap()), path: Path::default() };
+        let place =
+            || SharedPlace { store: Arc::new(LocalFileSystem::new_with_prefix(root.path()).unwrap()), path: Path::default(), secret: None };
         let writer = node(folders[0].path(), place());
         writer.put_async(KEY, Bytes::from_static(b"value")).await;
         assert!(writer.flush().await);
@@ -324,7 +363,7 @@ mod tests {
         let (store, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
         let shared = Shared::new(place(&store), Handle::current());
         let everything = Arc::clone(&shared.0.queue).acquire_many_owned(QUEUE_KIB).await.unwrap();
-        shared.put(KEY, Bytes::from_static(b"file"));
+        shared.put(KEY, b"file".to_vec());
         assert!(!shared.flush(Duration::ZERO).await);
         drop(everything);
         assert!(shared.flush(Duration::from_secs(10)).await);

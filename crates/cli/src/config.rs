@@ -85,11 +85,13 @@ pub struct CacheSettings {
     pub disk_bytes: u64,
     /// A place that nodes share, as a path or a URI; null is none.
     pub shared: Option<String>,
+    /// A file with a secret of 32 bytes or more, the same on all nodes that share: with it they seal what they put there, and take nothing else.
+    pub shared_secret: Option<PathBuf>,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30, shared: None }
+        Self { enabled: true, folder: None, memory_bytes: 64 << 20, disk_bytes: 4 << 30, shared: None, shared_secret: None }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 
 /// Plans are encoded, decoded and optimised by recursion: Ballista's own binaries run on stacks of this size.
-const STACK_BYTES: usize = 32 << 20;
+pub const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
     let args = Args::parse();

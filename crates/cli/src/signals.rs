@@ -66,6 +66,15 @@ impl Signals {
     }
 }
 
+/// Waits for SIGTERM alone, where Ctrl-C is meant for somebody else.
+///
+/// # Errors
+/// When that cannot be done.
+pub async fn terminated() -> anyhow::Result<()> {
+    signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?.recv().await;
+    Ok(())
+}
+
 async fn next(streams: &mut [(Stream, &'static str, i32); 2]) -> (&'static str, i32) {
     let [(terminate, terminated, fifteen), (interrupt, interrupted, two)] = streams;
     tokio::select! {

@@ -7,17 +7,17 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::execution_plans::DistributedQueryExec;
-use bytefacts_engine::{CorpusTable, Job, JobCluster};
+use bytefacts_engine::{CorpusTable, Job, JobCluster, lasting_error};
 use bytefacts_stores::Stores;
-use datafusion::common::{Result, exec_err};
+use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion_proto::protobuf::LogicalPlanNode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::jobs::JobState;
-use crate::rest::{RemoteScheduler, RestError};
-use crate::session::{JobSettings, job_session, run_of};
+use crate::remote::{RemoteScheduler, RestError};
+use crate::session::{JobSettings, job_session, run_and_client};
 
 /// A client of the cluster whose scheduler listens at a URL.
 pub struct Client {
@@ -62,14 +62,23 @@ impl Client {
         Ok(())
     }
 
-    /// The jobs of this client that are under way: the one whose id it knows, else, as long as no answer has come, those of its run.
+    /// How many executors the cluster has.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn executors(&self) -> Result<usize, RestError> {
+        Ok(self.scheduler.status().await?.executors.len())
+    }
+
+    /// The jobs of this client that are under way: the one whose id it knows, else, as long as no answer has come, those of its name. Other
+    /// clients may be at the same run.
     async fn under_way(&self) -> Result<Vec<String>, RestError> {
         if let Some(id) = self.job_id() {
             return Ok(vec![id]);
         }
-        let run = run_of(&self.settings.name);
+        let client = run_and_client(&self.settings.name).map(|(_, client)| client);
         let jobs = self.scheduler.status().await?.jobs;
-        Ok(jobs.into_iter().filter(|job| !job.state.is_over() && job.run.as_deref() == run).map(|job| job.id).collect())
+        Ok(jobs.into_iter().filter(|job| !job.state.is_over() && job.client.as_deref() == client).map(|job| job.id).collect())
     }
 
     /// Whether somebody has ended the job that was submitted last.
@@ -80,7 +89,8 @@ impl Client {
 
     fn submit_again(&self) -> Result<()> {
         if self.ended_by_others.load(Ordering::Relaxed) {
-            return exec_err!("run {} was cancelled", run_of(&self.settings.name).unwrap_or_default());
+            let run = run_and_client(&self.settings.name).and_then(|(run, _)| run).unwrap_or_default();
+            return Err(lasting_error(format!("run {run} was cancelled")));
         }
         Ok(())
     }

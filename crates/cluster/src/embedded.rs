@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytefacts_engine::node::Node;
+use bytefacts_engine::Node;
 use bytefacts_stores::Stores;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 
-use crate::rest::RestError;
+use crate::remote::RestError;
 
 /// Why a scheduler, an executor or an embedded cluster did not start.
 #[derive(Debug, thiserror::Error)]

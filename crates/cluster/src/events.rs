@@ -1,36 +1,25 @@
 //! What a scheduler tells its executors without being asked: that there is work, and that a job was cancelled.
 //!
 //! Executors of Ballista ask for work twenty times a second, which is most of what an idle cluster does, and learn in no way that a job was
-//! cancelled. Ours hold a connection open on which they are told, and ask once a second for fear of a message that is lost. They dial, here too.
+//! cancelled. Ours hold a connection open on which they are told (`follow.rs`), and ask once a second for fear of a message that is lost. They dial,
+//! here too.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
-use futures::{Stream, StreamExt as _};
+use axum::body::Body;
+use futures::Stream;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, broadcast};
-use tokio::time::{sleep, timeout};
-
-use crate::rest::{EVENTS, RemoteScheduler, RestError};
-use crate::tasks::Tasks;
+use tokio::sync::broadcast;
+use tokio::time::timeout;
 
 /// Events that wait for a slow executor. Who loses some still asks once a second.
 const WAITING: usize = 256;
 
 /// How often a scheduler says that it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-
-/// A silence after which an executor connects anew.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// How often a scheduler is asked for work that does not tell of it, as by Ballista's own executors.
-const UNTOLD: Duration = Duration::from_millis(50);
-
-/// How long a lost connection is left alone, in which work is asked for.
-const RECONNECT: Duration = Duration::from_secs(1);
 
 /// One line on the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,65 +109,6 @@ impl Drop for Listener {
     }
 }
 
-/// Does what the scheduler says, for as long as the executor lives: `wake` has it ask for work, and the tasks of a cancelled job are ended.
-pub(crate) async fn follow(scheduler: RemoteScheduler, introduction: Introduction, tasks: Arc<Tasks>, wake: Arc<Notify>) {
-    loop {
-        if let Err(error) = follow_once(&scheduler, &introduction, &tasks, &wake).await {
-            tracing::debug!(%error, "the scheduler tells nothing; it is asked instead");
-        }
-        // Without being told, work must be asked for.
-        let asking = async {
-            loop {
-                wake.notify_one();
-                sleep(UNTOLD).await;
-            }
-        };
-        // It ends by the limit.
-        let _: Result<(), _> = timeout(RECONNECT, asking).await;
-    }
-}
-
-async fn follow_once(scheduler: &RemoteScheduler, introduction: &Introduction, tasks: &Tasks, wake: &Notify) -> Result<(), RestError> {
-    let mut lines = Lines { body: scheduler.post(EVENTS, introduction).await?.into_data_stream(), begun: Vec::new() };
-    while let Ok(Some(line)) = timeout(SILENCE, lines.next()).await {
-        match serde_json::from_slice(&line) {
-            Ok(Event::Work) => wake.notify_one(),
-            Ok(Event::Cancelled { job }) => tasks.end(&job).await,
-            Ok(Event::Alive) => {}
-            // A scheduler of another version may say more.
-            Err(error) => tracing::debug!(%error, "the scheduler says what is not understood"),
-        }
-    }
-    Ok(())
-}
-
-/// The lines of a body.
-struct Lines {
-    body: BodyDataStream,
-    begun: Vec<u8>,
-}
-
-impl Lines {
-    /// The next line, without its end; none where the body ends or breaks.
-    async fn next(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
-                let rest = self.begun.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.begun, rest);
-                line.truncate(end);
-                return Some(line);
-            }
-            self.begun.extend_from_slice(&self.body.next().await?.ok()?);
-        }
-    }
-}
-
-/// The lines of a body that is there as a whole, for tests of who writes them.
-#[cfg(test)]
-fn lines_of(text: &'static str) -> Lines {
-    Lines { body: Body::from(text).into_data_stream(), begun: Vec::new() }
-}
-
 /// A body that streams the lines for one executor.
 pub(crate) fn body(events: &Arc<Events>, introduction: Introduction) -> Body {
     Body::from_stream(events.listen(introduction))
@@ -187,6 +117,7 @@ pub(crate) fn body(events: &Arc<Events>, introduction: Introduction) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::follow::Lines;
 
     fn introduction(id: &str) -> Introduction {
         Introduction { id: id.to_owned(), node: "n".to_owned(), version: "1".to_owned(), python: "3.13.0".to_owned() }
@@ -195,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn who_listens_is_told_at_once_and_who_goes_is_forgotten() {
         let events = Arc::new(Events::default());
-        let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
+        let mut lines = Lines::of(body(&events, introduction("e1")));
         let said = async |lines: &mut Lines| serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap();
         assert_eq!(said(&mut lines).await, Event::Work, "what came before");
         let cancelled = Event::Cancelled { job: "j1\n".to_owned() };
@@ -215,20 +146,11 @@ mod tests {
     #[tokio::test]
     async fn who_is_too_slow_is_told_that_there_may_be_work() {
         let events = Arc::new(Events::default());
-        let mut lines = Lines { body: body(&events, introduction("e1")).into_data_stream(), begun: Vec::new() };
+        let mut lines = Lines::of(body(&events, introduction("e1")));
         lines.next().await.unwrap();
         for n in 0..WAITING * 2 {
             events.send(Event::Cancelled { job: n.to_string() });
         }
         assert_eq!(serde_json::from_slice::<Event>(&lines.next().await.unwrap()).unwrap(), Event::Work);
-    }
-
-    #[tokio::test]
-    async fn lines_end_where_they_end() {
-        let mut lines = lines_of("a\n\nbc\nlost");
-        for expected in [&b"a"[..], b"", b"bc"] {
-            assert_eq!(lines.next().await.unwrap(), expected);
-        }
-        assert_eq!(lines.next().await, None);
     }
 }

@@ -19,8 +19,9 @@ use ballista_executor::executor::Executor as BallistaExecutor;
 use ballista_executor::flight_service::BallistaFlightService;
 use ballista_executor::health::ExecutorHealth;
 use ballista_executor::metrics::LoggingMetricsCollector;
-use bytefacts_engine::codec::PhysicalCodec;
-use bytefacts_engine::node::Node;
+use bytefacts_engine::{Node, PhysicalCodec};
+use bytefacts_stores::Stores;
+
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -30,9 +31,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use crate::error::ClusterError;
-use crate::events::{self, Introduction};
-use crate::rest::RemoteScheduler;
-use crate::session::{MAX_MESSAGE_BYTES, sealed_runtime, session_config};
+use crate::events::Introduction;
+use crate::follow::follow;
+use crate::remote::RemoteScheduler;
+use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, register_functions, session_config};
 use crate::tasks::Tasks;
 
 /// What an executor is to its cluster.
@@ -88,7 +90,7 @@ impl Starting {
             .map_err(ClusterError::io(format!("make the work folder {}", options.work_dir.display())))?;
         let work_dir = options.work_dir.to_string_lossy().into_owned();
         let tasks = Arc::new(Tasks::default());
-        let executor = executor(&options, address, &work_dir, Arc::clone(&tasks))?;
+        let executor = executor(&options, address, &work_dir, Arc::clone(&tasks), Arc::clone(node.stores()))?;
         tasks.belong_to(Arc::clone(&executor));
 
         let mut serving = JoinSet::new();
@@ -132,7 +134,7 @@ impl Starting {
         polling.spawn(poll_loop(scheduler.clone(), executor, codec, Some(Arc::clone(&wake)), places, view.health.clone()));
         let introduction =
             Introduction { id: options.id.clone(), node: options.node, version: env!("CARGO_PKG_VERSION").to_owned(), python };
-        serving.spawn(events::follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
+        serving.spawn(follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
         let places = Arc::clone(&view.places);
         serving.spawn(async move { tasks.report_ends(&places, options.cores, &wake).await });
         Ok(Executor { id: options.id, address, scheduler, view, polling, serving })
@@ -231,11 +233,13 @@ fn executor(
     address: SocketAddr,
     work_dir: &str,
     tasks: Arc<Tasks>,
+    stores: Arc<Stores>,
 ) -> Result<Arc<BallistaExecutor>, ClusterError> {
     let runtime_error = |error| ClusterError::Runtime(Box::new(error));
-    let runtime = sealed_runtime().map_err(runtime_error)?;
+    let runtime = facts_runtime(stores).map_err(runtime_error)?;
     let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
-    let functions = default_session_builder(default_config_producer()).map_err(runtime_error)?;
+    let mut functions = default_session_builder(default_config_producer()).map_err(runtime_error)?;
+    register_functions(&mut functions).map_err(runtime_error)?;
     let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
     Ok(Arc::new(BallistaExecutor::new(
         ExecutorRegistration {

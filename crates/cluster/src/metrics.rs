@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytefacts_engine::node::Node;
+use bytefacts_engine::Node;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Opts, Registry};
@@ -11,8 +11,8 @@ use prometheus::{Opts, Registry};
 use crate::error::ClusterError;
 use crate::executor::ExecutorView;
 use crate::jobs::now_ms;
-use crate::scheduler::SchedulerView;
 use crate::status::JobStatus;
+use crate::view::SchedulerView;
 
 /// A metric at one moment: name, help, type, and its values by labels.
 struct Reading {

@@ -1,20 +1,16 @@
 //! A Ballista scheduler of ours: our codecs and object stores, pull scheduling, adaptive planning off.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::ConfigProducer;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
-use ballista_scheduler::cluster::{BallistaCluster, JobState};
+use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
-use ballista_scheduler::scheduler_server::SchedulerServer;
-use bytefacts_engine::codec::{LogicalCodec, PhysicalCodec};
+use bytefacts_engine::{LogicalCodec, PhysicalCodec};
 use bytefacts_stores::Stores;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
-use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -22,8 +18,8 @@ use crate::error::ClusterError;
 use crate::events::{Event, Events};
 use crate::jobs::Jobs;
 use crate::rest;
-use crate::session::{MAX_MESSAGE_BYTES, planning_session, session_config};
-use crate::status::{JobStatus, Seen};
+use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, planning_session, session_config};
+use crate::view::{SchedulerView, Server};
 
 /// How a scheduler treats its executors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +48,6 @@ impl Default for SchedulerOptions {
     }
 }
 
-pub(crate) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
-
 /// A running scheduler. Dropping it stops it; Ballista 55 keeps jobs in memory only, so they are lost with it.
 pub struct Scheduler {
     address: SocketAddr,
@@ -73,6 +67,7 @@ impl Scheduler {
         let events = Arc::new(Events::default());
         let jobs = Arc::new(Jobs::new(Arc::clone(&events)));
         let told = Arc::clone(&events);
+        let runtime = facts_runtime(Arc::clone(&stores)).map_err(|error| ClusterError::Runtime(Box::new(error)))?;
         let message_bytes = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
         let config = Arc::new(SchedulerConfig {
             external_host: options.external_host.clone(),
@@ -90,7 +85,7 @@ impl Scheduler {
             job_id_generator: Some(Arc::clone(&jobs) as _),
             on_work_available: Some(Arc::new(move |_| told.send(Event::Work))),
             override_config_producer: Some(producer),
-            override_session_builder: Some(Arc::new(planning_session)),
+            override_session_builder: Some(Arc::new(move |config| planning_session(config, Arc::clone(&runtime)))),
             ..SchedulerConfig::default()
         });
         let codec = BallistaCodec::new(
@@ -102,7 +97,7 @@ impl Scheduler {
         // Not `create_scheduler`, which brings a collector of its own.
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, Arc::clone(&jobs) as _);
         server.init().await.map_err(ballista)?;
-        let view = SchedulerView { server: server.clone(), job_state, jobs, events: Arc::clone(&events), seen: Arc::default() };
+        let view = SchedulerView::new(server.clone(), job_state, jobs, Arc::clone(&events));
         let serving = tokio::spawn(rest::serve(listener, server, view.clone(), events));
         Ok(Self { address, view, serving })
     }
@@ -139,60 +134,5 @@ impl Scheduler {
 impl Drop for Scheduler {
     fn drop(&mut self) {
         self.serving.abort();
-    }
-}
-
-/// A look at a running scheduler.
-#[derive(Clone)]
-pub struct SchedulerView {
-    pub(crate) server: Server,
-    pub(crate) job_state: Arc<dyn JobState>,
-    pub(crate) events: Arc<Events>,
-    jobs: Arc<Jobs>,
-    /// What was last seen of each job, and whether that is the last there is to see.
-    seen: Arc<Mutex<BTreeMap<String, (Seen, bool)>>>,
-}
-
-impl SchedulerView {
-    /// Whether it has the executors that it needs.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.server.is_ready()
-    }
-
-    /// Executors of the cluster: those heard of within the timeout.
-    #[must_use]
-    pub fn executors(&self) -> usize {
-        // The state is in memory, so that the answer is there at once.
-        let state = self.server.state.executor_manager.get_executors_state().now_or_never();
-        state.and_then(Result::ok).map_or(0, |executors| executors.len())
-    }
-
-    /// Jobs that wait to be planned.
-    #[must_use]
-    pub fn queued_jobs(&self) -> usize {
-        self.server.pending_job_number()
-    }
-
-    /// Jobs under way.
-    #[must_use]
-    pub fn running_jobs(&self) -> usize {
-        self.server.running_job_number()
-    }
-
-    /// How many jobs came and how they ended.
-    #[must_use]
-    pub fn jobs(&self) -> &Jobs {
-        &self.jobs
-    }
-
-    /// How the jobs are, unless just now they cannot be looked at.
-    #[must_use]
-    pub fn job_status_now(&self) -> Vec<JobStatus> {
-        self.job_status().now_or_never().unwrap_or_default()
-    }
-
-    pub(crate) fn sightings(&self) -> MutexGuard<'_, BTreeMap<String, (Seen, bool)>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,9 +6,12 @@ use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::utils::default_session_builder;
-use bytefacts_engine::codec::LogicalCodec;
-use bytefacts_stores::Stores;
-use datafusion::common::{Result, plan_err};
+use bytefacts_engine::LogicalCodec;
+use bytefacts_query::id_functions;
+use bytefacts_stores::{FactsOnly, Stores};
+use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::execution::FunctionRegistry as _;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -28,34 +31,56 @@ pub(crate) fn session_config() -> SessionConfig {
         .with_ballista_adaptive_query_planner(false)
 }
 
-/// A runtime whose plans reach no file and no object store. A plan may be anybody's, and those of DataFusion itself read and write wherever they
-/// say; our operators have stores of their own, which ask whether a job may.
+/// A runtime whose plans see facts that jobs may name, which they can read, and nothing else: a plan may be anybody's, and those of DataFusion
+/// itself read and write wherever they say. Our operators have stores of their own, which ask whether a job may. What queries hold in memory is
+/// bounded.
 ///
 /// # Errors
 /// Never, with the default settings.
-pub(crate) fn sealed_runtime() -> Result<Arc<RuntimeEnv>> {
-    RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(NoStores)).build_arc()
+pub(crate) fn facts_runtime(stores: Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
+    let memory = Arc::new(TrackConsumersPool::new(FairSpillPool::new(QUERY_MEMORY_BYTES), NAMED_CONSUMERS));
+    RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(FactsStores(stores))).with_memory_pool(memory).build_arc()
 }
+
+/// Bytes that the queries of one executor may have in their tables and sorts at a time.
+const QUERY_MEMORY_BYTES: usize = 1 << 30;
+
+/// Memory consumers that an error about memory names.
+const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
 
 /// The session in which a scheduler plans a job.
 ///
 /// # Errors
 /// Never, with the default settings.
-pub(crate) fn planning_session(config: SessionConfig) -> Result<SessionState> {
-    let ballista = default_session_builder(config)?;
-    Ok(SessionStateBuilder::new_from_existing(ballista).with_runtime_env(sealed_runtime()?).build())
+pub(crate) fn planning_session(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<SessionState> {
+    let mut session = SessionStateBuilder::new_from_existing(default_session_builder(config)?).with_runtime_env(runtime).build();
+    register_functions(&mut session)?;
+    Ok(session)
 }
 
-#[derive(Debug)]
-struct NoStores;
+/// Makes the functions known that views use: plans name them.
+///
+/// # Errors
+/// Never: a function of the same name is replaced.
+pub(crate) fn register_functions(session: &mut SessionState) -> Result<()> {
+    for function in id_functions() {
+        session.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
 
-impl ObjectStoreRegistry for NoStores {
+/// Stores of which facts can be read.
+#[derive(Debug)]
+struct FactsStores(Arc<Stores>);
+
+impl ObjectStoreRegistry for FactsStores {
     fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        plan_err!("a cluster of bytefacts extracts facts and nothing else: it does not open {url}")
+        let store = FactsOnly::of(&self.0, url).map_err(|error| plan_datafusion_err!("{error}"))?;
+        Ok(Arc::new(store))
     }
 }
 
@@ -72,16 +97,34 @@ impl JobSettings {
     /// One bin a task, under the run's name.
     #[must_use]
     pub fn for_run(run: &str) -> Self {
-        Self { name: format!("{NAME}{run}"), max_partitions_per_task: 1 }
+        Self { name: format!("{NAME}{run}/{}", fresh_client()), max_partitions_per_task: 1 }
     }
 }
 
-/// What the names of our jobs begin with.
+/// What the names of our jobs begin with: then comes the run, and behind a slash the client.
 const NAME: &str = "bytefacts-";
 
-/// The run that a job of this name works on.
-pub(crate) fn run_of(job_name: &str) -> Option<&str> {
-    job_name.strip_prefix(NAME)
+/// What the names of queries begin with; behind the slash comes what tells one from another.
+const QUERY: &str = "query/";
+
+/// The run that a job of this name works on, if it is one of ours, and which client has submitted it.
+pub(crate) fn run_and_client(job_name: &str) -> Option<(Option<&str>, &str)> {
+    if let Some(client) = job_name.strip_prefix(QUERY) {
+        return Some((None, client));
+    }
+    let (run, client) = job_name.strip_prefix(NAME)?.split_once('/')?;
+    Some((Some(run), client))
+}
+
+/// The name of a query's job.
+pub(crate) fn query_name(client: &str) -> String {
+    format!("{QUERY}{client}")
+}
+
+/// A name that no other client has.
+pub(crate) fn fresh_client() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// Connects to the scheduler at `url` (`df://host:port`).

@@ -44,6 +44,7 @@ mod ending;
 mod environment;
 pub mod install;
 mod interpreter;
+mod judging;
 mod launch;
 mod outcome;
 mod pool;
@@ -56,7 +57,8 @@ pub use discover::{Candidate, DiscoverError, PYTHON_VAR, Tried, discover, discov
 pub use ending::{Ending, Witness};
 pub use environment::{CACHE_DIR_VAR, Environment, cache_dir};
 pub use interpreter::{Interpreter, PROBE_LIMIT, ProbeError, probe};
+pub use judging::{Evidence, Judgeable};
 pub use outcome::{Compiled, Diagnostic, MAX_TEXT, MEMORY_LIMIT, Outcome, SIZE_LIMIT, Severity, TIME_LIMIT, WORKER_CRASH};
-pub use pool::{Evidence, Judgeable, Pool, PoolError, PoolStats};
+pub use pool::{Pool, PoolError, PoolStats};
 pub use settings::{CompileOptions, Limits, WorkerSettings};
 pub use worker::SCRIPT as WORKER_SCRIPT;

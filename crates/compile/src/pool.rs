@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::interpreter::Interpreter;
+use crate::judging::{Evidence, Judgeable};
 use crate::outcome::{Compiled, Diagnostic, MEMORY_LIMIT, Outcome, SIZE_LIMIT, TIME_LIMIT, WORKER_CRASH};
 use crate::protocol::Answer;
 use crate::settings::{CompileOptions, Limits, WorkerSettings};
@@ -99,26 +100,6 @@ pub struct Pool {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: AsyncMutex<JoinSet<()>>,
     counters: Arc<Counters>,
-}
-
-/// A unit to be judged: see [`Pool::judge`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgeable {
-    /// The source.
-    pub source: Bytes,
-    /// The path that stands for `co_filename` in texts.
-    pub path: String,
-    /// Whether `dis` shows adaptive instructions.
-    pub adaptive: bool,
-}
-
-/// What arrives of a judgement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Evidence {
-    /// The judgement begins; what came before, from a worker that died, does not count.
-    Begin,
-    /// A frame of facts: JSON of the form that `oracle.py` describes.
-    Facts(Bytes),
 }
 
 #[derive(Debug)]

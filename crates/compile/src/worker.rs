@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::ending::{Ending, Witness};
 use crate::interpreter::Interpreter;
+use crate::judging::{Evidence, Judgeable};
 use crate::launch;
 use crate::outcome::Diagnostic;
-use crate::pool::{Evidence, Judgeable};
 use crate::protocol::{self, Answer, EXIT_MEMORY, JudgementPart, PIPE_BUFFER};
 use crate::settings::{CompileOptions, Limits, WorkerSettings};
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::Entry;
+use crate::entry::Entry;
 
 /// Predicted CPU time of a file, in microseconds.
 ///

@@ -8,8 +8,9 @@ use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
 use object_store::path::Path as ObjectPath;
 
+use crate::entry::{Entry, Form};
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Form, Inventory};
+use crate::inventory::Inventory;
 use crate::objects::Objects;
 use crate::selection::Selection;
 use crate::{local, objects};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bins::Bin;
-use crate::inventory::Entry;
+use crate::entry::Entry;
 
 /// Why bytes are no bin, or a bin could not be written.
 #[derive(Debug, thiserror::Error)]

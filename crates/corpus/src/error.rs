@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::inventory::Notes;
+use crate::notes::Notes;
 
 /// Why a corpus cannot be listed. The texts name the location as the user gave it.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +162,10 @@ impl ReadError {
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Fault { .. })
     }
+
+    /// The `error_type`s that say something of the file itself: whoever reads it, from whatever machine, meets them. The others may be the
+    /// reader's, who has a mount missing or a role that lacks a right.
+    pub const OF_THE_FILE: [&'static str; 4] = ["BadPath", "FileTooLarge", "NotARegularFile", "SymlinkOutsideCorpus"];
 
     /// The `error_type` of its error row. The last two have none, and are named for logs.
     pub fn error_type(&self) -> &'static str {

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::entry::{Entry, Form};
 use crate::error::{ListError, ReadError, SymlinkFault};
 use crate::gitignore::Gitignore;
-use crate::inventory::{Entry, Form, Inventory, Notes};
+use crate::inventory::Inventory;
 use crate::name::{decode_name, encode_name};
+use crate::notes::Notes;
 use crate::selection::Selection;
 use crate::sort::Sorter;
 

@@ -11,9 +11,11 @@ use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::entry::{Entry, Form};
 use crate::error::{ListError, ReadError};
-use crate::inventory::{Entry, Form, Inventory, Notes};
+use crate::inventory::Inventory;
 use crate::local::ENVIRONMENT;
+use crate::notes::Notes;
 use crate::pages::{Fault, Found, Pages};
 use crate::selection::Selection;
 use crate::sort::Sorter;
@@ -236,7 +238,10 @@ pub(crate) async fn read(objects: &Objects, form: &Form, entry: &Entry, limit: u
     let below = below_corpus(form, entry);
     let key = if prefix.as_ref().is_empty() { below } else { format!("{prefix}/{below}") };
     let key = Path::parse(key).map_err(|_| ReadError::BadPath)?;
-    let object = store.get(&key).await.map_err(ReadError::from_store)?;
+    let object = match store.get(&key).await.map_err(ReadError::from_store) {
+        Err(ReadError::Missing) => return Err(missing(store, &key).await),
+        object => object?,
+    };
     if object.meta.size > limit {
         return Err(ReadError::TooLarge { limit });
     }
@@ -249,6 +254,15 @@ pub(crate) async fn read(objects: &Objects, form: &Form, entry: &Entry, limit: u
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
+}
+
+/// Why a store has nothing to give for a key that it has listed. A row says that the file is gone, for ever, so that it is asked once more: stores
+/// have answered 404 for what is there, behind a proxy that is restarted or a replica that lags.
+async fn missing(store: &Arc<dyn ObjectStore>, key: &Path) -> ReadError {
+    match store.head(key).await.map_err(ReadError::from_store) {
+        Ok(_) => ReadError::Transient { source: format!("{key} is not found, and then is there").into() },
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::bins::predicted_cost_us;
-use crate::inventory::Entry;
+use crate::entry::Entry;
 
 /// What a sorter holds in memory, at most.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Errors into DataFusion's and back: Ballista retries `IoError` and nothing else, so what may heal must become one, and what will not must not.
 //!
 //! Each thing is repeated in one place, or their patience would multiply: a request to a store by the store's client (crate `stores`), a bin by
-//! Ballista, since executors are lost, and a job by its client (`driver.rs`), since schedulers are.
+//! Ballista, since executors are lost, and a job by its client (`drive/`), since schedulers are.
 //!
 //! Ballista passes on texts alone, made by `Display` here and by `Debug` there. Ours are the same by both and stand between marks, so that the
 //! client finds the words in whatever was put around them, and knows whether to try again.
@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use bytefacts_compile::PoolError;
 use bytefacts_corpus::ListError;
 use bytefacts_stores::{explain, refusal};
 use datafusion::error::DataFusionError;
@@ -63,7 +64,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An error that no retry heals: the job fails with it.
-pub(crate) fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
+pub fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
     DataFusionError::External(Box::new(Marked { mark: LASTING, error: error.into() }))
 }
 
@@ -102,22 +103,34 @@ pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError 
     }
 }
 
+/// No worker to be had may be a passing want of processes or memory on this node: the task is retried, elsewhere if need be. An option that
+/// CPython does not have is none anywhere.
+pub(crate) fn pool_error(error: PoolError) -> DataFusionError {
+    match error {
+        PoolError::Optimize(_) => external(error),
+        PoolError::Closed | PoolError::Start { .. } | PoolError::Killed { .. } => transient(error),
+    }
+}
+
 /// Whether no retry heals what a cluster says of a job.
 pub(crate) fn is_lasting(error: &DataFusionError) -> bool {
     error.to_string().contains(LASTING)
 }
 
 /// What a cluster says of a job, in our own words if they are in it, and without what the engines put before theirs.
-pub(crate) fn words(error: &DataFusionError) -> String {
+pub fn words(error: &DataFusionError) -> String {
     let text = error.to_string();
     for mark in [LASTING, PASSING] {
         if let Some(words) = text.split_once(mark).and_then(|(_, rest)| rest.split(END).next()) {
             return words.to_owned();
         }
     }
-    const PREFIXES: [&str; 4] = ["Execution error: ", "DataFusion error: ", "External error: ", "Error during planning: "];
+    const PREFIXES: [&str; 5] =
+        ["Execution error: ", "DataFusion error: ", "External error: ", "Error during planning: ", "Could not parse plan: "];
     let mut text = text.as_str();
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).or_else(|| without_job(text)) {
+    while let Some(rest) =
+        PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).or_else(|| without_job(text)).or_else(|| in_status(text))
+    {
         text = rest;
     }
     text.trim_end().to_owned()
@@ -127,6 +140,12 @@ pub(crate) fn words(error: &DataFusionError) -> String {
 fn without_job(text: &str) -> Option<&str> {
     let (id, rest) = text.strip_prefix("Job ")?.split_once(" failed: ")?;
     (!id.contains(' ')).then_some(rest)
+}
+
+/// The message in the debug print of a gRPC status, in which nothing is escaped that we would write.
+fn in_status(text: &str) -> Option<&str> {
+    let (_, message) = text.strip_prefix("Status { code: ")?.split_once("message: \"")?;
+    message.split_once("\", metadata: ").or_else(|| message.split_once("\", source: ")).map(|(message, _)| message)
 }
 
 #[cfg(test)]
@@ -162,6 +181,15 @@ mod tests {
         let said = |text: &str| words(&DataFusionError::Execution(text.to_owned()));
         assert_eq!(said("Job 0ABC failed: DataFusion error: Execution error: no executors"), "no executors");
         assert_eq!(said("Job 0ABC was cancelled"), "Job 0ABC was cancelled");
+        let status = "Status { code: InvalidArgument, message: \"Could not parse plan: DataFusion error: Error during planning: it is no store\", \
+                      metadata: MetadataMap { headers: {} }, source: None }";
+        assert_eq!(said(status), "it is no store");
         assert!(!is_lasting(&DataFusionError::Execution("Job 0ABC failed: no executors".to_owned())));
+    }
+
+    #[test]
+    fn an_option_that_cpython_lacks_is_not_tried_again() {
+        assert!(matches!(pool_error(PoolError::Optimize(3)), DataFusionError::External(_)));
+        assert!(matches!(pool_error(PoolError::Closed), DataFusionError::IoError(_)));
     }
 }

@@ -1,42 +1,35 @@
 //! The DataFusion side of extraction: the corpus as a table whose scan is the job, and the operators that do the work.
 //!
 //! ```text
-//! CorpusTable::scan ─▶ LandExec ◀─ AnalyzeExec ◀─ DataSourceExec(memory: one row a bin)
-//!                        │            └ read ▶ cache ▶ compile ▶ rows      (unit.rs, on a Node)
-//!                        └ Parquet, bin record                             (crate bytefacts-landing)
-//! run_job: submit, check coverage, commit, sweep                           (driver.rs, on the client)
-//! validate: whether a committed run keeps what the contract promises        (validate.rs)
+//! job/       what is asked: options, sample, the corpus, what is refused
+//! plan/      CorpusTable::scan ─▶ LandExec ◀─ AnalyzeExec, and how they travel  (scheduler, executors)
+//! node/      what an executor has, and one file's way to its row                 (executors)
+//! drive/     submit, watch the records, commit, sweep                            (client)
+//! validate/  whether a committed run keeps what the contract promises            (client)
 //! ```
+//!
+//! Everybody knows `job`, `plan` knows `node`; `drive` and `validate` know neither of these two. At the root is what they share: how errors pass
+//! through Ballista (`error`), counters (`metrics`, `progress`), signs of life in a run (`signs`), names of attempts (`attempt_id`).
 
-mod analyze;
-mod attempt;
-mod budget;
-mod care;
-pub mod codec;
-mod corpus;
-mod driver;
+mod attempt_id;
+mod drive;
 mod error;
 mod job;
-mod judge;
-mod land;
-pub mod node;
-mod outcome;
+mod metrics;
+mod node;
+mod plan;
 mod progress;
-mod reuse;
-mod sample;
-mod table;
-pub mod trial;
-mod unit;
+mod signs;
 pub mod validate;
-mod work;
 
-pub use analyze::{AnalyzeExec, BinRow, bins_schema};
-pub use budget::Budget;
-pub use corpus::{RecognitionError, SingleRepository, single_repository};
-pub use driver::{Finished, JobCluster, JobError, Patience, run_job};
-pub use job::{ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job, JobRefused};
-pub use land::{ERRORS_METRIC, FILES_METRIC, LandExec, landed_schema};
-pub use progress::{Progress, Reading, StageCounts};
-pub use sample::{NoRate, SampleRate};
-pub use table::CorpusTable;
-pub use unit::fact_error;
+pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
+pub use error::{external as lasting_error, words};
+pub use job::{
+    ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job, JobRefused, NoRate, RecognitionError, SampleRate, SingleRepository,
+    single_repository,
+};
+pub use metrics::StageCounts;
+pub use node::file::fact_error;
+pub use node::{Node, NodeOptions, Peaks, trial};
+pub use plan::{AnalyzeExec, CorpusTable, ERRORS_METRIC, FILES_METRIC, LandExec, LogicalCodec, PhysicalCodec, landed_schema};
+pub use progress::{Progress, Reading};

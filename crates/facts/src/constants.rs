@@ -9,7 +9,7 @@ use bytefacts_bytecode::{
     text::{Sink, try_write_repr},
 };
 
-use crate::{rows::TooLarge, unit::UnitFacts};
+use crate::{unit::UnitFacts, unwritten::TooLarge};
 
 /// The texts of `co_consts`, by slot; reused from unit to unit.
 #[derive(Debug, Default)]

@@ -18,6 +18,7 @@ mod rows;
 pub mod schema;
 pub mod source;
 mod unit;
+mod unwritten;
 pub mod validate;
 pub mod views;
 

@@ -7,15 +7,17 @@
 //! Every difference is an ERROR of stage [`STAGE`]: the type names the column, the message gives both values, the attributes say
 //! which row of the unit. These errors tell of a check and not of the file. They are the one thing that an oracle adds to a row,
 //! and no digest covers them, so that runs with and without it are compared by their digests.
+//!
+//! This module and `table` know each other because a frame is compared while it is parsed: the parser drives the comparison, value by value.
 
 mod column;
 mod table;
 
-use arrow::array::{Array as _, AsArray as _, Int32Array, RecordBatch, StructArray};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, StructArray};
 use arrow::datatypes::Int32Type;
 use thiserror::Error;
 
-use self::column::Lists;
+use self::column::{Lists, at};
 use self::table::FrameVisitor;
 use crate::input::{FactError, Severity};
 
@@ -179,11 +181,6 @@ impl Unit {
             _ => vec![("index", row)],
         }
     }
-}
-
-/// The value at `row`, unless it is null or there is no such row.
-fn at(values: &Int32Array, row: usize) -> Option<i32> {
-    (row < values.len() && values.is_valid(row)).then(|| values.value(row))
 }
 
 fn count(rows: usize) -> String {

@@ -12,7 +12,7 @@ use bytefacts_bytecode::{
     unit::Unit,
 };
 
-use crate::{input::FactError, rows::TooLarge};
+use crate::{input::FactError, unwritten::TooLarge};
 
 /// The facts of a unit. What could not be decoded is empty, and an error says why.
 pub(crate) struct UnitFacts<'a> {
@@ -26,9 +26,14 @@ pub(crate) struct UnitFacts<'a> {
 }
 
 impl<'a> UnitFacts<'a> {
-    /// Decodes a unit; `code_unit_id` goes into its errors. With `terminators` given, derives control and data flow. Refuses, before it takes any memory, a unit whose instructions
-    /// alone outgrow `room` bytes of rows.
-    pub(crate) fn new(unit: &'a Unit<'a>, code_unit_id: &str, terminators: Option<&Terminators>, room: usize) -> Result<Self, TooLarge> {
+    /// Decodes a unit; `code_unit_id` goes into its errors. With `terminators` given, derives control and data flow. Refuses, before it takes
+    /// any memory, a unit whose instructions alone outgrow `room` bytes of rows.
+    pub(crate) fn analyse(
+        unit: &'a Unit<'a>,
+        code_unit_id: &str,
+        terminators: Option<&Terminators>,
+        room: usize,
+    ) -> Result<Self, TooLarge> {
         let code = unit.code;
         if instruction_count(code).saturating_mul(INSTRUCTION_BYTES) > room {
             return Err(TooLarge);

@@ -20,19 +20,20 @@ mod graph;
 mod identity;
 mod lines;
 mod schema;
+mod sink;
 mod stack;
 mod tally;
-
-use std::collections::BTreeMap;
+mod totals;
 
 use arrow::array::{Array, RecordBatch, StructArray};
-use thiserror::Error;
 
 pub use self::{
     check::{Check, CheckSeverity},
-    identity::{IdOwner, IdSink, id_key},
+    columns::Unreadable,
     schema::{Difference, differences},
+    sink::{IdOwner, IdSink, id_key},
     tally::{Count, Finding, Place, Tally},
+    totals::Totals,
 };
 use self::{
     columns::{Read as _, Rows},
@@ -47,42 +48,6 @@ pub struct ValidateOptions {
     pub terminators: Vec<String>,
     /// Findings that are kept for each check.
     pub keep: usize,
-}
-
-/// A column that the checks read is not there or of another type. [`differences`] tells of it beforehand.
-#[derive(Debug, Error)]
-#[error("column {name} is missing or of another type")]
-pub struct Unreadable {
-    /// The column.
-    pub name: &'static str,
-}
-
-/// What rows add up to, for comparison with what a manifest says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Rows.
-    pub rows: u64,
-    /// Units.
-    pub units: u64,
-    /// Instructions.
-    pub instructions: u64,
-    /// Bytes of source.
-    pub source_bytes: u64,
-    /// Errors and warnings by stage, type and severity.
-    pub errors: BTreeMap<(String, String, String), u64>,
-}
-
-impl Totals {
-    /// Adds the figures of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.rows += other.rows;
-        self.units += other.units;
-        self.instructions += other.instructions;
-        self.source_bytes += other.source_bytes;
-        for (key, count) in &other.errors {
-            *self.errors.entry(key.clone()).or_default() += count;
-        }
-    }
 }
 
 /// A row that was checked.

@@ -8,6 +8,7 @@
 //! An empty or null list, as a file that failed has, gives no row.
 
 mod definition;
+mod semantic;
 mod tables;
 
 use std::{
@@ -77,9 +78,10 @@ impl View {
     }
 }
 
-/// All views, in the order of the contract.
+/// All views: those of the contract in its order, and those of meaning, each behind the ones that it is made of.
 pub fn all() -> &'static [View] {
-    static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| tables::ALL.iter().map(View::new).collect());
+    static VIEWS: LazyLock<Vec<View>> =
+        LazyLock::new(|| tables::ALL.iter().map(View::new).chain(semantic::ALL.iter().map(View::of_meaning)).collect());
     &VIEWS
 }
 
@@ -129,6 +131,17 @@ mod tests {
                 "py_bc_metadata",
                 "py_bc_def_use_events",
                 "py_bc_reaches",
+                "py_bc_attributes",
+                "py_bc_calls",
+                "py_bc_call_arguments",
+                "py_bc_bases",
+                "py_bc_decorators",
+                "py_bc_imports",
+                "py_bc_handlers",
+                "py_bc_names",
+                "py_bc_constants",
+                "py_bc_awaits",
+                "py_bc_global_writes",
             ]
         );
     }
@@ -148,6 +161,14 @@ mod tests {
             for column in definition.all_columns() {
                 assert!(!definition.doc(column).is_empty(), "{}.{}", definition.name, column.name);
             }
+        }
+    }
+
+    #[test]
+    fn no_piece_of_a_view_is_left_open() {
+        for view in all() {
+            assert!(!view.sql.contains('{') && !view.unnested.contains('{'), "{}: {}", view.name, view.sql);
+            assert!(!view.unnested.contains(&format!("{}.", flat::SCHEMA)), "{}: {}", view.name, view.unnested);
         }
     }
 

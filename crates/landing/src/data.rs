@@ -1,6 +1,8 @@
 //! Data files: rows in, Parquet in the store.
 
+mod options;
 mod upload;
 mod writer;
 
-pub use writer::{BinWriter, WriterOptions};
+pub use options::WriterOptions;
+pub use writer::BinWriter;

@@ -1,6 +1,7 @@
 //! The place of facts: objects below a root, and documents that are created once.
 
 mod clock;
+mod content;
 mod disk;
 mod objects;
 mod store;
@@ -11,7 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use clock::{Clock, FixedClock, SystemClock};
-pub(crate) use store::{CONCURRENCY, from_json, sha256_hex, store_error, to_json};
+pub(crate) use content::{from_json, sha256_hex, store_error, to_json};
+pub(crate) use store::CONCURRENCY;
 pub use store::{Created, FactsStore};
 
 use crate::Result;

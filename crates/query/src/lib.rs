@@ -3,7 +3,7 @@
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
 //!   FactsTable: the files of a committed run that a filter leaves       (facts_table.rs)
-//!   Records ─▶ FlattenExec ◀─ FactsTable: flat tables                   (records.rs, flatten.rs)
+//!   FlatTables ─▶ FlattenExec ◀─ FactsTable: flat tables                (flat_tables.rs, flatten.rs)
 //! QueryCodec: FlattenExec on the wire                                   (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
@@ -11,9 +11,9 @@
 mod codec;
 mod error;
 mod facts_table;
+mod flat_tables;
 mod flatten;
 pub mod operator;
-mod records;
 mod session;
 mod snapshot;
 mod udf;
@@ -24,3 +24,4 @@ pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use snapshot::schema_snapshot;
+pub use udf::all as id_functions;

@@ -11,7 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::external;
 use crate::facts_table::FactsTable;
-use crate::records::Records;
+use crate::flat_tables::FlatTables;
 use crate::udf;
 
 /// The name of the root table.
@@ -45,7 +45,7 @@ pub async fn register_facts(session: &SessionContext, stores: &Stores, location:
     session.register_table(FACTS_TABLE, Arc::clone(&facts) as Arc<dyn TableProvider>)?;
     let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
     let Some(catalog) = session.catalog(&default_catalog) else { return plan_err!("the session has no catalog {default_catalog}") };
-    catalog.register_schema(flat::SCHEMA, Arc::new(Records::new(facts)))?;
+    catalog.register_schema(flat::SCHEMA, Arc::new(FlatTables::new(facts)))?;
     for view in views::all() {
         session.sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql)).await?;
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytefacts_corpus::{Location, LocationError};
+use object_store::path::Path as ObjectPath;
+use url::Url;
 
 /// What of one kind, corpora or facts, is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +65,25 @@ impl Access {
     /// See [`Refused`].
     pub fn facts(&self, text: &str) -> Result<(), Refused> {
         self.check(Kind::Facts, &self.facts, text)
+    }
+
+    /// Whether an object at a path of the store at `root` (`s3://bucket/`, `file:///`) is a part of facts that are allowed.
+    #[must_use]
+    pub fn has_object_of_facts(&self, root: &Url, object: &ObjectPath) -> bool {
+        match &self.facts {
+            Allowed::Everything => true,
+            Allowed::Unsaid => false,
+            Allowed::Below(places) => places.iter().any(|place| match (place.local_path(), place.object_prefix()) {
+                (Some(folder), _) => {
+                    root.scheme() == "file" && resolved(&Path::new("/").join(object.as_ref())).starts_with(resolved(folder))
+                }
+                (None, Some(prefix)) => {
+                    let same_store = (root.scheme(), root.authority()) == (place.url().scheme(), place.url().authority());
+                    same_store && object.prefix_matches(prefix)
+                }
+                (None, None) => false,
+            }),
+        }
     }
 
     fn check(&self, kind: Kind, allowed: &Allowed, text: &str) -> Result<(), Refused> {
@@ -267,6 +288,36 @@ mod tests {
         access.facts("s3://bucket/x").unwrap();
         let said = Access { corpus: list(&["s3://a"]), ..Access::default() }.corpus("s3://b/x").unwrap_err().to_string();
         assert!(said.contains("s3://b/x") && said.contains("`access.corpus`"), "{said}");
+    }
+
+    #[test]
+    fn an_object_of_facts_lies_below_an_allowed_place() {
+        let home = tempfile::tempdir().unwrap();
+        for folder in ["facts/runs", "secrets"] {
+            std::fs::create_dir_all(home.path().join(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(home.path().join("secrets"), home.path().join("facts/out")).unwrap();
+        let local = |name: &str| home.path().join(name).display().to_string();
+        let object = |name: &str| local(name).trim_start_matches('/').to_owned();
+        for (place, root, path, allowed) in [
+            ("s3://bucket/facts".to_owned(), "s3://bucket/", "facts/a.parquet".to_owned(), true),
+            ("s3://bucket/facts".to_owned(), "s3://bucket/", "facts2/a.parquet".to_owned(), false),
+            ("s3://bucket/facts".to_owned(), "s3://bucket2/", "facts/a.parquet".to_owned(), false),
+            ("s3://bucket/facts".to_owned(), "gs://bucket/", "facts/a.parquet".to_owned(), false),
+            ("s3://bucket/facts".to_owned(), "file:///", "facts/a.parquet".to_owned(), false),
+            ("*".to_owned(), "s3://any/", "x".to_owned(), true),
+            (local("facts"), "file:///", object("facts/runs/x"), true),
+            (local("facts"), "file:///", object("facts2/x"), false),
+            (local("facts"), "file:///", object("secrets/x"), false),
+            (local("facts"), "file:///", object("facts/out/x"), false),
+            (local("facts"), "s3://bucket/", object("facts/x"), false),
+        ] {
+            let access = Access { corpus: Allowed::Everything, facts: list(&[&place]) };
+            let found = access.has_object_of_facts(&Url::parse(root).unwrap(), &ObjectPath::parse(&path).unwrap());
+            assert_eq!(found, allowed, "{root} {path} below {place}");
+        }
+        let unsaid = Access { corpus: Allowed::Everything, facts: Allowed::Unsaid };
+        assert!(!unsaid.has_object_of_facts(&Url::parse("s3://any/").unwrap(), &ObjectPath::from("x")));
     }
 
     proptest! {

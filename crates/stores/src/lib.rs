@@ -3,14 +3,17 @@
 //! ```text
 //! Stores::open(url) ─▶ Place (client, path) ─▶ FactsStore        (registry.rs, place.rs)
 //! Access: which places the jobs of others may name               (access.rs)
+//! FactsOnly: a store as the plans of others see it               (facts_only.rs)
 //! ```
 
 mod access;
 mod error;
+mod facts_only;
 mod place;
 mod registry;
 
 pub use access::{Access, Allowed, Kind, Refused};
 pub use error::{StoreError, explain, refusal};
+pub use facts_only::FactsOnly;
 pub use place::Place;
 pub use registry::{StoreOptions, Stores};

@@ -6,8 +6,16 @@
 use super::dominators::NONE;
 use super::graph::{Graph, some};
 
-/// The loop depth of each block.
-pub(super) fn depths(graph: &Graph) -> Vec<u32> {
+/// Says of each block how many loops it lies in.
+pub(super) fn nest(graph: &mut Graph) {
+    if graph.edges.iter().any(|edge| edge.is_back_edge) {
+        for (block, depth) in depths(graph).into_iter().enumerate() {
+            graph.blocks[block].loop_depth = depth;
+        }
+    }
+}
+
+fn depths(graph: &Graph) -> Vec<u32> {
     let count = graph.blocks.len();
     let mut nest = Nest { folded: (0..count as u32).collect(), headers: vec![NONE; count] };
     let mut is_header = vec![false; count];

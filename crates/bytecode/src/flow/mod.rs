@@ -1,16 +1,19 @@
 //! Control flow, stack and data flow of a code object.
 //!
-//! [`analyze`] cuts the instructions into blocks (`graph`), runs the stack over them symbolically (`stack`) and finds which
+//! [`analyze`] cuts the instructions into blocks (`layout`, `graph`), runs the stack over them symbolically (`stack`) and finds which
 //! definition of a variable reaches which use (`reaching`). All of it is linear in the code but for edges that the code truly has:
-//! merges are kept as phi nodes (`value`) and unfolded into producers only where an operand or a use asks for them.
+//! merges are kept as phi nodes (`value`) and unfolded into producers only where an operand or a use asks for them (`data`).
 //!
 //! Code that no compiler writes (jumps into nowhere, a stack that runs empty) never fails: what is wrong is in
 //! [`Flow::violations`], and the rest is analysed as far as it makes sense.
 
 mod access;
+mod block;
+mod data;
 mod dominators;
 mod effect;
 mod graph;
+mod layout;
 mod loops;
 mod reaching;
 mod saved;
@@ -25,17 +28,18 @@ mod value;
 mod violation;
 
 pub use access::{Access, AccessKind, Namespace, Variable};
+pub use block::{Block, BlockKind, Edge, EdgeKey, EdgeKind};
+pub use data::{DataEdge, DataKind, Producer};
 pub use effect::{Effect, Slots};
-pub use graph::{Block, BlockKind, Edge, EdgeKey, EdgeKind, Terminators, UnknownOpname};
+pub use layout::{Terminators, UnknownOpname};
 pub use stack::StackRow;
-pub use value::{DataEdge, DataKind, Producer};
 pub use violation::Violation;
 
 use crate::exception_table::ExceptionEntry;
 use crate::instruction::Instruction;
 use crate::object::Code;
+use data::EdgeWriter;
 use graph::Graph;
-use value::EdgeWriter;
 
 /// What the pops and pushes of one instruction are; `None` for numbers that CPython has no compiled opcode for.
 #[must_use]
@@ -75,7 +79,8 @@ pub fn analyze(code: &Code, instructions: &[Instruction<'_>], exceptions: &[Exce
     if instructions.is_empty() {
         return Flow { violations: vec![Violation::Empty], ..Flow::default() };
     }
-    let graph = Graph::build(instructions, exceptions, terminators, &mut violations);
+    let mut graph = Graph::build(instructions, exceptions, terminators, &mut violations);
+    loops::nest(&mut graph);
     let stack = stack::run(code, instructions, exceptions, &graph, &mut violations);
     let accesses = access::collect(code, instructions, &stack, &mut violations);
     let uses = reaching::run(code, &accesses, &graph);

@@ -12,8 +12,9 @@
 //! Whether a restore of a saved slot defines anything is known only when all phis are: it does if what was saved may be a value.
 
 use super::access::{Access, Accesses, Source, Step, arguments};
+use super::block::EdgeKind;
 use super::dominators::NONE;
-use super::graph::{EdgeKind, Graph, accumulate, range};
+use super::graph::{Graph, accumulate, range};
 use super::value::{Phis, Value};
 use crate::object::Code;
 

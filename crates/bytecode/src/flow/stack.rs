@@ -5,8 +5,9 @@
 //! soon: twice over a block is the rule for a loop. Stacks are persistent linked lists that share their lower parts, so a merge
 //! looks only at what differs, however deep the stack is.
 
+use super::block::EdgeKind;
 use super::effect::{self, Effect};
-use super::graph::{EdgeKind, Graph};
+use super::graph::Graph;
 use super::value::{Phis, Value};
 use super::violation::Violation;
 use crate::exception_table::ExceptionEntry;

@@ -77,6 +77,7 @@ mod tests {
 
     fn job(id: &str, run: &str, state: JobState) -> JobStatus {
         JobStatus {
+            client: None,
             id: id.to_owned(),
             run: Some(run.to_owned()),
             state,

@@ -80,6 +80,9 @@ pub async fn run(args: args::Doctor, output: &mut Output) -> anyhow::Result<Exit
         checks.extend(stores::writable(&stores, &facts).await);
     }
     checks.extend(machine::cache(&settings));
+    if let Some(shared) = settings.shared_cache()? {
+        checks.extend(stores::shared_cache(&stores, &shared, settings.cache.shared_secret.as_deref()).await);
+    }
     checks.extend(machine::limits());
     if let Some(url) = cluster {
         checks.extend(cluster::cluster(&url).await);

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use bytefacts_cluster::{ExecutorOptions, Starting, listen, metrics};
 use bytefacts_compile::{WorkerSettings, discover};
-use bytefacts_engine::Progress;
-use bytefacts_engine::node::{Node, NodeOptions};
+use bytefacts_engine::{Node, NodeOptions, Progress};
 use bytefacts_stores::Stores;
 
 use crate::args;

@@ -1,16 +1,16 @@
 //! `bytefacts extract`: the main job, on the embedded cluster or on another one.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use bytefacts_cache::{Cache, CacheOptions, SharedPlace};
+use bytefacts_cache::{Cache, CacheOptions, Secret, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
-use bytefacts_engine::node::{Node, NodeOptions, identity};
-use bytefacts_engine::{Finished, Job, Patience, Progress, SingleRepository, run_job, single_repository};
+use bytefacts_engine::{Finished, InterpreterId, Job, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
@@ -158,7 +158,7 @@ pub async fn extract(
         run: run.to_string(),
         options: settings.extract.clone(),
         bins: settings.bin_options(),
-        interpreter: interpreter.as_ref().map(identity),
+        interpreter: interpreter.as_ref().map(InterpreterId::of),
         use_cache: settings.cache.enabled,
     };
     let work = Work::open(settings, args, run, facts)?;
@@ -378,10 +378,34 @@ impl<'a> Work<'a> {
             result = run_job(client, job, &self.stores, &SystemClock, patience, max_unread_share, remote.then_some(&*progress)) => {
                 result.map_err(Into::into)
             }
+            never = self.tell_of_executors(client), if remote => match never {},
             signal = self.signals.first() => Err(self.leave(client, signal, remote).await),
         };
         bar.stop().await;
         result
+    }
+
+    /// Says so when the cluster has no executor, since the job then waits without a sign, and when it has some again.
+    async fn tell_of_executors(&self, client: &Client) -> Infallible {
+        let mut missing = false;
+        loop {
+            sleep(LOOK_FOR_EXECUTORS).await;
+            // That a scheduler does not answer is said elsewhere.
+            let Ok(executors) = client.executors().await else { continue };
+            match (missing, executors) {
+                (false, 0) => {
+                    let scheduler = self.settings.client.cluster.as_deref().unwrap_or_default();
+                    tracing::warn!(
+                        "the cluster has no executor: run {} waits for one, as `bytefacts executor --scheduler {}` starts it",
+                        self.run,
+                        scheduler.strip_prefix("df://").unwrap_or(scheduler)
+                    );
+                }
+                (true, 1..) => tracing::warn!(executors, "the cluster has executors again"),
+                _ => {}
+            }
+            missing = executors == 0;
+        }
     }
 
     /// Ends the job with its client, unless the user wants to leave it to the cluster; what there is to say of it.
@@ -403,6 +427,9 @@ impl<'a> Work<'a> {
         }
     }
 }
+
+/// How often it is seen whether the cluster has executors.
+const LOOK_FOR_EXECUTORS: Duration = Duration::from_secs(3);
 
 /// How long a scheduler may take to answer the first knock at its door.
 const KNOCK: Duration = Duration::from_secs(3);
@@ -431,7 +458,7 @@ fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
 /// The cache as the settings want it.
 ///
 /// # Errors
-/// When the shared tier's store cannot be opened. Whether it answers shows later, and is no error.
+/// When the shared tier's store cannot be opened, or its secret not be read. Whether the store answers shows later, and is no error.
 pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option<Arc<Cache>>> {
     let cache = &settings.cache;
     if !cache.enabled {
@@ -442,10 +469,23 @@ pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option
     Ok(Some(Arc::new(match settings.shared_cache()? {
         Some(location) => {
             let place = stores.open(location.uri())?;
-            Cache::open_shared(&options, SharedPlace { store: place.store, path: place.path })
+            Cache::open_shared(
+                &options,
+                SharedPlace { store: place.store, path: place.path, secret: secret(cache.shared_secret.as_deref())? },
+            )
         }
         None => Cache::open(&options),
     })))
+}
+
+/// The secret that seals what is in the shared cache.
+///
+/// # Errors
+/// When its file cannot be read, or holds no secret.
+pub fn secret(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+    let Some(file) = file else { return Ok(None) };
+    let content = std::fs::read(file).with_context(|| format!("cache.shared_secret: cannot read {}", file.display()))?;
+    Ok(Some(Secret::new(&content).with_context(|| format!("cache.shared_secret: {} is no secret", file.display()))?))
 }
 
 /// CPU time of this process and of its children that have ended. These may be children of what this process was before: `cargo run` becomes

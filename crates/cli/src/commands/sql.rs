@@ -11,6 +11,7 @@ mod meta;
 mod schema;
 mod shell;
 mod sink;
+mod threads;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use crate::args::{Sql, TableFormat};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
+use crate::signals::terminated;
 use crate::table::{Layout, Limits};
 
 /// Columns of a terminal that does not say.
@@ -50,7 +52,7 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
         TableFormat::Csv => Layout::Csv,
         TableFormat::Json => Layout::Json,
     };
-    let mut console = Console::new(session, &facts, output, layout);
+    let mut console = Console::new(session, &facts, output, layout)?;
     if args.statement.is_none() && terminal && std::io::stdin().is_terminal() {
         shell::run(console, &manifest.run).await?;
         return Ok(Exit::Clean);
@@ -69,6 +71,10 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
         interrupted = interrupted(&paging) => {
             interrupted?;
             bail!("ended by Ctrl-C");
+        }
+        terminated = terminated() => {
+            terminated?;
+            bail!("ended by SIGTERM");
         }
     }
     Ok(Exit::Clean)

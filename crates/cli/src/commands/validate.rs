@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_engine::validate::{Options, Report, validate};
 use bytefacts_facts::validate::{Check, Finding, Tally};
@@ -15,6 +16,7 @@ use crate::facts::Facts;
 use crate::output::Output;
 use crate::paint::{GREEN, Paint, RED, YELLOW};
 use crate::progress::files_bar;
+use crate::signals::Signals;
 use crate::summary::{count, thousands};
 use crate::table::{Layout, Limits, render};
 
@@ -68,7 +70,11 @@ pub async fn run(args: Validate, output: &mut Output) -> anyhow::Result<Exit> {
     let manifest = facts.manifest(args.run.as_deref()).await?;
     let (bar, on_files) = files_bar(args.progress, manifest.run.rows);
     let options = Options { keep: args.show, ..Options::default() };
-    let report = validate(&facts.stores, facts.location.uri(), &manifest, &options, on_files).await;
+    let signals = Signals::listen()?;
+    let report = tokio::select! {
+        report = validate(&facts.stores, facts.location.uri(), &manifest, &options, on_files) => report.map_err(Into::into),
+        signal = signals.first() => Err(anyhow!("ended by {signal}; nothing is known of the run yet")),
+    };
     bar.finish_and_clear();
     let report = report?;
     match args.format {

@@ -8,7 +8,7 @@ use bytefacts_query::{FACTS_TABLE, facts_session};
 use bytefacts_stores::Stores;
 use datafusion::prelude::SessionContext;
 
-use super::ValidateError;
+use super::error::ValidateError;
 
 /// Names of columns and their types as text.
 type Columns = Vec<(String, String)>;

@@ -18,8 +18,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use sha2::{Digest as _, Sha256};
 
+use super::error::ValidateError;
+use super::report::about_file;
 use super::unique::IdKeys;
-use super::{ValidateError, about_file};
 
 /// Files up to this size are kept in memory while they are hashed; larger ones are read a second time, by ranges.
 const KEPT_BYTES: u64 = 64 << 20;

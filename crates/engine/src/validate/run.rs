@@ -11,7 +11,8 @@ use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use super::data_file::FileSummary;
-use super::{Report, ValidateError};
+use super::error::ValidateError;
+use super::report::Report;
 
 /// Takes the data files in the order of the manifest and brings their rows into one order: a file of one huge source stands amid the rows of
 /// another.

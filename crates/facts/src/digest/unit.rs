@@ -11,8 +11,8 @@ use bytefacts_bytecode::{
 use super::{Digest, Encoder};
 use crate::{
     constants::{ConstTexts, holds_code},
-    rows::Unwritten,
     unit::UnitFacts,
+    unwritten::Unwritten,
 };
 
 /// The digest of a unit's facts. `texts` are its constants' canonical texts.

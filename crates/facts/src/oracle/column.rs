@@ -7,8 +7,6 @@ use arrow::array::{Array, ArrayRef, AsArray as _, Int32Array, StructArray};
 use arrow::datatypes::Int32Type;
 use arrow::util::display::array_value_to_string;
 
-use super::at;
-
 /// A unit's own row, its lists, and what `dis` says about instructions without there being a column for it.
 pub(super) struct Lists {
     unit: StructArray,
@@ -96,4 +94,9 @@ fn stack_effects(instructions: &StructArray) -> Option<BTreeMap<&'static str, Ar
         })
         .collect();
     Some(BTreeMap::from([("stack_effect", Arc::new(goes_on) as ArrayRef), ("stack_effect_jump", Arc::new(jumps))]))
+}
+
+/// The value at `row`, unless it is null or there is no such row.
+pub(super) fn at(values: &Int32Array, row: usize) -> Option<i32> {
+    (row < values.len() && values.is_valid(row)).then(|| values.value(row))
 }

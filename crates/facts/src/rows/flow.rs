@@ -9,12 +9,13 @@ use bytefacts_bytecode::{
 };
 
 use super::{
-    Unwritten,
     column::{Booleans, Column as _, Int32s, Map, Names, Texts, record},
     instruction::push_number,
-    int,
 };
-use crate::unit::UnitFacts;
+use crate::{
+    unit::UnitFacts,
+    unwritten::{Unwritten, int},
+};
 
 record! {
     /// `schema::BLOCK`.

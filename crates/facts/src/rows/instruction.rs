@@ -9,12 +9,16 @@ use bytefacts_bytecode::{
 };
 
 use super::{
-    Unwritten,
     column::{Booleans, Column, Int32s, Int64s, List, Map, Names, Texts, record},
-    int,
-    unit::UnitContext,
+    context::UnitContext,
 };
-use crate::{constants::ConstTexts, ids::hex, source::SourceMap, unit::UnitFacts};
+use crate::{
+    constants::ConstTexts,
+    ids::hex,
+    source::SourceMap,
+    unit::UnitFacts,
+    unwritten::{Unwritten, int},
+};
 
 record! {
     /// `schema::INSTRUCTION`.

@@ -1,6 +1,11 @@
-//! From marshalled code to the rows of `bytecode_files_v1`.
+//! From marshalled code to the rows of `bytecode_files_v1`, a unit in three steps: what the analysis finds out ([`UnitFacts::analyse`]), the digest
+//! of that ([`digest::unit`]), and the columns ([`Units::push`](unit::Units::push)).
+//!
+//! A unit, not a file, goes from step to step: what is known of it takes as much memory as its rows, and is forgotten before the next. Where the
+//! facts of a file outgrow its limit, that shows before they are made.
 
 mod column;
+mod context;
 mod file;
 mod flow;
 mod instruction;
@@ -22,8 +27,8 @@ use thiserror::Error;
 
 use self::{
     column::Column,
+    context::{Ids, UnitContext},
     file::Files,
-    unit::{Ids, UnitContext},
 };
 use crate::{
     constants::ConstTexts,
@@ -33,6 +38,7 @@ use crate::{
     schema::schema,
     source::SourceMap,
     unit::{UnitFacts, chain},
+    unwritten::Unwritten,
 };
 
 /// [`schema`], with dictionaries (of `Int32` and `Utf8`) in the place of nested texts that have few distinct values, such as
@@ -100,30 +106,6 @@ pub struct RowBuilder {
     terminators: Option<Terminators>,
     files: Files,
     texts: ConstTexts,
-}
-
-/// The facts of a file outgrow the limit.
-#[derive(Debug)]
-pub(crate) struct TooLarge;
-
-/// Why the facts of a unit did not become columns.
-#[derive(Debug)]
-pub(crate) enum Unwritten {
-    /// They outgrow the limit of their file.
-    TooLarge,
-    /// They do not fit each other, which is a fault of this crate or of the analysis.
-    Inconsistent(&'static str),
-}
-
-impl From<TooLarge> for Unwritten {
-    fn from(TooLarge: TooLarge) -> Self {
-        Self::TooLarge
-    }
-}
-
-/// A position in a unit as columns have it.
-pub(crate) fn int(position: impl TryInto<i32>) -> Result<i32, Unwritten> {
-    position.try_into().map_err(|_| Unwritten::TooLarge)
 }
 
 /// What the units of a file add up to.
@@ -249,14 +231,14 @@ impl RowBuilder {
         }
     }
 
-    /// Appends units one by one: what is known of one is forgotten before the next.
+    /// Appends units one by one.
     fn push_units(&mut self, units: &[Unit<'_>], ids: &Ids<'_>, path: &str, source: Option<&SourceMap>) -> Result<UnitTotals, Unwritten> {
         let column = &mut self.files.code_objects.items;
         let before = column.bytes();
         let mut totals = UnitTotals::default();
         for (index, unit) in units.iter().enumerate() {
             let room = self.max_file_bytes.saturating_sub(column.bytes() - before);
-            let facts = UnitFacts::new(unit, ids.of(index)?, self.terminators.as_ref(), room)?;
+            let facts = UnitFacts::analyse(unit, ids.of(index)?, self.terminators.as_ref(), room)?;
             self.texts.set(&facts, path, room)?;
             let digest = digest::unit(&facts, &self.texts)?;
             column.push(&facts, &UnitContext { ids, index, path, source, room }, &self.texts, &digest)?;

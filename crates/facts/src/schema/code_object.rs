@@ -1,11 +1,13 @@
 //! A unit (one code object) and the small lists in it.
 
 use super::{
-    BLOCK, CFG_EDGE, DFG_EDGE, INSTRUCTION,
-    Kind::{Boolean, Int32, Int32s, List, Map, Struct, Text, Texts},
-    Record,
+    column::{
+        Kind::{Boolean, Int32, Int32s, List, Map, Struct, Text, Texts},
+        Record, nullable, required,
+    },
+    graph::{BLOCK, CFG_EDGE, DFG_EDGE},
+    instruction::INSTRUCTION,
     metadata::LINE1_BASE,
-    nullable, required,
 };
 
 /// One unit: a code object of the file.

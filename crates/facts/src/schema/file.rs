@@ -1,9 +1,11 @@
 //! The root row, one per file, and its errors.
 
 use super::{
-    CODE_OBJECT,
-    Kind::{Int32, Int64, List, Map, Text},
-    Record, nullable, required,
+    code_object::CODE_OBJECT,
+    column::{
+        Kind::{Int32, Int64, List, Map, Text},
+        Record, nullable, required,
+    },
 };
 
 /// The root row: one per file of the corpus, whether it compiles or not. Files are sorted by (path, file_id).

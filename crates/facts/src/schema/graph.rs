@@ -1,6 +1,6 @@
 //! What is derived from the instructions: blocks, control flow and data flow.
 
-use super::{
+use super::column::{
     Kind::{Boolean, Int32, Map, Text},
     Record, nullable, required,
 };

@@ -1,10 +1,11 @@
 //! One instruction of the `dis` stream, its inline caches and its span in the source.
 
 use super::{
-    Kind::{Boolean, Int32, Int64, List, Map, Struct, Text},
-    Record,
+    column::{
+        Kind::{Boolean, Int32, Int64, List, Map, Struct, Text},
+        Record, nullable, required,
+    },
     metadata::SPAN_UNITS,
-    nullable, required,
 };
 
 /// One instruction, as `dis.get_instructions` gives it. EXTENDED_ARG has rows of its own.

@@ -1,3 +1,5 @@
+use arrow::datatypes::{DataType, Field, FieldRef};
+
 use super::*;
 
 /// The columns of contract.md as it lists them: name, type, and `y` if null is allowed. Added columns come after them and are

@@ -8,7 +8,15 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 
-use super::Unreadable;
+use thiserror::Error;
+
+/// A column that the checks read is not there or of another type. [`differences`] tells of it beforehand.
+#[derive(Debug, Error)]
+#[error("column {name} is missing or of another type")]
+pub struct Unreadable {
+    /// The column.
+    pub name: &'static str,
+}
 
 /// A type that a column can be read as.
 pub(super) trait Read<'a>: Sized {

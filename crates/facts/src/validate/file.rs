@@ -1,4 +1,6 @@
 //! One row: a file, its errors and its units as a whole.
+//!
+//! `file` and `code` know each other because a file has its units checked, and what is found in a unit is found in its file.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use object_store::{ObjectStoreExt, WriteMultipart};
 use parquet::errors::ParquetError;
 use sha2::{Digest, Sha256};
 
-use super::writer::WriterOptions;
+use super::options::WriterOptions;
 use crate::documents::{FactsStore, store_error};
 use crate::model::LandedFile;
 use crate::names::FileName;

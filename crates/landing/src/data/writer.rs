@@ -6,41 +6,12 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use bytefacts_encode::{EncodeOptions, FileProperties};
 
+use super::options::WriterOptions;
 use super::upload::DataFile;
 use crate::documents::FactsStore;
 use crate::model::{BinRecord, BinStats, LandedFile, RepoDigests};
 use crate::names::{AttemptId, DATA_FOLDER, FileName, RunId, keys};
 use crate::{LandingError, Result};
-
-/// How data files are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WriterOptions {
-    /// Level of zstd; 1 is the cheapest.
-    pub zstd_level: i32,
-    /// Row groups are closed once their buffered pages take this many bytes. One row may take more.
-    pub row_group_bytes: usize,
-    /// Row groups are closed once they hold this many rows.
-    pub row_group_rows: usize,
-    /// A file that has this many bytes is closed, and the bin goes on in another.
-    pub file_bytes: u64,
-    /// Files larger than this are uploaded in parts of this size, in bytes; at least 5 MiB, which S3 demands.
-    pub part_bytes: usize,
-    /// Parts of one upload at the same time.
-    pub concurrency: usize,
-}
-
-impl Default for WriterOptions {
-    fn default() -> Self {
-        Self {
-            zstd_level: 1,
-            row_group_bytes: 128 << 20,
-            row_group_rows: 1 << 20,
-            file_bytes: 1 << 30,
-            part_bytes: 8 << 20,
-            concurrency: 4,
-        }
-    }
-}
 
 /// Writes the rows of one attempt at one bin.
 ///

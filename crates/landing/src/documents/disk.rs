@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::store::to_json;
+use super::content::to_json;
 use super::{Documents, Mode};
 use crate::model::Current;
 use crate::names::keys;

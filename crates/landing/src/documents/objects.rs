@@ -8,7 +8,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as E, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion};
 
-use super::store::{from_json, store_error, to_json};
+use super::content::{from_json, store_error, to_json};
 use super::{Documents, Mode};
 use crate::model::Current;
 use crate::names::keys;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::record::{BinStats, LandedFile};
 use super::schema::SchemaRecord;
-use crate::names::{FileName, RunId};
+use crate::names::RunId;
 
 /// One repository of a committed run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub struct RunHeader {
     pub landed_bytes: u64,
     /// Rows over all data files; equals `stats.files`.
     pub rows: u64,
-    /// Whether too many files could not be read when it was committed, so that it did not become current.
+    /// Whether too many files could not be read when it was committed, so that it did not become current then. A later resume may have let it.
     #[serde(default)]
     pub held_back: bool,
     /// Sums over the bins.
@@ -76,10 +76,6 @@ pub struct Shard {
     pub sha256: String,
     /// Entries in it.
     pub entries: u64,
-    /// The name of the first entry (of a repository: without a path).
-    pub first: FileName,
-    /// The greatest name that one of its entries reaches.
-    pub last: FileName,
 }
 
 /// A committed run without its lists: what its header document says.

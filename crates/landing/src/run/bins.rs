@@ -26,8 +26,6 @@ pub struct PlannedBin {
     pub cost_us: u64,
     /// The name of its first file.
     pub first: FileName,
-    /// The name of its last file.
-    pub last: FileName,
 }
 
 /// Writes the bins of a run down, one by one as they are packed: shards first, then the index, which is created once.
@@ -38,7 +36,6 @@ pub struct BinsWriter<'a> {
     /// The open shard.
     bytes: Vec<u8>,
     entries: u64,
-    span: Option<(FileName, FileName)>,
 }
 
 impl<'a> BinsWriter<'a> {
@@ -52,7 +49,7 @@ impl<'a> BinsWriter<'a> {
             None => None,
         };
         let store = ShardStore { facts, folder: keys::bins_folder(run), attempt, kind: "bins", known: known.unwrap_or_else(Known::new) };
-        Ok(Self { run, store, index: BinIndex::default(), bytes: Vec::new(), entries: 0, span: None })
+        Ok(Self { run, store, index: BinIndex::default(), bytes: Vec::new(), entries: 0 })
     }
 
     /// Appends the next bin; `content` says what is in it.
@@ -65,27 +62,24 @@ impl<'a> BinsWriter<'a> {
                 format!("a bin of {files} files takes more than {MAX_BYTES} bytes to write down: have more bins", files = bin.files);
             return Err(LandingError::Damaged { key: keys::bins(self.run), reason });
         }
-        let PlannedBin { files, source_bytes, cost_us, first, last } = bin;
+        let PlannedBin { files, source_bytes, cost_us, first } = bin;
         let content = compress(content, &self.store.folder)?;
         let too_many = |_| LandingError::Damaged { key: keys::bins(self.run), reason: "the run has too many bins".to_owned() };
         let shard = u32::try_from(self.index.shards.len()).map_err(too_many)?;
         u32::try_from(self.index.bins.len()).map_err(too_many)?;
         let (offset, length) = (self.bytes.len() as u64, content.len() as u64);
-        self.index.bins.push(IndexedBin { shard, offset, length, files, source_bytes, cost_us, first: first.clone() });
+        self.index.bins.push(IndexedBin { shard, offset, length, files, source_bytes, cost_us, first });
         self.bytes.extend_from_slice(&content);
         self.entries += 1;
-        match &mut self.span {
-            Some((_, end)) if last > *end => *end = last,
-            Some(_) => {}
-            None => self.span = Some((first, last)),
-        }
         if self.bytes.len() >= SHARD_BYTES { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
-        let Some((first, last)) = self.span.take() else { return Ok(()) };
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
         let (bytes, entries) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
-        let shard = self.store.put(self.index.shards.len(), bytes, entries, first, last).await?;
+        let shard = self.store.put(self.index.shards.len(), bytes, entries).await?;
         self.index.shards.push(shard);
         Ok(())
     }

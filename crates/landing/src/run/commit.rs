@@ -38,6 +38,8 @@ pub struct CommitRequest {
     pub schema: SchemaSnapshot,
     /// The greatest share of files, 0 to 1, that may have errors of stage `read` if the run is to become current.
     pub max_unread_share: f64,
+    /// The types of these errors that do not count for it: what any reader meets in any state.
+    pub read_errors_of_files: &'static [&'static str],
 }
 
 /// A run that is committed, by this call or an earlier one.
@@ -56,7 +58,7 @@ pub struct Committed {
 /// A run of which too many files could not be read: committed and named, but not current.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeldBack {
-    /// Files with errors of stage `read`.
+    /// Files with errors of stage `read` that count.
     pub unread: u64,
     /// All files.
     pub files: u64,
@@ -100,7 +102,7 @@ impl FactsStore {
         if self.let_go(run).await?.is_some() {
             return Err(LandingError::Abandoned { run_id: run.clone() });
         }
-        let held_back = held_back(&document.run.stats, request.max_unread_share);
+        let held_back = held_back(&document.run.stats, request);
         let current = match held_back {
             Some(_) => self.current().await?,
             None => Some(self.documents().advance(&Current { run_id: run.clone(), sequence: document.run.sequence }).await?),
@@ -166,7 +168,7 @@ impl FactsStore {
                 data_bytes: totals.bytes,
                 landed_bytes: totals.landed_bytes,
                 rows: totals.rows,
-                held_back: held_back(&totals.stats, request.max_unread_share).is_some(),
+                held_back: held_back(&totals.stats, request).is_some(),
                 stats: totals.stats,
                 digest: hex::encode(digest),
             },
@@ -218,9 +220,11 @@ impl FactsStore {
     }
 }
 
-fn held_back(stats: &BinStats, max_unread_share: f64) -> Option<HeldBack> {
+fn held_back(stats: &BinStats, request: &CommitRequest) -> Option<HeldBack> {
+    let max_unread_share = request.max_unread_share;
     let of_stage = stats.errors.iter().filter(|error| error.stage == "read" && error.severity == "error");
-    let (unread, files) = (of_stage.map(|error| error.count).sum::<u64>(), stats.files);
+    let counted = of_stage.filter(|error| !request.read_errors_of_files.contains(&error.error_type.as_str()));
+    let (unread, files) = (counted.map(|error| error.count).sum::<u64>(), stats.files);
     // Beyond 2^53 files a share would be off by less than anybody can set.
     #[expect(clippy::cast_precision_loss)]
     let too_many = unread as f64 > max_unread_share * files as f64;
@@ -288,8 +292,8 @@ impl Files<'_> {
     }
 
     async fn take(&mut self, limit: Option<&FileName>) -> Result<()> {
-        for (first, file) in self.waiting.before(limit) {
-            self.writer.push(&file, &first, &file.last).await?;
+        for (_, file) in self.waiting.before(limit) {
+            self.writer.push(&file).await?;
         }
         Ok(())
     }
@@ -326,8 +330,7 @@ impl Repos<'_> {
         let of_repo: Vec<(&str, Digest)> = files.iter().map(|(path, digest)| (path.as_str(), *digest)).collect();
         let digest = self.fold.repository(repo.as_deref(), &of_repo);
         let summary = RepoSummary { repo: repo.clone(), files: files.len() as u64, digest: hex::encode(digest) };
-        let name = FileName { repo: repo.clone(), path: String::new() };
-        self.writer.push(&summary, &name, &name).await?;
+        self.writer.push(&summary).await?;
         self.folded.push((repo, digest));
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::documents::{CONCURRENCY, Created, FactsStore, from_json, sha256_hex};
 use crate::model::Shard;
-use crate::names::{AttemptId, FileName, keys};
+use crate::names::{AttemptId, keys};
 use crate::{LandingError, Result};
 
 /// Bytes of JSON after which a shard is closed.
@@ -44,7 +44,7 @@ pub(crate) struct ShardStore<'a> {
 
 impl ShardStore<'_> {
     /// Stores a shard unless it is known. `number` is its place in the list.
-    pub(crate) async fn put(&self, number: usize, bytes: Vec<u8>, entries: u64, first: FileName, last: FileName) -> Result<Shard> {
+    pub(crate) async fn put(&self, number: usize, bytes: Vec<u8>, entries: u64) -> Result<Shard> {
         let sha256 = sha256_hex(&bytes);
         if let Some(known) = self.known.get(&sha256) {
             return Ok(known.clone());
@@ -57,7 +57,7 @@ impl ShardStore<'_> {
             Created::Existing(found) if sha256_hex(&found) == sha256 => {}
             Created::Existing(_) => return Err(LandingError::Damaged { key, reason: "somebody else has written it".to_owned() }),
         }
-        Ok(Shard { key, bytes: size, sha256, entries, first, last })
+        Ok(Shard { key, bytes: size, sha256, entries })
     }
 }
 
@@ -67,34 +67,29 @@ pub(crate) struct ShardWriter<'a> {
     shards: Vec<Shard>,
     lines: Vec<u8>,
     entries: u64,
-    /// The first name of the open shard, and the greatest.
-    span: Option<(FileName, FileName)>,
 }
 
 impl<'a> ShardWriter<'a> {
     pub(crate) fn new(store: ShardStore<'a>) -> Self {
-        Self { store, shards: Vec::new(), lines: Vec::new(), entries: 0, span: None }
+        Self { store, shards: Vec::new(), lines: Vec::new(), entries: 0 }
     }
 
-    /// Appends an entry, which reaches from `first` to `last`. Entries come in order of their first names.
-    pub(crate) async fn push<T: Serialize>(&mut self, entry: &T, first: &FileName, last: &FileName) -> Result<()> {
+    /// Appends an entry.
+    pub(crate) async fn push<T: Serialize>(&mut self, entry: &T) -> Result<()> {
         let failed = |source| LandingError::Corrupt { what: "shard", key: self.store.folder.clone(), source };
         serde_json::to_writer(&mut self.lines, entry).map_err(failed)?;
         self.lines.push(b'\n');
         self.entries += 1;
-        match &mut self.span {
-            Some((_, end)) if *last > *end => *end = last.clone(),
-            Some(_) => {}
-            None => self.span = Some((first.clone(), last.clone())),
-        }
         if self.lines.len() >= SHARD_BYTES { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
-        let Some((first, last)) = self.span.take() else { return Ok(()) };
+        if self.lines.is_empty() {
+            return Ok(());
+        }
         let bytes = compress(&self.lines, &self.store.folder)?;
         self.lines.clear();
-        let shard = self.store.put(self.shards.len(), bytes, std::mem::take(&mut self.entries), first, last).await?;
+        let shard = self.store.put(self.shards.len(), bytes, std::mem::take(&mut self.entries)).await?;
         self.shards.push(shard);
         Ok(())
     }

@@ -79,6 +79,42 @@ pub async fn writable(stores: &Stores, location: &Location) -> Vec<Check> {
     checks
 }
 
+/// Checks the cache that nodes share: what one puts there another gets, and only those who have the secret.
+pub async fn shared_cache(stores: &Stores, location: &Location, secret: Option<&std::path::Path>) -> Vec<Check> {
+    const NAME: &str = "shared cache";
+    let mut checks = vec![match (secret, crate::commands::extract::secret(secret)) {
+        (None, _) => Check::warn(
+            format!("{NAME}: seal"),
+            "there is no secret: whoever may write there decides what is taken for compiled code",
+            "set cache.shared_secret to the same file on all nodes",
+        ),
+        (Some(file), Ok(_)) => Check::ok(format!("{NAME}: seal"), file.display().to_string()),
+        (Some(_), Err(error)) => Check::fail(format!("{NAME}: seal"), format!("{error:#}"), "give all nodes one file of 32 bytes or more"),
+    }];
+    let place = match stores.open(location.uri()) {
+        Ok(place) => place,
+        Err(error) => return failed(checks, "shared cache: open", &error.to_string()),
+    };
+    let made =
+        location.local_path().and_then(|folder| folder.ancestors().find(|ancestor| ancestor.exists()).map(std::path::Path::to_owned));
+    let key = place.path.clone().join(format!("doctor-{:08x}", fresh_number()));
+    let answer = in_time(async {
+        place.store.put(&key, PutPayload::from_static(FIRST.as_bytes())).await?;
+        let content = place.store.get(&key).await?.bytes().await;
+        place.store.delete(&key).await?;
+        content
+    });
+    match answer.await {
+        Ok(content) if content == FIRST.as_bytes() => checks.push(Check::ok("shared cache: put and get", location.to_string())),
+        Ok(_) => checks.push(Check::fail("shared cache: put and get", "what is there was never put there", "use another store")),
+        Err(error) => checks = failed(checks, "shared cache: put and get", &error),
+    }
+    if let (Some(folder), Some(above)) = (location.local_path(), made) {
+        remove_made(folder, &above);
+    }
+    checks
+}
+
 /// Removes the folders that were made for the probe.
 fn remove_made(folder: &std::path::Path, above: &std::path::Path) {
     for made in folder.ancestors().take_while(|ancestor| *ancestor != above) {

@@ -19,6 +19,7 @@ use futures::StreamExt as _;
 use super::input::{self, Piece};
 use super::meta::{self, Expansion, Meta};
 use super::sink::{Screen, Sink, Wanted};
+use super::threads::Threads;
 use super::{message, schema};
 use crate::commands::runs;
 use crate::facts::Facts;
@@ -46,6 +47,8 @@ pub struct Console<'a> {
     pub footer: Footer,
     /// Where results go.
     pub sink: Sink,
+    /// Where queries run.
+    threads: Threads,
     /// Results since the last input, which a blank line keeps apart.
     results: usize,
     /// Files that are run by one another now.
@@ -75,11 +78,11 @@ struct Outcome {
 
 impl<'a> Console<'a> {
     /// A console that writes rows in `layout`.
-    pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> Self {
+    pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> anyhow::Result<Self> {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let footer = if terminal && matches!(layout, Layout::Grid(_)) { Footer::Rows } else { Footer::None };
         let sink = Sink::new(terminal && std::io::stdin().is_terminal() && footer == Footer::Rows);
-        Self { session, facts, output, layout, footer, sink, results: 0, included: 0 }
+        Ok(Self { session, facts, output, layout, footer, sink, threads: Threads::start()?, results: 0, included: 0 })
     }
 
     /// Runs a script up to the first error.
@@ -254,7 +257,7 @@ impl<'a> Console<'a> {
     async fn stream(&mut self, statement: Statement) -> Result<Outcome, Failure> {
         let layout = self.layout_of(&statement);
         let selects = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
-        let mut stream = start(&self.session, statement).await?;
+        let mut stream = start(&self.session, &self.threads, statement).await?;
         let schema = stream.schema();
         if schema.fields().is_empty() {
             if selects {
@@ -333,7 +336,7 @@ impl From<DataFusionError> for Failure {
     }
 }
 
-async fn start(session: &SessionContext, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
+async fn start(session: &SessionContext, threads: &Threads, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
     // DataFusion lists tables in the order of a hash map.
     let is_unsorted = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::ShowTables { .. }));
     let plan = session.state().statement_to_plan(statement).await?;
@@ -342,7 +345,7 @@ async fn start(session: &SessionContext, statement: Statement) -> DataFusionResu
         let columns: Vec<_> = frame.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, true)).collect();
         frame = frame.sort(columns)?;
     }
-    frame.execute_stream().await
+    threads.run(frame).await
 }
 
 fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Error {
@@ -360,7 +363,7 @@ mod tests {
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let session = SessionContext::new();
         let mut output = Output::plain();
-        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv);
+        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv).unwrap();
         let error = console.script(script).await.unwrap_err();
         (format!("{error:#}"), session.table_exist("first").unwrap())
     }
@@ -391,7 +394,7 @@ mod tests {
         std::fs::write(path("wrong.sql"), "SELECT nope;").unwrap();
         let mut output = Output::plain();
         let limits = Limits { rows: Some(1), width: Some(10) };
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits));
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits)).unwrap();
         let (inner, out) = (path("inner.sql"), path("out"));
         let script =
             format!("\\o {}\n\\i {}\nSELECT '{}' AS wide UNION ALL SELECT 'x';\n\\o", out.display(), inner.display(), "w".repeat(30));
@@ -413,7 +416,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let mut output = Output::plain();
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv);
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv).unwrap();
         console.script("\\x\n\\q\nSELECT nope;").await.unwrap();
     }
 }

@@ -1,0 +1,230 @@
+//! The client's side of a job: submit it until every bin is on record, commit the run.
+
+mod answers;
+mod commit;
+mod error;
+mod open_run;
+mod patience;
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use bytefacts_landing::{Clock, Committed, LandingError, RunId, Swept};
+use bytefacts_stores::Stores;
+use datafusion::common::DataFusionError;
+
+pub use self::error::JobError;
+use self::open_run::OpenRun;
+use self::patience::Ended;
+pub use self::patience::Patience;
+use crate::attempt_id::fresh_attempt;
+use crate::error::is_lasting;
+use crate::job::Job;
+use crate::progress::Progress;
+
+/// A job that ended well.
+#[derive(Debug)]
+pub struct Finished {
+    /// The run and where `current` points.
+    pub committed: Committed,
+    /// What was tidied up of this run afterwards. An error here does no harm: `gc` finds it.
+    pub swept: Result<Swept, LandingError>,
+}
+
+/// What a job needs of a cluster.
+#[async_trait]
+pub trait JobCluster: Send + Sync {
+    /// Has the cluster run the job, and returns its answers: rows of (bin, rows landed).
+    ///
+    /// # Errors
+    /// When the cluster fails the job, or cannot be reached.
+    async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>, DataFusionError>;
+
+    /// Ends what was submitted last, as far as the cluster can be reached.
+    async fn cancel(&self);
+
+    /// Whether the cluster can be reached now.
+    async fn is_reachable(&self) -> bool;
+}
+
+/// Runs `job` on `cluster` to its commit.
+///
+/// The records of the bins, not the cluster's answers, decide when a run is whole: answers are lost with schedulers, executors and messages.
+/// An answer that differs from them is only logged. `progress` is given the bins that others land; executors of this
+/// process count theirs themselves. A run of which a greater share of the files than `max_unread_share` (0 to 1) could not be read is committed
+/// and does not become current.
+///
+/// # Errors
+/// See [`JobError`]. Whatever failed, the run can be resumed under its id, and bins with a record are not done again.
+pub async fn run_job(
+    cluster: &dyn JobCluster,
+    job: &Job,
+    stores: &Stores,
+    clock: &dyn Clock,
+    patience: Patience,
+    max_unread_share: f64,
+    progress: Option<&Progress>,
+) -> Result<Finished, JobError> {
+    let started_at_ms = clock.now_millis();
+    let facts = stores.open(&job.facts)?.facts();
+    let run_id = RunId::new(job.run.clone())?;
+    facts.check_create_only(&fresh_attempt()).await?;
+    let mut run = OpenRun::new(&facts, &run_id, progress);
+    let answers = supervise(cluster, job, &mut run, patience).await?;
+
+    if let (Some(answers), Some(expected)) = (answers, run.index().await?) {
+        answers::compare(&job.run, &expected, &answers);
+    }
+    let committed = commit::commit(job, &facts, run_id, started_at_ms, max_unread_share, clock).await?;
+    let swept = facts.sweep_run(&committed.document).await;
+    Ok(Finished { committed, swept })
+}
+
+/// Submits the job until every bin has a record; returns the answers if the last submission gave them.
+async fn supervise(
+    cluster: &dyn JobCluster,
+    job: &Job,
+    run: &mut OpenRun<'_>,
+    patience: Patience,
+) -> Result<Option<Vec<RecordBatch>>, JobError> {
+    let mut fruitless = 0;
+    run.look().await?;
+    if run.is_whole() {
+        // Of a client that died before its commit.
+        return Ok(None);
+    }
+    loop {
+        let before = run.done.len();
+        run.has_begun = false;
+        let ended = tokio::select! {
+            answers = cluster.submit(job) => match answers {
+                Ok(answers) => {
+                    run.look().await?;
+                    if run.is_whole() {
+                        return Ok(Some(answers));
+                    }
+                    Ended::Failed(DataFusionError::Execution("the cluster answered before every bin was on record".to_owned()))
+                }
+                Err(error) => Ended::Failed(error),
+            },
+            watched = run.watch(patience) => watched?,
+        };
+        if let Ended::Failed(error) = &ended
+            && is_lasting(error)
+        {
+            return Err(ended.into());
+        }
+        // A bin may have been recorded since the watch last looked.
+        run.look().await?;
+        if matches!(ended, Ended::Stalled(_)) || run.is_whole() {
+            cluster.cancel().await;
+        }
+        if run.is_whole() {
+            tracing::warn!(run = %run.run, reason = %ended, "every bin is on record: the run is completed without the cluster's answer");
+            return Ok(None);
+        }
+        if run.done.len() > before {
+            fruitless = 0;
+        } else if cluster.is_reachable().await {
+            fruitless += 1;
+        }
+        // What nobody has begun stands in line behind other jobs.
+        let in_line = matches!(ended, Ended::Stalled(_)) && !run.has_begun && patience.fruitless > 1;
+        let enough = if in_line { patience.fruitless.saturating_mul(IN_LINE) } else { patience.fruitless };
+        if fruitless >= enough {
+            return Err(ended.into());
+        }
+        if !reachable_within(cluster, patience.unreachable).await {
+            return Err(JobError::Unreachable { seconds: patience.unreachable.as_secs(), last: ended.to_string() });
+        }
+        tracing::warn!(run = %run.run, reason = %ended, done = run.done.len(), "submitting the job again: bins with a record are not done again");
+    }
+}
+
+/// How much more patience there is with a job that nobody has begun.
+const IN_LINE: u32 = 10;
+
+/// Waits for a cluster that is out of reach; says whether it came back.
+async fn reachable_within(cluster: &dyn JobCluster, limit: Duration) -> bool {
+    let retry = async {
+        loop {
+            // Also before the first look: what failed a job now may be on its way down.
+            tokio::time::sleep(Duration::from_secs(1).min(limit / 4)).await;
+            if cluster.is_reachable().await {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(limit, retry).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytefacts_landing::{AttemptId, FactsStore, SystemClock};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A cluster that never answers, and notes some times that it gets on with a bin before it stands still.
+    struct Standing {
+        facts: FactsStore,
+        notes: u32,
+        submissions: std::sync::atomic::AtomicU32,
+    }
+
+    const STALL: Duration = Duration::from_millis(400);
+
+    #[async_trait]
+    impl JobCluster for Standing {
+        async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>, DataFusionError> {
+            let number = self.submissions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (run, attempt) = (RunId::new(job.run.clone()).unwrap(), AttemptId::new(format!("a{number}")).unwrap());
+            for files in 0..self.notes {
+                tokio::time::sleep(STALL / 2).await;
+                self.facts.note_progress(&run, 0, &attempt, files).await.unwrap();
+            }
+            std::future::pending().await
+        }
+        async fn cancel(&self) {}
+        async fn is_reachable(&self) -> bool {
+            true
+        }
+    }
+
+    /// How long the client holds on to a job, and how often it submits it.
+    async fn patience_with(notes: u32, fruitless: u32) -> (Duration, u32) {
+        let stores = Stores::default();
+        stores.register("memory://", std::sync::Arc::new(object_store::memory::InMemory::new())).unwrap();
+        let job = Job {
+            corpus: "file:///nowhere".to_owned(),
+            repo: None,
+            facts: "memory:///facts".to_owned(),
+            run: "r1".to_owned(),
+            options: crate::job::ExtractOptions::default(),
+            bins: bytefacts_corpus::BinOptions { target: bytefacts_corpus::Target::Bins(1) },
+            interpreter: None,
+            use_cache: true,
+        };
+        let cluster = Standing { facts: stores.open(&job.facts).unwrap().facts(), notes, submissions: Default::default() };
+        let patience = Patience { stall: STALL, fruitless, poll: Duration::from_millis(20), ..Patience::default() };
+        let begun = Instant::now();
+        let error = run_job(&cluster, &job, &stores, &SystemClock, patience, 1.0, None).await.unwrap_err();
+        assert!(matches!(error, JobError::Stalled { .. }), "{error}");
+        (begun.elapsed(), cluster.submissions.into_inner())
+    }
+
+    #[tokio::test]
+    async fn files_done_inside_of_a_bin_are_progress() {
+        let (stood, _) = patience_with(0, 1).await;
+        assert!(stood >= STALL && stood < 3 * STALL, "{stood:?}");
+        let (got_on, submissions) = patience_with(8, 1).await;
+        assert!(got_on >= 4 * STALL && submissions == 1, "what is slow does not stand still: {got_on:?}");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_nobody_has_begun_stands_in_line() {
+        assert_eq!(patience_with(1, 2).await.1, 2, "it was begun, and then stood still");
+        assert_eq!(patience_with(0, 2).await.1, 2 * IN_LINE);
+    }
+}

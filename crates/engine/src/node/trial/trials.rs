@@ -1,0 +1,182 @@
+//! The executor's side of trials: processes that try files, and what their deaths say.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytefacts_compile::{Ending, Interpreter, Witness, WorkerSettings};
+use bytefacts_corpus::Entry;
+use bytes::Bytes;
+use datafusion::common::Result;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{sleep, timeout};
+
+use super::wire::{self, DONE, READY};
+use crate::error::{external, transient};
+use crate::job::Job;
+
+/// How a process is started that calls [`serve`](super::serve).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// Why a file is left alone: what ended every process that tried it, in words that say nothing of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Killer {
+    pub(crate) deaths: u32,
+    pub(crate) how: String,
+}
+
+/// The trials of one attempt's files.
+#[derive(Debug)]
+pub(crate) struct Trials {
+    command: TrialCommand,
+    /// What each process is told first.
+    setup: Vec<u8>,
+    /// Deaths of a fresh process after which a file is a killer.
+    limit: u32,
+    process: Option<Process>,
+}
+
+/// Processes in a row that may be killed from outside, or not start, until something is said of it.
+const MOST_LOSSES: u32 = 10;
+/// After a kill from outside: who killed the last process may still be at it.
+const LOSS_PAUSE: Duration = Duration::from_millis(200);
+/// How long a process takes to start, at most, and how long a dead one to be gone. The kernel takes its time to clear up behind a large one.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const DEATH_GRACE: Duration = Duration::from_secs(10);
+
+/// Why a file could not be tried, which says nothing of it.
+#[derive(Debug, thiserror::Error)]
+enum TrialError {
+    #[error("no process to try files in could be started by {program}: {reason}")]
+    Start { program: String, reason: String },
+    #[error("processes that try files are killed from outside, {losses} in a row ({how})")]
+    Killed { losses: u32, how: String },
+}
+
+impl Trials {
+    pub(crate) fn new(command: TrialCommand, job: &Job, interpreter: &Interpreter, worker: &WorkerSettings) -> Result<Self> {
+        let setup = wire::Setup { job: job.clone(), interpreter: interpreter.clone(), worker: worker.clone() };
+        Ok(Self { command, setup: wire::line(&setup).map_err(external)?, limit: job.options.quarantine_after.max(1), process: None })
+    }
+
+    /// Tries a file; says so if it is a killer. One that fails without killing anybody is none: the normal way meets the same failure, and
+    /// says what it is.
+    ///
+    /// # Errors
+    /// When processes cannot be started, or are killed from outside again and again.
+    pub(crate) async fn of(&mut self, entry: &Entry, source: &Bytes) -> Result<Option<Killer>> {
+        let (mut deaths, mut losses) = (0, 0);
+        loop {
+            let fresh = self.process.is_none();
+            let mut process = match self.process.take() {
+                Some(process) => process,
+                None => self.start().await?,
+            };
+            let mut witness = Witness::of(process.child.id());
+            let ended = match witness.watch_hunger(process.tries(entry, source)).await {
+                Some(Ok(())) => {
+                    self.process = Some(process);
+                    return Ok(None);
+                }
+                Some(Err(_)) => process.end().await.and_then(|status| witness.ending(status)),
+                // It is killed where it is dropped, below.
+                None => Some(Ending::OutOfMemory),
+            };
+            let how = match ended {
+                None => return Ok(None),
+                Some(Ending::FromOutside(how)) => {
+                    losses += 1;
+                    if losses >= MOST_LOSSES {
+                        return Err(transient(TrialError::Killed { losses, how }));
+                    }
+                    tracing::warn!(how, "a process that tried a file was killed from outside; trying the file again");
+                    sleep(LOSS_PAUSE).await;
+                    continue;
+                }
+                Some(Ending::OfItself(how)) => how,
+                Some(Ending::OutOfMemory) => "want of memory".to_owned(),
+            };
+            tracing::warn!(repo = entry.repo, path = entry.path, how, fresh, "a process that tried a file died of it");
+            deaths += u32::from(fresh);
+            if deaths >= self.limit {
+                return Ok(Some(Killer { deaths, how }));
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Process> {
+        let program = self.command.program.display().to_string();
+        let mut reason = String::new();
+        for pause in [100, 400, 1_600, 0] {
+            match timeout(START_LIMIT, Process::start(&self.command, &self.setup)).await {
+                Ok(Ok(process)) => return Ok(process),
+                Ok(Err(error)) => reason = error.to_string(),
+                Err(_) => reason = format!("no answer within {} s", START_LIMIT.as_secs()),
+            }
+            sleep(Duration::from_millis(pause)).await;
+        }
+        Err(transient(TrialError::Start { program, reason }))
+    }
+}
+
+/// A process that tries files until its input ends, as it does when this process ends, however that does.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Process {
+    async fn start(command: &TrialCommand, setup: &[u8]) -> io::Result<Self> {
+        let mut child = Command::new(&command.program)
+            .args(&command.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A Ctrl-C at a terminal is for the executor, which ends its processes itself.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::Error::other("no pipes")) };
+        let mut process = Self { child, requests, answers: BufReader::new(answers) };
+        process.requests.write_all(setup).await?;
+        process.requests.flush().await?;
+        process.expect(READY).await?;
+        Ok(process)
+    }
+
+    /// Has it try a file. After an error it is of no use.
+    async fn tries(&mut self, entry: &Entry, source: &Bytes) -> io::Result<()> {
+        let request = wire::Request { repo: entry.repo.clone(), path: entry.path.clone(), bytes: source.len() };
+        self.requests.write_all(&wire::line(&request)?).await?;
+        self.requests.write_all(source).await?;
+        self.requests.flush().await?;
+        self.expect(DONE).await
+    }
+
+    async fn expect(&mut self, answer: &str) -> io::Result<()> {
+        let mut said = String::new();
+        self.answers.read_line(&mut said).await?;
+        if said.trim_end() == answer { Ok(()) } else { Err(io::Error::other(format!("it said {said:?} instead of {answer}"))) }
+    }
+
+    /// How it ended, once it is gone; `None` if it had to be killed, or nobody knows.
+    async fn end(mut self) -> Option<ExitStatus> {
+        match timeout(DEATH_GRACE, self.child.wait()).await {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                let _: io::Result<()> = self.child.kill().await;
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether a run that others work on gets on: what they note, and what somebody who waits makes of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytefacts_landing::{FactsStore, RunId};
+use tokio::time::{Instant, interval_at};
+
+/// How often somebody at work on a run notes that it gets on: one small put, well within anybody's patience.
+pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(30);
+
+/// Waits for the plan of a run, and notes now and then that it is being made: a large corpus takes long to list.
+pub(crate) async fn note_planning<T>(facts: &FactsStore, run: &RunId, plan: impl Future<Output = T>) -> T {
+    let mut ticks = interval_at(Instant::now() + NOTE_EVERY, NOTE_EVERY);
+    tokio::pin!(plan);
+    for tick in 1.. {
+        tokio::select! {
+            biased;
+            plan = &mut plan => return plan,
+            _ = ticks.tick() => {
+                if let Err(error) = facts.note_planning(run, tick).await {
+                    tracing::debug!(%error, %run, "cannot note that the run is being planned");
+                }
+            }
+        }
+    }
+    plan.await
+}
+
+/// What a run's notes show to somebody who waits for it: that a bin was begun, that one gets on, that the run is being planned.
+pub(crate) struct Signs<'a> {
+    facts: &'a FactsStore,
+    run: &'a RunId,
+    seen: BTreeSet<String>,
+    /// Whether there has been any since this began.
+    pub(crate) any: bool,
+}
+
+impl<'a> Signs<'a> {
+    /// Begins to look for signs. What is there already is none.
+    pub(crate) async fn begin(facts: &'a FactsStore, run: &'a RunId) -> Self {
+        let seen = facts.notes_of_run(run).await.unwrap_or_default();
+        Self { facts, run, seen, any: false }
+    }
+
+    /// Whether there are new ones since the last look. A store that does not answer shows none.
+    pub(crate) async fn are_new(&mut self) -> bool {
+        let now = self.facts.notes_of_run(self.run).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, run = %self.run, "cannot see whether the run gets on");
+            BTreeSet::new()
+        });
+        let new = !now.is_subset(&self.seen);
+        self.any |= new;
+        self.seen.extend(now);
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytefacts_landing::AttemptId;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn new_notes_are_signs_and_old_ones_are_not() {
+        let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
+        let (run, attempt) = (RunId::new("r").unwrap(), AttemptId::new("a").unwrap());
+        facts.note_attempt(&run, 0, &attempt).await.unwrap();
+        let mut signs = Signs::begin(&facts, &run).await;
+        assert!(!signs.are_new().await && !signs.any, "it was there before");
+        facts.note_progress(&run, 0, &attempt, 7).await.unwrap();
+        assert!(signs.are_new().await);
+        assert!(!signs.are_new().await);
+        facts.clear_journal(&run, 0, "").await.unwrap();
+        assert!(!signs.are_new().await, "what was taken back is no sign");
+        facts.note_planning(&run, 1).await.unwrap();
+        assert!(signs.are_new().await && signs.any);
+    }
+}

@@ -1,0 +1,75 @@
+//! The cookbook: each question in `docs/cookbook` has its known answer, beside it, over the corpus in `tests/cookbook`.
+//!
+//! `BYTEFACTS_SLT_UPDATE=1` rewrites answers and index; the diff is then read, not believed.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
+
+use crate::support::{Shape, extract, folder, url};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// A file of the cookbook: its name, the question, and all of its text, which is the statement too.
+struct Recipe {
+    path: PathBuf,
+    question: String,
+    sql: String,
+}
+
+fn recipes() -> Vec<Recipe> {
+    let entries = std::fs::read_dir(repository("docs/cookbook")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "sql")).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let sql = std::fs::read_to_string(&path).unwrap();
+        let question = sql.lines().next().and_then(|line| line.strip_prefix("-- ")).expect("a recipe begins with its question").to_owned();
+        Recipe { path, question, sql }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// What the file holds, or what it now should, and whether the two are one.
+fn holds(path: &Path, text: &str) -> bool {
+    if std::env::var_os("BYTEFACTS_SLT_UPDATE").is_some() {
+        std::fs::write(path, text).unwrap();
+    }
+    std::fs::read_to_string(path).is_ok_and(|found| found == text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_has_its_answer() {
+    let recipes = recipes();
+    assert!(recipes.len() >= 30, "{} questions", recipes.len());
+    let facts = folder();
+    extract(&repository("tests/cookbook/corpus"), facts.path(), &Shape::default()).await;
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let mut wrong = String::new();
+    for Recipe { path, sql, .. } in recipes {
+        let rows = session.sql(&sql).await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let rows = rows.collect().await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(rows.iter().any(|batch| batch.num_rows() > 0), "{}: a question without an answer tests nothing", path.display());
+        let answer = format!("{}\n", arrow::util::pretty::pretty_format_batches(&rows).unwrap());
+        if !holds(&path.with_extension("txt"), &answer) {
+            let _ = write!(wrong, "{}:\n{answer}", path.display());
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn the_index_lists_every_question() {
+    let mut index = String::from(
+        "# Cookbook\n\nQuestions to facts, each a file of SQL: `bytefacts sql --facts FACTS \"$(cat 01-eval-and-exec.sql)\"`. Beside it stands the \
+         answer for the small\ncorpus in [tests/cookbook](../../tests/cookbook/corpus), by which a test checks it.\n\n| | |\n|---|---|\n",
+    );
+    for Recipe { path, question, .. } in recipes() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let _ = writeln!(index, "| [{name}]({name}.sql) | {question} |");
+    }
+    assert!(holds(&repository("docs/cookbook/README.md"), &index), "docs/cookbook/README.md should be:\n{index}");
+}
