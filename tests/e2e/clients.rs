@@ -44,8 +44,8 @@ fn corpus() -> tempfile::TempDir {
     corpus
 }
 
-/// Installs a client into the tests' own folder; none if the package index cannot be reached.
-async fn client(name: &str) -> Option<PathBuf> {
+/// A Python with packages of the index, installed once into the tests' own folder; none if the index cannot be reached.
+pub async fn installed(name: &str, packages: &[&str]) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
     let ready = folder.join("ready");
     std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
@@ -55,7 +55,6 @@ async fn client(name: &str) -> Option<PathBuf> {
     let quietly = |command: &mut Command| command.stdout(Stdio::null()).status().unwrap().success();
     if !ready.exists() {
         assert!(quietly(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder)));
-        let packages: &[&str] = if name == "pyarrow" { &["pyarrow"] } else { &[name, "pyarrow"] };
         if !quietly(
             Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).args(packages),
         ) {
@@ -127,7 +126,8 @@ async fn every_client_reads_what_our_sql_reads() {
     assert!(ours["longest"].as_u64().unwrap() > 8_000_000);
     let mut whole: Option<Value> = None;
     for name in CLIENTS {
-        let Some(python) = client(name).await else {
+        let packages: &[&str] = if name == "pyarrow" { &["pyarrow"] } else { &[name, "pyarrow"] };
+        let Some(python) = installed(name, packages).await else {
             not_tested(&format!("{name} reads our files"), "the package index cannot be reached");
             continue;
         };

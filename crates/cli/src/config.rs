@@ -2,6 +2,7 @@
 
 mod daemons;
 mod layers;
+mod serve;
 mod variables;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use bytefacts_stores::StoreOptions;
 use serde::Deserialize;
 
 pub use self::daemons::{AccessSettings, ClientSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};
+pub use self::serve::ServeSettings;
 use crate::args::JobArgs;
 use crate::exit::UsageError;
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub scheduler: SchedulerSettings,
     /// The executors of a cluster.
     pub executor: ExecutorSettings,
+    /// The SQL service.
+    pub serve: ServeSettings,
 }
 
 /// How files are packed into bins.

@@ -58,11 +58,11 @@ impl Drop for ProbeServer {
 /// Where a daemon can be found: the one line that it writes to stdout, once it is up.
 #[derive(Serialize)]
 pub struct Announcement {
-    /// `scheduler` or `executor`.
+    /// `scheduler`, `executor` or `server`.
     pub role: &'static str,
     /// Its name in the cluster.
     pub id: String,
-    /// Where it listens for the cluster.
+    /// Where it listens.
     pub address: SocketAddr,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     pub probes: SocketAddr,

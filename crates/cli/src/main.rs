@@ -70,6 +70,7 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Graph(graph) => commands::graph::run(graph, output).await,
         Command::Python(python) => commands::python::run(python, output).await,
         Command::Scheduler(scheduler) => commands::scheduler::run(*scheduler, output).await,
+        Command::Serve(serve) => commands::serve::run(serve, output).await,
         Command::Executor(executor) => commands::executor::run(*executor, output).await,
         Command::Status(cluster) => commands::status::run(cluster, output).await,
         Command::Jobs(cluster) => commands::jobs::run(cluster, output).await,

@@ -14,6 +14,7 @@ pub mod manual;
 pub mod python;
 pub mod runs;
 pub mod scheduler;
+pub mod serve;
 pub mod sql;
 pub mod status;
 pub mod trial;

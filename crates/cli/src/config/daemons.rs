@@ -143,7 +143,7 @@ pub fn is_loopback(text: &str) -> bool {
     address(text).is_ok_and(|address| address.ip().is_loopback())
 }
 
-const fn loopback(port: u16) -> SocketAddr {
+pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
@@ -160,7 +160,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| format!("{host} has no address"))
 }
 
-fn of_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(super) fn of_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     address(&text).map_err(|error| serde::de::Error::custom(format!("{text}: {error}")))
 }

@@ -1,0 +1,310 @@
+//! Who calls: from the headers of a call to a user, a session and limits.
+//!
+//! Drivers log in once by `Basic` and get a `Bearer` back, which they show from then on; others show `Basic` or a token of the users file with every
+//! call. A login that we hand out is sealed and says all that is to be known of it, so that there is no list of logins that could fill up.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::{Deserialize, Serialize};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::error::{ServeError, internal};
+use crate::options::{Limits, NAMES, ServeOptions, SessionOptions};
+use crate::seal::{Purpose, Seal, random_id};
+use crate::sessions::{Keeping, Sessions};
+use crate::users::{Denied, User, Users, now_seconds};
+
+/// The cookie that Flight gives sessions.
+pub(crate) const COOKIE: &str = "arrow_flight_session_id";
+/// Its value for whoever has no session yet: whoever gives it back can have one.
+pub(crate) const NEW: &str = "new";
+
+/// Base64 as clients write it, with and without padding.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+/// Whether callers must show who they are.
+pub enum Access {
+    /// Anybody may ask.
+    Open,
+    /// The users of a file may.
+    Users(Box<Users>),
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The user; none where anybody may ask.
+    pub(crate) user: Option<String>,
+    /// Its session.
+    pub(crate) keeping: Keeping,
+    /// The cookie that it is to be given.
+    pub(crate) cookie: Option<String>,
+    /// What is set for this call.
+    pub(crate) options: SessionOptions,
+    /// What a query of it may take.
+    pub(crate) limits: Limits,
+}
+
+/// What a login says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Login {
+    user: Option<String>,
+    fingerprint: String,
+    session: String,
+    expires: u64,
+}
+
+/// Finds out who calls.
+pub(crate) struct Door {
+    access: Access,
+    seal: Arc<Seal>,
+    sessions: Arc<Sessions>,
+    options: ServeOptions,
+}
+
+enum Shown {
+    Basic { user: String, password: String },
+    Bearer(String),
+    Nothing,
+}
+
+impl Door {
+    pub(crate) fn new(access: Access, seal: Arc<Seal>, sessions: Arc<Sessions>, options: ServeOptions) -> Self {
+        Self { access, seal, sessions, options }
+    }
+
+    /// Who calls with these headers.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED when it is nobody who may; INVALID_ARGUMENT when a header sets what is no option.
+    pub(crate) async fn caller(&self, headers: &MetadataMap) -> Result<Caller, Status> {
+        let (user, session) = self.identify(shown(headers)?).await?;
+        let keeping = match (session, cookie(headers)) {
+            (Some(session), _) => Keeping::Session(session),
+            (None, None) => Keeping::Nothing,
+            (None, Some(value)) if value == NEW => Keeping::Cookies,
+            (None, Some(value)) => match self.seal.open(Purpose::Cookie, &value) {
+                Some(id) => Keeping::Session(id),
+                None => return Err(Status::unauthenticated("the session is not known to this server: connect again")),
+            },
+        };
+        let mut options = match &keeping {
+            Keeping::Session(id) => self.sessions.options(id)?.unwrap_or_default(),
+            _ => SessionOptions::default(),
+        };
+        for name in NAMES {
+            if let Some(value) = headers.get(name) {
+                let value = value.to_str().map_err(|_| Status::invalid_argument(format!("the header {name} is no text")))?;
+                options.set(name, Some(value)).map_err(|error| Status::invalid_argument(error.to_string()))?;
+            }
+        }
+        let limits = user.as_ref().map_or(self.options.limits, |user| user.limits.over(self.options.limits));
+        // Who has shown nothing is asked whether it keeps cookies.
+        let cookie = (keeping == Keeping::Nothing).then(|| NEW.to_owned());
+        Ok(Caller { user: user.map(|user| user.name), keeping, cookie, options, limits })
+    }
+
+    /// The token that stands for a login by these headers from now on.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED when it is nobody who may.
+    pub(crate) async fn login(&self, headers: &MetadataMap) -> Result<String, Status> {
+        let (user, _) = self.identify(shown(headers)?).await?;
+        let login = Login {
+            fingerprint: user.as_ref().map(User::fingerprint).unwrap_or_default(),
+            user: user.map(|user| user.name),
+            session: random_id().map_err(internal)?,
+            expires: now_seconds() + self.options.login.as_secs(),
+        };
+        let login = serde_json::to_string(&login).map_err(internal)?;
+        Ok(self.seal.seal(Purpose::Login, &login))
+    }
+
+    /// Begins a session for a caller, who gets a cookie for it; its id.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn begin_session(&self, caller: &mut Caller) -> Result<String, ServeError> {
+        let id = random_id()?;
+        caller.cookie = Some(self.seal.seal(Purpose::Cookie, &id));
+        caller.keeping = Keeping::Session(id.clone());
+        Ok(id)
+    }
+
+    /// The user, where there are any, and the session of a login.
+    async fn identify(&self, shown: Shown) -> Result<(Option<User>, Option<String>), Status> {
+        let denied = |denied: Denied| match denied {
+            Denied::Busy => Status::resource_exhausted(denied.to_string()),
+            _ => Status::unauthenticated(denied.to_string()),
+        };
+        match (&self.access, shown) {
+            // Who needs no login may show whatever it likes; a login of ours still names its session.
+            (Access::Open, Shown::Bearer(token)) => Ok((None, self.open(&token)?.map(|login| login.session))),
+            (Access::Open, _) => Ok((None, None)),
+            (Access::Users(_), Shown::Nothing) => {
+                Err(Status::unauthenticated("a login is needed: a user name and a password (Basic), or a token (Bearer)"))
+            }
+            (Access::Users(users), Shown::Basic { user, password }) => {
+                Ok((Some(users.by_password(&user, &password).await.map_err(denied)?), None))
+            }
+            (Access::Users(users), Shown::Bearer(token)) => {
+                let Some(login) = self.open(&token)? else {
+                    return Ok((Some(users.by_token(&token).map_err(denied)?), None));
+                };
+                let user = login.user.as_deref().and_then(|name| users.named(name));
+                match user.filter(|user| user.fingerprint() == login.fingerprint) {
+                    Some(user) => Ok((Some(user), Some(login.session))),
+                    None => Err(Status::unauthenticated("the login is no longer valid: log in again")),
+                }
+            }
+        }
+    }
+
+    /// The login that a token is, if it is one of ours.
+    fn open(&self, token: &str) -> Result<Option<Login>, Status> {
+        let Some(text) = self.seal.open(Purpose::Login, token) else { return Ok(None) };
+        let login: Login = serde_json::from_str(&text).map_err(internal)?;
+        if now_seconds() >= login.expires {
+            return Err(Status::unauthenticated("the login has expired: log in again"));
+        }
+        Ok(Some(login))
+    }
+}
+
+/// What the headers show.
+fn shown(headers: &MetadataMap) -> Result<Shown, Status> {
+    let refused = |why: &str| Err(Status::unauthenticated(format!("the header `authorization` {why}")));
+    let Some(header) = headers.get("authorization") else { return Ok(Shown::Nothing) };
+    let Some((scheme, value)) = header.to_str().ok().and_then(|header| header.trim().split_once(' ')) else {
+        return refused("is neither `Basic …` nor `Bearer …`");
+    };
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Shown::Bearer(value.to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return refused("is neither `Basic …` nor `Bearer …`");
+    }
+    let Some(text) = BASE64.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        return refused("holds no user name and password in Base64");
+    };
+    match text.split_once(':') {
+        None | Some(("", _)) => refused("has no user name"),
+        Some((_, "")) => refused("has no password"),
+        Some((user, password)) => Ok(Shown::Basic { user: user.to_owned(), password: password.to_owned() }),
+    }
+}
+
+/// The cookie of the session, if there is one.
+fn cookie(headers: &MetadataMap) -> Option<String> {
+    let cookies = headers.get_all("cookie").iter().filter_map(|header| header.to_str().ok());
+    let mut pairs = cookies.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    fn door(access: Access) -> Door {
+        let seal = Arc::new(Seal::random().unwrap());
+        Door::new(access, seal, Arc::new(Sessions::new(Duration::from_secs(60))), ServeOptions::default())
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> MetadataMap {
+        let mut headers = MetadataMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn with_users() -> (tempfile::TempDir, Door) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let token = hex::encode(Sha256::digest("a token"));
+        std::fs::write(&path, format!("users: [{{name: ada, tokens: [{{sha256: {token}}}], limits: {{rows: 5}}}}]")).unwrap();
+        (folder, door(Access::Users(Box::new(Users::read(&path).unwrap()))))
+    }
+
+    async fn denied(door: &Door, shown: &str) -> String {
+        let status = door.caller(&headers(&[("authorization", shown)])).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unauthenticated);
+        status.message().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_login_says_who_calls_until_it_is_taken_away() {
+        let (folder, door) = with_users();
+        let login = door.login(&headers(&[("authorization", "Bearer a token")])).await.unwrap();
+        let shown = headers(&[("authorization", &format!("Bearer {login}"))]);
+        let caller = door.caller(&shown).await.unwrap();
+        assert_eq!(caller.user.as_deref(), Some("ada"));
+        assert_eq!(caller.limits.rows, Some(5));
+        assert!(matches!(caller.keeping, Keeping::Session(_)));
+
+        let other = hex::encode(Sha256::digest("another"));
+        std::fs::write(folder.path().join("users.yaml"), format!("users: [{{name: bob, tokens: [{{sha256: {other}}}]}}]")).unwrap();
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert!(door.caller(&shown).await.unwrap_err().message().contains("no longer valid"));
+    }
+
+    #[tokio::test]
+    async fn who_shows_nothing_or_half_of_it_is_told_what_lacks() {
+        let (_folder, door) = with_users();
+        assert!(door.caller(&MetadataMap::new()).await.unwrap_err().message().contains("a login is needed"));
+        let basic = |text: &str| format!("Basic {}", BASE64.encode(text));
+        assert!(denied(&door, &basic("ada:")).await.contains("no password"));
+        assert!(denied(&door, &basic(":secret")).await.contains("no user name"));
+        assert!(denied(&door, &basic("ada")).await.contains("no user name"));
+        assert!(denied(&door, &basic("ada:secret")).await.contains("wrong"));
+        assert!(denied(&door, "Basic ???").await.contains("Base64"));
+        assert!(denied(&door, "Digest x").await.contains("neither"));
+        assert!(denied(&door, "Bearer forged").await.contains("not known"));
+    }
+
+    #[tokio::test]
+    async fn a_login_expires() {
+        let door = door(Access::Open);
+        let old = serde_json::to_string(&Login { user: None, fingerprint: String::new(), session: "s".into(), expires: 1 }).unwrap();
+        let sealed = door.seal.seal(Purpose::Login, &old);
+        assert!(denied(&door, &format!("Bearer {sealed}")).await.contains("expired"));
+    }
+
+    #[tokio::test]
+    async fn sessions_are_kept_by_cookies_and_a_lost_one_is_an_error() {
+        let door = door(Access::Open);
+        let keeping = async |value: Option<&str>| {
+            let cookie = value.map(|value| format!("other=1; {COOKIE}={value}"));
+            let pairs: Vec<_> = cookie.iter().map(|cookie| ("cookie", cookie.as_str())).collect();
+            door.caller(&headers(&pairs)).await.map(|caller| caller.keeping)
+        };
+        assert_eq!(keeping(None).await.unwrap(), Keeping::Nothing);
+        assert_eq!(keeping(Some(NEW)).await.unwrap(), Keeping::Cookies);
+        let mut caller = door.caller(&MetadataMap::new()).await.unwrap();
+        assert_eq!(caller.cookie.as_deref(), Some(NEW));
+        let id = door.begin_session(&mut caller).unwrap();
+        let cookie = caller.cookie.unwrap();
+        assert_eq!(keeping(Some(&cookie)).await.unwrap(), Keeping::Session(id));
+        let foreign = Seal::random().unwrap().seal(Purpose::Cookie, "x");
+        assert_eq!(keeping(Some(&foreign)).await.unwrap_err().code(), tonic::Code::Unauthenticated);
+    }
+
+    #[tokio::test]
+    async fn options_are_set_by_headers_of_their_names() {
+        let door = door(Access::Open);
+        let caller = door.caller(&headers(&[("bytefacts.run", "r-1")])).await.unwrap();
+        assert_eq!(caller.options.run.unwrap().as_str(), "r-1");
+        let refused = door.caller(&headers(&[("bytefacts.execution", "cluster")])).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    }
+}

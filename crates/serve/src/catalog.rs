@@ -1,0 +1,148 @@
+//! What a statement can name.
+//!
+//! ```text
+//! facts.public.<table or view>      the run that the session has chosen, else the current one
+//! facts.bytefacts.<listing>         runs, files, repositories, errors
+//! facts.system.queries
+//! runs."<run>".<table or view>      any committed run, by its id
+//! ```
+//!
+//! Runs have a catalog of their own because an id may be any word, `public` and `system` too, and because a client that lists the tables of its
+//! catalog wants twenty and not twenty for each night. A catalog is made for each statement: which run is current is looked up once, and the
+//! statement keeps to it, whatever is committed while it runs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytefacts_landing::RunId;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::{Result, plan_err};
+
+use crate::queries::Queries;
+use crate::runs::Runs;
+use crate::{contract, listing};
+
+/// The catalog of the run that is shown.
+pub(crate) const FACTS: &str = "facts";
+/// Its schema of tables and views.
+pub(crate) const PUBLIC: &str = "public";
+/// The catalog of all runs.
+pub(crate) const RUNS: &str = "runs";
+
+/// Everything that a statement of a user can name, when `public` shows this run.
+pub(crate) fn of(runs: &Arc<Runs>, run: Option<RunId>, queries: &Arc<Queries>, user: Option<&str>) -> Arc<dyn CatalogProviderList> {
+    let runs = Arc::clone(runs);
+    let list = MemoryCatalogProviderList::new();
+    let told = Told { runs: Arc::clone(&runs), run: run.clone(), queries: Arc::clone(queries), user: user.map(str::to_owned) };
+    list.register_catalog(
+        FACTS.to_owned(),
+        Arc::new(FactsCatalog { told: Arc::new(told), shown: Arc::new(OfRun { runs: Arc::clone(&runs), run }) }),
+    );
+    list.register_catalog(RUNS.to_owned(), Arc::new(RunsCatalog { runs }));
+    Arc::new(list)
+}
+
+#[derive(Debug)]
+struct FactsCatalog {
+    shown: Arc<OfRun>,
+    told: Arc<Told>,
+}
+
+impl CatalogProvider for FactsCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        [PUBLIC, listing::RUNS.schema, listing::QUERIES.schema].map(str::to_owned).into()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == PUBLIC {
+            return Some(Arc::clone(&self.shown) as Arc<dyn SchemaProvider>);
+        }
+        let schema = listing::ALL.iter().find(|listing| listing.schema == name)?.schema;
+        Some(Arc::new(Listings { schema, told: Arc::clone(&self.told) }))
+    }
+}
+
+/// All runs. They are found by name and not listed here, where each listing of columns would read all of them: `bytefacts.runs` has them.
+#[derive(Debug)]
+struct RunsCatalog {
+    runs: Arc<Runs>,
+}
+
+impl CatalogProvider for RunsCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let run = RunId::new(name).ok()?;
+        Some(Arc::new(OfRun { runs: Arc::clone(&self.runs), run: Some(run) }))
+    }
+}
+
+/// The tables and views of a run.
+#[derive(Debug)]
+struct OfRun {
+    runs: Arc<Runs>,
+    run: Option<RunId>,
+}
+
+#[async_trait]
+impl SchemaProvider for OfRun {
+    fn table_names(&self) -> Vec<String> {
+        contract::names().map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if !self.table_exist(name) {
+            return Ok(None);
+        }
+        match &self.run {
+            Some(run) => self.runs.table(run, name).await,
+            None => plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        contract::kind(name).is_some()
+    }
+}
+
+/// What the service tells of.
+#[derive(Debug)]
+struct Told {
+    runs: Arc<Runs>,
+    run: Option<RunId>,
+    queries: Arc<Queries>,
+    user: Option<String>,
+}
+
+#[derive(Debug)]
+struct Listings {
+    schema: &'static str,
+    told: Arc<Told>,
+}
+
+#[async_trait]
+impl SchemaProvider for Listings {
+    fn table_names(&self) -> Vec<String> {
+        listing::ALL.iter().filter(|listing| listing.schema == self.schema).map(|listing| listing.name.to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Told { runs, run, queries, user } = &*self.told;
+        let run = run.as_ref();
+        let table = match (self.schema, name) {
+            ("bytefacts", "runs") => listing::runs(runs).await,
+            ("bytefacts", "files") => listing::files(runs, run).await,
+            ("bytefacts", "repositories") => listing::repositories(runs, run).await,
+            ("bytefacts", "errors") => listing::errors(runs).await,
+            ("system", "queries") => listing::queries(&queries.records(user.as_deref())),
+            _ => return Ok(None),
+        };
+        table.map(Some)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        listing::ALL.iter().any(|listing| listing.schema == self.schema && listing.name == name)
+    }
+}

@@ -1,0 +1,177 @@
+//! SQL for every client: an Arrow Flight SQL service over committed facts.
+//!
+//! ```text
+//! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs, tls.rs, watched.rs)
+//!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
+//!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
+//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs)
+//!                                  └ messages              (wire.rs)
+//! ```
+//!
+//! Why a service of its own and not Ballista's: that compresses what it sends, which the JDBC driver cannot read; it waits for the whole job before
+//! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. What it would run on executors goes in
+//! through `execution`.
+
+mod access;
+mod catalog;
+mod contract;
+mod error;
+mod execution;
+mod flight;
+mod gate;
+mod listing;
+mod messages;
+mod metadata;
+mod metrics;
+mod options;
+mod planner;
+mod prepared;
+mod queries;
+mod runs;
+mod seal;
+mod sessions;
+mod tls;
+mod users;
+mod watched;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use bytefacts_stores::Stores;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_stream::wrappers::TcpListenerStream;
+
+pub use self::access::Access;
+pub use self::error::ServeError;
+pub use self::options::{Limits, OwnLimits, ServeOptions};
+pub use self::tls::Tls;
+pub use self::users::Users;
+
+use self::access::Door;
+use self::execution::Execution;
+use self::flight::Service;
+use self::metrics::Metrics;
+use self::planner::Planner;
+use self::prepared::PreparedStatements;
+use self::queries::Queries;
+use self::runs::Runs;
+use self::seal::Seal;
+use self::sessions::Sessions;
+
+/// The stack of a thread that plans: statements make trees, and trees are walked by recursion. What is not used is not taken.
+const STACK_BYTES: usize = 128 << 20;
+
+/// Bytes of a message that comes in: a statement, or values for its parameters.
+const MAX_INCOMING: usize = 16 << 20;
+
+/// After so long without a word a client is asked whether it is still there, so that proxies see that the connection is used.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// How long streams get to tell their readers that the service ends.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A running service. Dropping it stops it.
+pub struct Server {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    queries: Arc<Queries>,
+    leave: watch::Sender<bool>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    /// Starts the service on a listener, over the facts at a location (a URL). No request is made to the store.
+    ///
+    /// # Errors
+    /// When the location cannot be opened, or the system gives no threads or random numbers.
+    pub async fn start(
+        listener: TcpListener,
+        options: ServeOptions,
+        stores: Stores,
+        location: &str,
+        access: Access,
+        tls: Option<Tls>,
+    ) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(ServeError::Port)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let seal = Arc::new(Seal::random()?);
+        let sessions = Arc::new(Sessions::new(options.login));
+        let queries = Arc::new(Queries::new(options.running, Arc::clone(&metrics)));
+        let execution = Arc::new(Execution::new(options.threads)?);
+        let runs = Arc::new(Runs::open(stores, location)?);
+        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads).await?);
+        let service = Service {
+            options,
+            planner,
+            execution,
+            queries: Arc::clone(&queries),
+            prepared: Arc::new(PreparedStatements::new(Arc::clone(&metrics))),
+            door: Arc::new(Door::new(access, Arc::clone(&seal), Arc::clone(&sessions), options)),
+            sessions,
+            seal,
+            metrics: Arc::clone(&metrics),
+        };
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_serving::<FlightServiceServer<Service>>().await;
+        let (leave, mut left) = watch::channel(false);
+        let router = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .add_service(health)
+            .add_service(FlightServiceServer::new(service).max_decoding_message_size(MAX_INCOMING));
+        let told_to_leave = async move {
+            // Whoever has let the sender go wants it to end too.
+            let _: Result<_, _> = left.wait_for(|left| *left).await;
+        };
+        let serving = match tls {
+            Some(tls) => tokio::spawn(router.serve_with_incoming_shutdown(tls.accept(listener), told_to_leave)),
+            None => tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told_to_leave)),
+        };
+        Ok(Self { address, metrics, queries, leave, serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its metrics.
+    #[must_use]
+    pub fn metrics(&self) -> Registry {
+        self.metrics.registry.clone()
+    }
+
+    /// Waits until it fails: it does not end by itself.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => "its server ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Ends all queries, tells their readers why, and lets go of the port.
+    pub async fn stop(mut self) {
+        self.leave.send_replace(true);
+        self.queries.cancel_all("the server is being stopped: ask again");
+        if timeout(GOODBYE, &mut self.serving).await.is_err() {
+            self.serving.abort();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.queries.cancel_all("the server is being stopped: ask again");
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,332 @@
+//! Plans: from a statement that has passed the gate to one that runs, with the schema that is announced for it.
+//!
+//! Each statement has a session of its own, made from one that was stripped of all ways out: no table function, no file format, no table factory,
+//! and only the store of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as Parsed;
+
+use crate::catalog;
+use crate::options::{Limits, SessionOptions};
+use crate::queries::Queries;
+use crate::runs::Runs;
+use crate::wire;
+
+/// Rows of a batch. Fewer than the engine's own default, since rows of the root table may be megabytes each.
+const BATCH_ROWS: usize = 2048;
+
+/// Functions that make of a few bytes of a statement as many bytes of memory as it says, which no limit sees.
+const GREEDY: [&str; 10] =
+    ["repeat", "lpad", "rpad", "range", "generate_series", "gen_series", "array_repeat", "list_repeat", "array_resize", "list_resize"];
+
+/// How many memory consumers an error about memory names.
+const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
+
+/// A query that can run.
+pub(crate) struct Planned {
+    /// What runs.
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// What it runs with.
+    pub(crate) context: Arc<TaskContext>,
+    /// What is announced, and delivered.
+    pub(crate) schema: SchemaRef,
+}
+
+/// What is known of a statement before its parameters are.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// Its columns.
+    pub(crate) schema: SchemaRef,
+    /// Its parameters; where nothing tells the type, a text.
+    pub(crate) parameters: SchemaRef,
+    /// The types of those of which something tells it, by name.
+    pub(crate) types: BTreeMap<String, DataType>,
+}
+
+/// Who asks, and how.
+pub(crate) struct Asked<'a> {
+    /// The user.
+    pub(crate) user: Option<&'a str>,
+    /// What the session has set.
+    pub(crate) options: &'a SessionOptions,
+    /// What the query may take.
+    pub(crate) limits: Limits,
+}
+
+/// Makes plans.
+pub(crate) struct Planner {
+    base: SessionState,
+    environment: Arc<RuntimeEnv>,
+    runs: Arc<Runs>,
+    queries: Arc<Queries>,
+    partitions: usize,
+}
+
+impl Planner {
+    /// Over the runs of a place.
+    ///
+    /// # Errors
+    /// When the session cannot be made, a fault of ours.
+    pub(crate) async fn new(runs: Arc<Runs>, queries: Arc<Queries>, partitions: usize) -> Result<Self> {
+        let place = runs.place();
+        let environment = RuntimeEnvBuilder::new().build_arc()?;
+        environment.register_object_store(&place.root, Arc::clone(&place.store));
+        let state = runs.session().await?.state();
+        let functions = state.scalar_functions().iter().filter(|(name, _)| !GREEDY.contains(&name.as_str()));
+        let functions: Vec<_> = functions.map(|(_, function)| Arc::clone(function)).collect();
+        // An alias brings a function back under its other names: those that have one of these are gone as a whole.
+        let harmless = |function: &Arc<datafusion::logical_expr::ScalarUDF>| {
+            !GREEDY.contains(&function.name()) && !function.aliases().iter().any(|alias| GREEDY.contains(&alias.as_str()))
+        };
+        let mut functions: Vec<_> = functions.into_iter().filter(harmless).collect();
+        functions.sort_by(|a, b| a.name().cmp(b.name()));
+        functions.dedup_by(|a, b| a.name() == b.name());
+        let base = SessionStateBuilder::new_from_existing(state)
+            .with_scalar_functions(functions)
+            .with_table_functions(HashMap::new())
+            .with_table_factories(HashMap::new())
+            .with_file_formats(Vec::new())
+            .build();
+        Ok(Self { base, environment, runs, queries, partitions })
+    }
+
+    /// The runs.
+    pub(crate) fn runs(&self) -> &Arc<Runs> {
+        &self.runs
+    }
+
+    /// Plans a statement. Where its columns have been announced before its parameters were known, that is what is delivered.
+    ///
+    /// # Errors
+    /// When it names what there is not, does not fit together, or changes anything.
+    pub(crate) async fn plan(
+        &self,
+        statement: &Parsed,
+        parameters: Option<ParamValues>,
+        announced: Option<&Schema>,
+        asked: &Asked<'_>,
+    ) -> Result<Planned> {
+        let session = self.session(asked).await?;
+        let mut plan = logical(&session, statement).await?;
+        if let Some(parameters) = parameters {
+            plan = plan.with_param_values(parameters)?;
+        }
+        let frame = session.execute_logical_plan(plan).await?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let own = wire::schema(&plan.schema());
+        let schema = announced.and_then(|announced| as_announced(announced, &own)).unwrap_or(own);
+        Ok(Planned { plan, context, schema })
+    }
+
+    /// The columns and the parameters of a statement.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub(crate) async fn prepare(&self, statement: &Parsed, parameters: &[String], asked: &Asked<'_>) -> Result<Prepared> {
+        let session = self.session(asked).await?;
+        let plan = logical(&session, statement).await?;
+        let types = parameter_types(&plan)?;
+        let type_of = |name: &String| types.get(name).cloned().unwrap_or(DataType::Utf8);
+        let fields = parameters.iter().map(|name| Field::new(name.trim_start_matches('$'), type_of(name), true));
+        let announced = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let schema = if parameters.is_empty() {
+            let plan = session.execute_logical_plan(plan).await?.create_physical_plan().await?;
+            wire::schema(&plan.schema())
+        } else {
+            // With a null for each parameter the types are there, and all that may be null.
+            let null = |name: &String| Ok((name.trim_start_matches('$').to_owned(), ScalarValue::try_from(type_of(name))?));
+            let nulls = parameters.iter().map(null).collect::<Result<HashMap<_, _>>>()?;
+            wire::schema(plan.with_param_values(ParamValues::from(nulls))?.schema().as_arrow())
+        };
+        Ok(Prepared { schema, parameters: wire::schema(&announced), types })
+    }
+
+    /// The schema that a query of all columns of a table answers.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub(crate) async fn columns_of(&self, run: Option<&bytefacts_landing::RunId>, name: &str) -> Result<SchemaRef> {
+        let current = match run {
+            Some(run) => Some(run.clone()),
+            None => self.runs.current().await?,
+        };
+        let Some(run) = current else { return Ok(Arc::new(Schema::empty())) };
+        match self.runs.table(&run, name).await? {
+            Some(table) => Ok(wire::schema(&table.schema())),
+            None => plan_err!("there is no table {name}"),
+        }
+    }
+
+    async fn session(&self, asked: &Asked<'_>) -> Result<SessionContext> {
+        let SessionOptions { run, catalog, schema, .. } = asked.options;
+        let run = match run {
+            Some(run) => Some(run.clone()),
+            None => self.runs.current().await?,
+        };
+        let mut config = SessionConfig::from(self.base.config().options().as_ref().clone())
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(catalog.as_deref().unwrap_or(catalog::FACTS), schema.as_deref().unwrap_or(catalog::PUBLIC))
+            .with_information_schema(true)
+            .with_target_partitions(self.partitions)
+            .with_batch_size(BATCH_ROWS);
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let state = SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_config(config)
+            .with_catalog_list(catalog::of(&self.runs, run, &self.queries, asked.user))
+            .with_runtime_env(self.environment_of(&asked.limits)?)
+            .build();
+        Ok(SessionContext::new_with_state(state))
+    }
+
+    /// What one query runs in: the stores and caches of all, memory and temporary files of its own.
+    fn environment_of(&self, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+        let memory = FairSpillPool::new(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX));
+        let mode = if limits.spill_bytes == 0 { DiskManagerMode::Disabled } else { DiskManagerMode::OsTmpDirectory };
+        let files = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill_bytes);
+        RuntimeEnvBuilder::from_runtime_env(&self.environment)
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(memory, NAMED_CONSUMERS)))
+            .with_disk_manager_builder(files)
+            .build_arc()
+    }
+}
+
+/// The plan of a statement that only reads.
+async fn logical(session: &SessionContext, statement: &Parsed) -> Result<LogicalPlan> {
+    let plan = session.state().statement_to_plan(statement.clone()).await?;
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+    Ok(plan)
+}
+
+/// The types of parameters, by name, of which the plan tells them.
+fn parameter_types(plan: &LogicalPlan) -> Result<BTreeMap<String, DataType>> {
+    let known = plan.get_parameter_types()?.into_iter().filter_map(|(name, known)| Some((name, known?)));
+    let mut types: BTreeMap<_, _> = known.filter(|(_, known)| known != &DataType::Null).collect();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for bound in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(placeholder) = bound.as_ref() {
+                    types.insert(placeholder.id.clone(), DataType::Int64);
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(types)
+}
+
+/// The announced schema, if what comes is of its types; with a null wherever one may come.
+fn as_announced(announced: &Schema, own: &Schema) -> Option<SchemaRef> {
+    if announced.fields().len() != own.fields().len() {
+        return None;
+    }
+    let fields = announced.fields().iter().zip(own.fields()).map(|(announced, own)| {
+        let fits = announced.name() == own.name() && announced.data_type().equals_datatype(own.data_type());
+        fits.then(|| announced.as_ref().clone().with_nullable(announced.is_nullable() || own.is_nullable()))
+    });
+    Some(Arc::new(Schema::new_with_metadata(fields.collect::<Option<Vec<_>>>()?, announced.metadata().clone())))
+}
+
+/// The values of the parameters that stand in one row, as the statement takes them.
+///
+/// # Errors
+/// When there are more rows or fewer values.
+pub(crate) fn values(batch: &RecordBatch, names: &[String], types: &BTreeMap<String, DataType>) -> Result<ParamValues> {
+    if batch.num_rows() != 1 {
+        return exec_err!("a statement takes one row of parameters at a time, and got {}", batch.num_rows());
+    }
+    if batch.num_columns() < names.len() {
+        return exec_err!("the statement has {} parameters, and got {}", names.len(), batch.num_columns());
+    }
+    let numbers: Vec<Option<usize>> = names.iter().map(|name| name.strip_prefix('$').and_then(|number| number.parse().ok())).collect();
+    let value = |column: usize, wanted: Option<&DataType>| -> Result<ScalarValue> {
+        let given = ScalarValue::try_from_array(batch.column(column), 0)?;
+        // A value that does not fit its type stays what it is: the comparison then finds what both are.
+        let fitting = |wanted: &DataType| given.cast_to(wanted).ok().filter(|cast| cast.is_null() == given.is_null());
+        Ok(wanted.and_then(fitting).unwrap_or(given))
+    };
+    if numbers.iter().all(Option::is_some) {
+        let count = numbers.iter().flatten().copied().max().unwrap_or(0);
+        if batch.num_columns() < count {
+            return exec_err!("the statement has a parameter ${count}, and got {} values", batch.num_columns());
+        }
+        let wanted = |number: usize| types.get(&format!("${number}"));
+        let values = (1..=count).map(|number| value(number - 1, wanted(number)));
+        return Ok(ParamValues::from(values.collect::<Result<Vec<_>>>()?));
+    }
+    let by_name = names.iter().map(|name| {
+        let wanted = types.get(name);
+        let name = name.trim_start_matches('$');
+        let Some((column, _)) = batch.schema_ref().column_with_name(name) else {
+            return exec_err!("the statement has a parameter ${name}, and got none of that name");
+        };
+        Ok((name.to_owned(), value(column, wanted)?))
+    });
+    Ok(ParamValues::from(by_name.collect::<Result<HashMap<_, _>>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+
+    fn row(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    fn number(value: i64) -> ArrayRef {
+        Arc::new(Int64Array::from(vec![value]))
+    }
+
+    fn named(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| format!("${name}")).collect()
+    }
+
+    fn value(values: &ParamValues, name: &str) -> ScalarValue {
+        values.get_placeholders_with_values(name).unwrap().value().clone()
+    }
+
+    #[test]
+    fn values_take_the_types_of_their_parameters_where_they_fit() {
+        let types = BTreeMap::from([("$1".to_owned(), DataType::Int32), ("$2".to_owned(), DataType::Int32)]);
+        let batch = row(vec![("0", number(7)), ("1", number(1 << 40))]);
+        let values = values(&batch, &named(&["1", "2"]), &types).unwrap();
+        assert_eq!(value(&values, "$1"), ScalarValue::Int32(Some(7)));
+        assert_eq!(value(&values, "$2"), ScalarValue::Int64(Some(1 << 40)), "it is too large for the type, and stays what it is");
+    }
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        let types = BTreeMap::from([("$who".to_owned(), DataType::Utf8)]);
+        let batch = row(vec![("n", number(3)), ("who", Arc::new(StringArray::from(vec!["x"])))]);
+        let values = values(&batch, &named(&["who", "n"]), &types).unwrap();
+        assert_eq!(value(&values, "$who"), ScalarValue::Utf8(Some("x".into())));
+        assert_eq!(value(&values, "$n"), ScalarValue::Int64(Some(3)));
+    }
+
+    #[test]
+    fn values_that_lack_are_named() {
+        let types = BTreeMap::new();
+        let error = |batch: &RecordBatch, names: &[&str]| values(batch, &named(names), &types).unwrap_err().to_string();
+        assert!(error(&row(vec![("0", number(1))]), &["1", "2"]).contains("2 parameters, and got 1"));
+        assert!(error(&row(vec![("0", number(1))]), &["who"]).contains("$who"));
+        assert!(error(&row(vec![("0", number(1))]), &["3"]).contains("$3"));
+        let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        assert!(error(&row(vec![("0", two)]), &["1"]).contains("one row of parameters"));
+    }
+}
