@@ -160,6 +160,20 @@ async fn rows_join_with_the_instructions() {
     }
 }
 
+/// A session without flat tables can have the views too.
+#[tokio::test(flavor = "multi_thread")]
+async fn unnesting_gives_the_same_rows() {
+    let facts = folder();
+    extract(&meaning_corpus(), facts.path(), &Shape { repo: Some("shop"), ..Shape::default() }).await;
+    for view in views::all().iter().filter(|view| view.of_meaning) {
+        let (mut found, mut expected) =
+            (query_text(facts.path(), &format!("SELECT * FROM {}", view.name)).await, query_text(facts.path(), &view.unnested).await);
+        found.sort();
+        expected.sort();
+        assert!(!found.is_empty() && found == expected, "{}", view.name);
+    }
+}
+
 /// The first example of SQL that the README gives, on code of which the answer is known.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_the_readme_is_right() {

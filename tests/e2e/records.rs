@@ -39,10 +39,11 @@ async fn rows(session: &SessionContext, sql: &str) -> RecordBatch {
     concat_batches(&schema, &batches).unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
-/// Every view and every flat table has the rows that unnesting gives, in the same order; the number of rows compared.
+/// Every view of a list and every flat table has the rows that unnesting gives, in the same order; the number of rows compared.
 pub async fn assert_equal_to_unnesting(facts: &Path) -> usize {
     let session = ordered_session(facts).await;
-    let of_views = views::all().iter().map(|view| (format!("SELECT * FROM {}", view.name), view.unnested.clone()));
+    let of_views =
+        views::all().iter().filter(|view| !view.of_meaning).map(|view| (format!("SELECT * FROM {}", view.name), view.unnested.clone()));
     let of_tables = flat::all().iter().map(|table| {
         let columns: Vec<_> = table.columns.iter().collect();
         let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();

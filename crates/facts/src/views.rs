@@ -34,6 +34,8 @@ pub struct View {
     pub unnested: String,
     /// The names, types and meanings of its columns, in order.
     pub columns: Vec<ViewColumn>,
+    /// Whether it says what code means, joined from several lists, and not what one list holds.
+    pub of_meaning: bool,
 }
 
 /// A column of a [`View`].
@@ -74,7 +76,14 @@ impl View {
             Some(table) => (format!("{}.{}", flat::SCHEMA, table.name), format!("({})", table.unnested(&definition.needed(table)))),
             None => (schema::TABLE.to_owned(), schema::TABLE.to_owned()),
         };
-        Self { name: definition.name, doc: definition.doc, sql: sql(definition, &from), unnested: sql(definition, &unnested), columns }
+        Self {
+            name: definition.name,
+            doc: definition.doc,
+            sql: sql(definition, &from),
+            unnested: sql(definition, &unnested),
+            columns,
+            of_meaning: false,
+        }
     }
 }
 

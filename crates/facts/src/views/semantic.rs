@@ -125,7 +125,14 @@ impl View {
             ViewColumn { name: column.name, type_text: data_type.to_string(), data_type, doc: column.doc }
         });
         let select = definition.select();
-        Self { name: definition.name, doc: definition.doc, unnested: unnested(&select), sql: select, columns: columns.collect() }
+        Self {
+            name: definition.name,
+            doc: definition.doc,
+            unnested: unnested(&select),
+            sql: select,
+            columns: columns.collect(),
+            of_meaning: true,
+        }
     }
 }
 
