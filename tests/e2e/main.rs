@@ -35,6 +35,7 @@ mod servers;
 mod service;
 mod service_access;
 mod service_clients;
+mod service_cluster;
 mod service_limits;
 mod shared_cache;
 mod shell;

@@ -299,6 +299,9 @@ pub struct Serve {
     /// Where to serve /healthz, /readyz and /metrics, as HOST:PORT [default: 127.0.0.1:50062].
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub probes: Option<SocketAddr>,
+    /// The scheduler of a cluster whose executors answer queries that read much, as df://HOST:PORT. They must be allowed to read the facts.
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
     /// The YAML file of those who may ask, with hashes of their passwords and tokens; read again when it changes. docs/sql.md shows one.
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     pub users: Option<PathBuf>,

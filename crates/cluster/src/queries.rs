@@ -14,7 +14,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_engine::{PhysicalCodec, words};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 
 use crate::remote::RemoteScheduler;
 use crate::session::{MAX_MESSAGE_BYTES, fresh_client, query_name};
+use crate::status::ClusterStatus;
 
 /// A cluster that answers queries.
 #[derive(Clone, Debug)]
@@ -50,28 +51,63 @@ impl QueryCluster {
         SessionStateBuilder::new_from_existing(state).with_config(config).with_optimizer_rules(rules).build()
     }
 
+    /// Cores of its executors, together.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn cores(&self) -> Result<usize> {
+        Ok(self.status().await?.executors.iter().map(|executor| usize::try_from(executor.cores).unwrap_or(1)).sum())
+    }
+
     /// Runs a plan that was made by a state of [`QueryCluster::planning`], with its settings. The stream comes when the cluster has all of the answer;
     /// whoever drops the stream, or this call, ends the job.
     ///
+    /// Ballista 55 may count what a lost executor had done twice, without an error. An answer during which one was lost is not given: the query is
+    /// run again.
+    ///
     /// # Errors
-    /// In our own words where the cluster has them: when it cannot be reached, has no executor in time, or fails.
+    /// In our own words where the cluster has them: when it cannot be reached, has no executor in time, fails, or loses executors again and again.
     pub async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream> {
-        let client = fresh_client();
-        let config = config.clone().with_ballista_job_name(&query_name(&client));
+        for _ in 0..TRIES {
+            let client = fresh_client();
+            let before = self.status().await?;
+            let mut answer = self.submit(Arc::clone(&plan), config, &client).await?;
+            let now = self.status().await?;
+            let is_there = |id: &str| now.executors.iter().any(|executor| executor.id == id);
+            let job = now.jobs.iter().find(|job| job.client.as_deref() == Some(&client));
+            // A scheduler that no longer knows the job is another one.
+            if job.is_some_and(|job| job.reruns == 0) && before.executors.iter().all(|executor| is_there(&executor.id)) {
+                return Ok(Box::pin(answer));
+            }
+            answer.job.is_over();
+            tracing::warn!("an executor was lost while a query ran: it is run again");
+        }
+        exec_err!("executors were lost while the query ran, {TRIES} times in a row: ask again when the cluster is steady")
+    }
+
+    async fn submit(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig, client: &str) -> Result<Answer> {
+        let config = config.clone().with_ballista_job_name(&query_name(client));
         let schema = plan.schema();
-        let mut job = Underway { scheduler: Some(self.scheduler.clone()), client: client.clone() };
+        let mut job = Underway { scheduler: Some(self.scheduler.clone()), client: client.to_owned() };
         let codec = PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None);
         let url = format!("http://{}", self.scheduler.address());
         let ballista = config.ballista_config();
-        match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client, config).await {
-            Ok(answer) => Ok(Box::pin(Answer { schema, answer, job })),
+        match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client.to_owned(), config).await {
+            Ok(answer) => Ok(Answer { schema, answer, job }),
             Err(error) => {
                 job.is_over();
-                Err(DataFusionError::Execution(words(&error)))
+                exec_err!("{}", words(&error))
             }
         }
     }
+
+    async fn status(&self) -> Result<ClusterStatus> {
+        self.scheduler.status().await.map_err(|error| DataFusionError::Execution(error.to_string()))
+    }
 }
+
+/// How often a query is run at most.
+const TRIES: usize = 3;
 
 /// A job that is ended when nobody waits for it any more.
 struct Underway {

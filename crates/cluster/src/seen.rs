@@ -16,17 +16,31 @@ pub(crate) struct Seen {
     pub corpus: Option<String>,
     pub facts: Option<String>,
     pub progress: JobProgress,
+    pub reruns: u64,
 }
 
-/// Looks at the stage that lands, if the job has one.
-pub(crate) fn look_at(graph: &dyn ExecutionGraph) -> Option<Seen> {
-    let (stage, land) = graph.stages().values().find_map(|stage| Some((stage, landing(stage.plan())?)))?;
+/// Looks at all stages, and closer at the one that lands, if the job has one.
+pub(crate) fn look_at(graph: &dyn ExecutionGraph) -> Seen {
+    let reruns = graph.stages().values().map(|stage| reruns(stage) as u64).sum();
+    let landed = graph.stages().values().find_map(|stage| Some((stage, landing(stage.plan())?)));
+    let Some((stage, land)) = landed else { return Seen { reruns, ..Seen::default() } };
     let job = land.job();
     let mut progress = JobProgress { bins: bins(stage), bins_done: bins_done(stage), ..JobProgress::default() };
     for metrics in metrics(stage) {
         count(metrics, &mut progress);
     }
-    Some(Seen { run: Some(job.run.clone()), corpus: Some(job.corpus.clone()), facts: Some(job.facts.clone()), progress })
+    Seen { run: Some(job.run.clone()), corpus: Some(job.corpus.clone()), facts: Some(job.facts.clone()), progress, reruns }
+}
+
+/// How often a stage was begun again.
+fn reruns(stage: &ExecutionStage) -> usize {
+    match stage {
+        ExecutionStage::UnResolved(stage) => stage.stage_attempt_num,
+        ExecutionStage::Resolved(stage) => stage.stage_attempt_num,
+        ExecutionStage::Running(stage) => stage.stage_attempt_num,
+        ExecutionStage::Successful(stage) => stage.stage_attempt_num,
+        ExecutionStage::Failed(stage) => stage.stage_attempt_num,
+    }
 }
 
 fn landing(plan: &dyn ExecutionPlan) -> Option<&LandExec> {

@@ -66,6 +66,9 @@ pub struct JobStatus {
     pub seconds: u64,
     /// How far it is.
     pub progress: JobProgress,
+    /// How often its stages were begun again, since executors were lost.
+    #[serde(default)]
+    pub reruns: u64,
     /// Why it failed.
     pub error: Option<String>,
 }

@@ -147,6 +147,7 @@ impl SchedulerView {
             ended_at_ms: submitted.ended_ms,
             seconds: until.saturating_sub(submitted.at_ms) / 1000,
             progress: seen.progress,
+            reruns: seen.reruns,
             error,
         }
     }
@@ -160,8 +161,8 @@ impl SchedulerView {
         let job = JobId::from(id);
         let running = self.server.state.task_manager.get_running_job_cache().get(&job).cloned();
         let seen = match running {
-            Some(running) => look_at(running.execution_graph.read().await.as_ref()),
-            None => self.job_state.get_execution_graph(&job).await.ok().flatten().and_then(|graph| look_at(graph.as_ref())),
+            Some(running) => Some(look_at(running.execution_graph.read().await.as_ref())),
+            None => self.job_state.get_execution_graph(&job).await.ok().flatten().map(|graph| look_at(graph.as_ref())),
         };
         let seen = seen.unwrap_or(before);
         self.sightings().insert(id.to_owned(), (seen.clone(), state.is_over()));

@@ -304,7 +304,7 @@ mod tests {
         let door = door(Access::Open);
         let caller = door.caller(&headers(&[("bytefacts.run", "r-1")])).await.unwrap();
         assert_eq!(caller.options.run.unwrap().as_str(), "r-1");
-        let refused = door.caller(&headers(&[("bytefacts.execution", "cluster")])).await.unwrap_err();
+        let refused = door.caller(&headers(&[("bytefacts.execution", "moon")])).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     }
 }

@@ -1,6 +1,7 @@
 //! Where queries run: the one seam between the service and what does the work.
 //!
-//! A planned query goes in and a stream of batches comes out. Today it is this process, on threads of its own. Dropping the stream ends the work.
+//! A planned query goes in and a stream of batches comes out: of this process, on threads of its own, or of a cluster. Dropping the stream ends the
+//! work.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -40,9 +41,15 @@ impl Execution {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(crate) fn run(&self, planned: &Planned) -> Result<SendableRecordBatchStream> {
-        let _threads = self.handle.enter();
-        execute_stream(Arc::clone(&planned.plan), Arc::clone(&planned.context))
+    pub(crate) async fn run(&self, planned: &Planned) -> Result<SendableRecordBatchStream> {
+        let plan = Arc::clone(&planned.plan);
+        match &planned.executors {
+            Some(executors) => executors.run(plan, planned.context.session_config()).await,
+            None => {
+                let _threads = self.handle.enter();
+                execute_stream(plan, Arc::clone(&planned.context))
+            }
+        }
     }
 
     /// Does something on the threads; when what is returned is dropped, it is given up.

@@ -4,7 +4,7 @@
 //! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs, tls.rs, watched.rs)
 //!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
 //!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
-//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs)
+//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs, spread.rs)
 //!                                  └ messages              (wire.rs)
 //! ```
 //!
@@ -30,6 +30,7 @@ mod queries;
 mod runs;
 mod seal;
 mod sessions;
+mod spread;
 mod tls;
 mod users;
 mod watched;
@@ -51,6 +52,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 pub use self::access::Access;
 pub use self::error::ServeError;
 pub use self::options::{Limits, OwnLimits, ServeOptions};
+pub use self::spread::{Executors, Spread};
 pub use self::tls::Tls;
 pub use self::users::Users;
 
@@ -98,6 +100,7 @@ impl Server {
         location: &str,
         access: Access,
         tls: Option<Tls>,
+        spread: Option<Spread>,
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(ServeError::Port)?;
         let metrics = Arc::new(Metrics::new()?);
@@ -106,7 +109,7 @@ impl Server {
         let queries = Arc::new(Queries::new(options.running, Arc::clone(&metrics)));
         let execution = Arc::new(Execution::new(options.threads)?);
         let runs = Arc::new(Runs::open(stores, location)?);
-        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads).await?);
+        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread).await?);
         let service = Service {
             options,
             planner,

@@ -109,6 +109,8 @@ pub(crate) enum Execution {
     Auto,
     /// In this process.
     Local,
+    /// On the executors of a cluster.
+    Cluster,
 }
 
 /// Bytes of a value.
@@ -148,11 +150,8 @@ impl SessionOptions {
                 self.execution = match value.unwrap_or("auto") {
                     "auto" => Execution::Auto,
                     "local" => Execution::Local,
-                    "cluster" => {
-                        let text = "is not there yet: queries run in the process of the service; take auto or local";
-                        return Err(BadOption::Value(format!("{EXECUTION} = cluster {text}")));
-                    }
-                    other => return Err(BadOption::Value(format!("{EXECUTION} is auto or local, not {other}"))),
+                    "cluster" => Execution::Cluster,
+                    other => return Err(BadOption::Value(format!("{EXECUTION} is auto, local or cluster, not {other}"))),
                 }
             }
             CATALOG => self.catalog = value.map(str::to_owned),
@@ -167,6 +166,7 @@ impl SessionOptions {
         let execution = match self.execution {
             Execution::Auto => "auto",
             Execution::Local => "local",
+            Execution::Cluster => "cluster",
         };
         let run = self.run.as_ref().map(|run| run.as_str().to_owned());
         let all = [(EXECUTION, Some(execution.to_owned())), (RUN, run), (CATALOG, self.catalog.clone()), (SCHEMA, self.schema.clone())];
@@ -197,8 +197,7 @@ mod tests {
         let refused = |name: &str, value: &str| SessionOptions::default().set(name, Some(value)).unwrap_err().to_string();
         assert!(refused("datafusion.execution.batch_size", "1").contains("there is no option"));
         assert!(refused("bytefacts.run", "../etc").contains("bytefacts.run"));
-        assert!(refused("bytefacts.execution", "cluster").contains("is not there yet"));
-        assert!(refused("bytefacts.execution", "moon").contains("auto or local"));
+        assert!(refused("bytefacts.execution", "moon").contains("auto, local or cluster"));
         assert!(refused("schema", &"x".repeat(MAX_VALUE + 1)).contains("longer than"));
     }
 

@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
+use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -20,9 +21,10 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 
 use crate::catalog;
-use crate::options::{Limits, SessionOptions};
+use crate::options::{Execution, Limits, SessionOptions};
 use crate::queries::Queries;
 use crate::runs::Runs;
+use crate::spread::{Executors, Spread, file_bytes};
 use crate::wire;
 
 /// Rows of a batch. Fewer than the engine's own default, since rows of the root table may be megabytes each.
@@ -41,6 +43,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     /// What it runs with.
     pub(crate) context: Arc<TaskContext>,
+    /// Who runs it, unless this process does.
+    pub(crate) executors: Option<Arc<dyn Executors>>,
     /// What is announced, and delivered.
     pub(crate) schema: SchemaRef,
 }
@@ -73,6 +77,7 @@ pub(crate) struct Planner {
     runs: Arc<Runs>,
     queries: Arc<Queries>,
     partitions: usize,
+    spread: Option<Spread>,
 }
 
 impl Planner {
@@ -80,7 +85,7 @@ impl Planner {
     ///
     /// # Errors
     /// When the session cannot be made, a fault of ours.
-    pub(crate) async fn new(runs: Arc<Runs>, queries: Arc<Queries>, partitions: usize) -> Result<Self> {
+    pub(crate) async fn new(runs: Arc<Runs>, queries: Arc<Queries>, partitions: usize, spread: Option<Spread>) -> Result<Self> {
         let place = runs.place();
         let environment = RuntimeEnvBuilder::new().build_arc()?;
         environment.register_object_store(&place.root, Arc::clone(&place.store));
@@ -100,7 +105,7 @@ impl Planner {
             .with_table_factories(HashMap::new())
             .with_file_formats(Vec::new())
             .build();
-        Ok(Self { base, environment, runs, queries, partitions })
+        Ok(Self { base, environment, runs, queries, partitions, spread })
     }
 
     /// The runs.
@@ -120,16 +125,41 @@ impl Planner {
         asked: &Asked<'_>,
     ) -> Result<Planned> {
         let session = self.session(asked).await?;
-        let mut plan = logical(&session, statement).await?;
-        if let Some(parameters) = parameters {
-            plan = plan.with_param_values(parameters)?;
+        let here = async |session: &SessionContext| {
+            let mut plan = logical(session, statement).await?;
+            if let Some(parameters) = parameters.clone() {
+                plan = plan.with_param_values(parameters)?;
+            }
+            let frame = session.execute_logical_plan(plan).await?;
+            let context = Arc::new(frame.task_ctx());
+            Ok::<_, DataFusionError>((frame.create_physical_plan().await?, context))
+        };
+        let (mut plan, mut context) = here(&session).await?;
+        let executors = self.executors_for(&plan, asked)?;
+        if let Some(executors) = &executors {
+            let mut state = executors.planning(session.state());
+            state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
+            (plan, context) = here(&SessionContext::new_with_state(state)).await?;
         }
-        let frame = session.execute_logical_plan(plan).await?;
-        let context = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await?;
         let own = wire::schema(&plan.schema());
         let schema = announced.and_then(|announced| as_announced(announced, &own)).unwrap_or(own);
-        Ok(Planned { plan, context, schema })
+        Ok(Planned { plan, context, executors, schema })
+    }
+
+    /// Who runs a query, unless this process does: where its session says so, or where it reads much.
+    fn executors_for(&self, plan: &Arc<dyn ExecutionPlan>, asked: &Asked<'_>) -> Result<Option<Arc<dyn Executors>>> {
+        let bytes = file_bytes(plan)?;
+        match (asked.options.execution, &self.spread, bytes) {
+            (Execution::Local, ..) | (Execution::Auto, None, _) | (Execution::Auto, _, None) => Ok(None),
+            (Execution::Auto, Some(spread), Some(bytes)) => Ok((bytes >= spread.least_bytes).then(|| Arc::clone(&spread.executors))),
+            (Execution::Cluster, None, _) => {
+                plan_err!("bytefacts.execution is cluster, and this server knows none: it was started without --cluster")
+            }
+            (Execution::Cluster, Some(_), None) => {
+                plan_err!("bytefacts.execution is cluster, and the query reads what only this server has: take auto or local")
+            }
+            (Execution::Cluster, Some(spread), Some(_)) => Ok(Some(Arc::clone(&spread.executors))),
+        }
     }
 
     /// The columns and the parameters of a statement.

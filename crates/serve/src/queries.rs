@@ -372,7 +372,7 @@ impl Work {
     /// Hands over messages until there are none left.
     async fn produce(&self, sender: &mpsc::Sender<FlightData>) -> Result<(), Status> {
         let _place = self.places.acquire().await.map_err(internal)?;
-        let mut batches = self.execution.run(&self.planned).map_err(|error| status(&error))?;
+        let mut batches = self.execution.run(&self.planned).await.map_err(|error| status(&error))?;
         let mut encoder = Encoder::new(self.message_bytes);
         let mut seen = 0;
         while let Some(batch) = batches.next().await {

@@ -78,6 +78,7 @@ mod tests {
     fn job(id: &str, run: &str, state: JobState) -> JobStatus {
         JobStatus {
             client: None,
+            reruns: 0,
             id: id.to_owned(),
             run: Some(run.to_owned()),
             state,

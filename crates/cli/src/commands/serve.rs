@@ -1,13 +1,20 @@
 //! `bytefacts serve`: SQL for every client, over Arrow Flight SQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use bytefacts_cluster::listen;
-use bytefacts_serve::{Access, Server, Tls, Users};
+use async_trait::async_trait;
+use bytefacts_cluster::{QueryCluster, listen};
+use bytefacts_serve::{Access, Executors, Server, Spread, Tls, Users};
 use bytefacts_stores::Stores;
+use datafusion::common::Result;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
 
 use crate::args;
+use crate::commands::extract::scheduler_url;
 use crate::config::Settings;
 use crate::daemon::{Announcement, ProbeServer, reachable_host};
 use crate::exit::{Exit, UsageError};
@@ -42,7 +49,14 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
     if tls.is_none() && matches!(access, Access::Users(_)) && !address.ip().is_loopback() {
         tracing::warn!("passwords and tokens travel in the clear: give --tls-cert and --tls-key, unless a proxy in front encrypts");
     }
-    let mut server = Server::start(listener, options, Stores::new(settings.stores), facts.location.uri(), access, tls).await?;
+    let spread = match args.cluster.or(own.cluster) {
+        Some(url) => {
+            let executors = Arc::new(ClusterExecutors(QueryCluster::new(&scheduler_url(&url)?)));
+            Some(Spread { executors, least_bytes: own.cluster_bytes })
+        }
+        None => None,
+    };
+    let mut server = Server::start(listener, options, Stores::new(settings.stores), facts.location.uri(), access, tls, spread).await?;
     let probes = ProbeServer::start(args.probes.unwrap_or(own.probes), server.metrics(), || true).await?;
     let id = match reachable_host(address) {
         Some(host) => host.to_string(),
@@ -57,6 +71,24 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
     probes.leave();
     server.stop().await;
     Ok(Exit::Clean)
+}
+
+/// A Ballista cluster as the service wants it.
+struct ClusterExecutors(QueryCluster);
+
+#[async_trait]
+impl Executors for ClusterExecutors {
+    fn planning(&self, state: SessionState) -> SessionState {
+        QueryCluster::planning(state)
+    }
+
+    async fn cores(&self) -> Result<usize> {
+        self.0.cores().await
+    }
+
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream> {
+        self.0.run(plan, config).await
+    }
 }
 
 impl crate::config::ServeSettings {

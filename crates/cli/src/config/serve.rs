@@ -17,6 +17,10 @@ pub struct ServeSettings {
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[serde(deserialize_with = "of_host")]
     pub probes: SocketAddr,
+    /// The scheduler of a cluster for queries that read much; null is none.
+    pub cluster: Option<String>,
+    /// Bytes of data files from which on a query is the cluster's.
+    pub cluster_bytes: u64,
     /// The file of those who may ask; null is anybody, which beyond loopback must be said.
     pub users: Option<PathBuf>,
     /// Whether anybody may ask although it listens beyond loopback.
@@ -54,6 +58,8 @@ impl Default for ServeSettings {
         Self {
             listen: loopback(50052),
             probes: loopback(50062),
+            cluster: None,
+            cluster_bytes: 1 << 30,
             users: None,
             insecure: false,
             tls_cert: None,

@@ -1,0 +1,58 @@
+//! Queries that are spread over a cluster's executors: those that read much, and those of whoever wants it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
+use datafusion::prelude::SessionConfig;
+
+/// The executors of a cluster.
+#[async_trait]
+pub trait Executors: Send + Sync {
+    /// A state that plans what they can run.
+    fn planning(&self, state: SessionState) -> SessionState;
+
+    /// Parts of a plan that they work on at a time, together.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    async fn cores(&self) -> Result<usize>;
+
+    /// Runs a plan of such a state, with its settings. Whoever drops the stream, or this call, ends the work.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached, or fails.
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream>;
+}
+
+/// A cluster, and what is left to it.
+#[derive(Clone)]
+pub struct Spread {
+    /// Its executors.
+    pub executors: Arc<dyn Executors>,
+    /// Bytes of data files from which on a query is spread, unless its session wants otherwise: below, waiting for tasks costs more than they gain.
+    pub least_bytes: u64,
+}
+
+/// Bytes of the data files that a plan reads; none if it also reads what only this process has.
+///
+/// # Errors
+/// Never: nothing that is asked for can fail.
+pub(crate) fn file_bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
+    let mut bytes = Some(0);
+    plan.apply(|node| {
+        if node.children().is_empty() && node.output_partitioning().partition_count() > 0 {
+            let files = node.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
+            let of_node =
+                files.map(|scan| scan.file_groups.iter().flat_map(|group| group.iter()).map(|file| file.object_meta.size).sum::<u64>());
+            bytes = bytes.zip(of_node).map(|(all, of_node)| all + of_node);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(bytes)
+}
