@@ -23,6 +23,10 @@ pub(crate) const COOKIE: &str = "arrow_flight_session_id";
 /// Its value for whoever has no session yet: whoever gives it back can have one.
 pub(crate) const NEW: &str = "new";
 
+/// What logins of ours begin with. One of before the server was started again is told from the tokens that others have clients show: its session is
+/// lost, and must not silently be a new one.
+const LOGIN: &str = "bytefacts.";
+
 /// Base64 as clients write it, with and without padding.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
@@ -122,7 +126,7 @@ impl Door {
             expires: now_seconds() + self.options.login.as_secs(),
         };
         let login = serde_json::to_string(&login).map_err(internal)?;
-        Ok(self.seal.seal(Purpose::Login, &login))
+        Ok(format!("{LOGIN}{}", self.seal.seal(Purpose::Login, &login)))
     }
 
     /// Begins a session for a caller, who gets a cookie for it; its id.
@@ -167,7 +171,10 @@ impl Door {
 
     /// The login that a token is, if it is one of ours.
     fn open(&self, token: &str) -> Result<Option<Login>, Status> {
-        let Some(text) = self.seal.open(Purpose::Login, token) else { return Ok(None) };
+        let Some(sealed) = token.strip_prefix(LOGIN) else { return Ok(None) };
+        let Some(text) = self.seal.open(Purpose::Login, sealed) else {
+            return Err(Status::unauthenticated("the login is not of this server, or it was started again: log in again"));
+        };
         let login: Login = serde_json::from_str(&text).map_err(internal)?;
         if now_seconds() >= login.expires {
             return Err(Status::unauthenticated("the login has expired: log in again"));
@@ -277,7 +284,16 @@ mod tests {
         let door = door(Access::Open);
         let old = serde_json::to_string(&Login { user: None, fingerprint: String::new(), session: "s".into(), expires: 1 }).unwrap();
         let sealed = door.seal.seal(Purpose::Login, &old);
-        assert!(denied(&door, &format!("Bearer {sealed}")).await.contains("expired"));
+        assert!(denied(&door, &format!("Bearer {LOGIN}{sealed}")).await.contains("expired"));
+    }
+
+    #[tokio::test]
+    async fn a_login_of_before_is_an_error_where_a_token_of_others_is_none() {
+        let (before, now) = (door(Access::Open), door(Access::Open));
+        let login = before.login(&MetadataMap::new()).await.unwrap();
+        assert!(denied(&now, &format!("Bearer {login}")).await.contains("log in again"));
+        let caller = now.caller(&headers(&[("authorization", "Bearer of-a-dashboard")])).await.unwrap();
+        assert_eq!(caller.keeping, Keeping::Nothing);
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 mod info;
 mod types;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, Int32Array, RecordBatch, StringArray};
@@ -112,13 +111,12 @@ fn matching(names: Vec<String>, pattern: Option<&str>) -> Result<Vec<String>> {
 const RUNS_AT_A_TIME: usize = 64;
 
 async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionOptions) -> Result<RecordBatch> {
-    let mut docs = Docs { planner, known: BTreeMap::new() };
     let mut batches = Vec::new();
     let with_schemas = command.include_schema;
     if wants(command.catalog.as_deref(), FACTS) {
         let mut tables = GetTablesBuilder::from(command.clone());
         for name in contract::names() {
-            let columns = if with_schemas { docs.of(options.run.as_ref(), name).await? } else { Arc::new(Schema::empty()) };
+            let columns = if with_schemas { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
             tables.append(FACTS, PUBLIC, name, contract::kind(name).unwrap_or(Kind::View).name(), &columns).map_err(arrow)?;
         }
         for listing in listing::ALL {
@@ -134,7 +132,7 @@ async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionO
             let mut tables = GetTablesBuilder::from(command.clone());
             for run in runs {
                 for name in contract::names() {
-                    let columns = if with_schemas { docs.of(options.run.as_ref(), name).await? } else { Arc::new(Schema::empty()) };
+                    let columns = if with_schemas { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
                     tables.append(RUNS, run, name, contract::kind(name).unwrap_or(Kind::View).name(), &columns).map_err(arrow)?;
                 }
             }
@@ -145,21 +143,9 @@ async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionO
     Ok(concat_batches(&schema, &batches)?)
 }
 
-/// The columns of tables with their meanings: of every run the same, and planned once.
-struct Docs<'a> {
-    planner: &'a Planner,
-    known: BTreeMap<&'static str, SchemaRef>,
-}
-
-impl Docs<'_> {
-    async fn of(&mut self, run: Option<&RunId>, name: &'static str) -> Result<SchemaRef> {
-        if let Some(known) = self.known.get(name) {
-            return Ok(Arc::clone(known));
-        }
-        let columns = contract::with_docs(name, &*self.planner.columns_of(run, name).await?);
-        self.known.insert(name, Arc::clone(&columns));
-        Ok(columns)
-    }
+/// The columns of a table with their meanings.
+async fn columns(planner: &Planner, options: &SessionOptions, name: &'static str) -> Result<SchemaRef> {
+    Ok(contract::with_docs(name, &*planner.columns_of(options.run.as_ref(), name).await?))
 }
 
 fn table_types_schema() -> SchemaRef {

@@ -4,10 +4,11 @@
 //! and only the store of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytefacts_landing::RunId;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
 use datafusion::error::DataFusionError;
@@ -21,8 +22,9 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 
 use crate::catalog;
+use crate::gate::{self, Statement};
 use crate::options::{Execution, Limits, SessionOptions};
-use crate::queries::Queries;
+use crate::queries::{Queries, lock};
 use crate::runs::Runs;
 use crate::spread::{Executors, Spread, file_bytes};
 use crate::wire;
@@ -78,6 +80,8 @@ pub(crate) struct Planner {
     queries: Arc<Queries>,
     partitions: usize,
     spread: Option<Spread>,
+    /// The columns of tables that were asked for.
+    columns: Mutex<BTreeMap<&'static str, SchemaRef>>,
 }
 
 impl Planner {
@@ -105,7 +109,7 @@ impl Planner {
             .with_table_factories(HashMap::new())
             .with_file_formats(Vec::new())
             .build();
-        Ok(Self { base, environment, runs, queries, partitions, spread })
+        Ok(Self { base, environment, runs, queries, partitions, spread, columns: Mutex::default() })
     }
 
     /// The runs.
@@ -185,20 +189,26 @@ impl Planner {
         Ok(Prepared { schema, parameters: wire::schema(&announced), types })
     }
 
-    /// The schema that a query of all columns of a table answers.
+    /// The schema that a query of all columns of a table of the contract answers; without columns where no run is committed. Of every run it is the
+    /// same. It is that of the plan: what a view says by itself may be stricter about nulls than what is delivered.
     ///
     /// # Errors
     /// When there is no such table.
-    pub(crate) async fn columns_of(&self, run: Option<&bytefacts_landing::RunId>, name: &str) -> Result<SchemaRef> {
+    pub(crate) async fn columns_of(&self, run: Option<&RunId>, name: &'static str) -> Result<SchemaRef> {
+        if let Some(known) = lock(&self.columns).get(name) {
+            return Ok(Arc::clone(known));
+        }
         let current = match run {
             Some(run) => Some(run.clone()),
             None => self.runs.current().await?,
         };
         let Some(run) = current else { return Ok(Arc::new(Schema::empty())) };
-        match self.runs.table(&run, name).await? {
-            Some(table) => Ok(wire::schema(&table.schema())),
-            None => plan_err!("there is no table {name}"),
-        }
+        let statement = gate::read(&format!("SELECT * FROM {}.\"{run}\".\"{name}\"", catalog::RUNS));
+        let Ok(Statement::Query { parsed, .. }) = statement else { return plan_err!("there is no table {name}") };
+        let asked = Asked { user: None, options: &SessionOptions::default(), limits: Limits::default() };
+        let schema = self.plan(&parsed, None, None, &asked).await?.schema;
+        lock(&self.columns).insert(name, Arc::clone(&schema));
+        Ok(schema)
     }
 
     async fn session(&self, asked: &Asked<'_>) -> Result<SessionContext> {
