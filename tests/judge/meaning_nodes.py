@@ -13,6 +13,8 @@ class Compiled:
 
     def __init__(self, code):
         self.places = collections.defaultdict(set)
+        self.dead = collections.defaultdict(set)
+        """Opcodes by place: of code that can run, and of handlers that no exception leads to."""
         self.names, self.units = set(), set()
         self.constants = collections.defaultdict(set)
         self.caught = set()
@@ -23,13 +25,14 @@ class Compiled:
             self.units.add(f"{unit.co_name}@{unit.co_firstlineno}")
             units += [constant for constant in unit.co_consts if hasattr(constant, "co_code")]
             targets = {entry.target for entry in dis._parse_exception_table(unit)}
-            is_caught = False
+            is_caught = is_dead = False
             for instruction in dis.get_instructions(unit):
                 if instruction.opname == "PUSH_EXC_INFO":
                     is_caught = instruction.offset in targets
+                    is_dead = not is_caught
                 place = instruction.positions
                 start, end = (place.lineno, place.col_offset), (place.end_lineno, place.end_col_offset)
-                self.places[start + end].add(instruction.opname)
+                (self.dead if is_dead else self.places)[start + end].add(instruction.opname)
                 if is_caught and instruction.opname in ("CHECK_EXC_MATCH", "CHECK_EG_MATCH", "POP_TOP"):
                     self.caught.add(start + end)
                 if instruction.opname in ("LOAD_CONST", "RETURN_CONST"):
@@ -98,9 +101,10 @@ def names_of_functions(node):
     """The names that functions and generators in an expression use."""
     for part in ast.walk(node):
         if isinstance(part, (ast.Lambda, ast.GeneratorExp)):
+            own = {a.arg for a in ast.walk(part.args) if isinstance(a, ast.arg)} if isinstance(part, ast.Lambda) else set()
             inside = [part.body] if isinstance(part, ast.Lambda) else [part.elt, *part.generators[1:], *part.generators[0].ifs]
             for name in (name for root in inside for name in ast.walk(root)):
-                if isinstance(name, ast.Name):
+                if isinstance(name, ast.Name) and name.id not in own:
                     yield name.id
 
 
@@ -123,6 +127,8 @@ def same_set(values, literal):
 def value_of(node):
     """The text of an expression of constants, or None if it is none."""
     if isinstance(node, FOLDABLE):
+        if any(isinstance(part, (ast.List, ast.Set, ast.Dict, ast.Starred)) for part in ast.walk(node)):
+            return None
         try:
             return text_of(eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}}))
         except Exception:
@@ -139,3 +145,21 @@ def is_nothing(statement):
     if isinstance(statement, ast.Return):
         return statement.value is None or value_of(statement.value) is not None
     return False
+
+
+def up_to_jump(statements):
+    """Statements of a block as far as they are compiled: up to the first that always leaves it."""
+    for nth, statement in enumerate(statements):
+        if isinstance(statement, (ast.Return, ast.Continue, ast.Break, ast.Raise)):
+            return statements[: nth + 1]
+    return statements
+
+
+def raises_nothing(statements):
+    """Whether no exception can leave a block, so that the handlers of it are never reached."""
+    def nothing(statement):
+        if isinstance(statement, ast.Try):
+            return all(map(raises_nothing, (statement.body, statement.orelse, statement.finalbody)))
+        return isinstance(statement, ast.Pass)
+
+    return all(map(nothing, statements))

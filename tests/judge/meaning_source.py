@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import re
 import symtable
 import warnings
 
@@ -12,9 +13,11 @@ from meaning_nodes import (
     is_nothing,
     names_of_functions,
     place,
+    raises_nothing,
     read_literal,
     same_set,
     text_of,
+    up_to_jump,
     value_of,
     vars_of_place,
     walk_here,
@@ -30,6 +33,11 @@ LOGGING = frozenset(
 ALL_EXCEPTIONS = frozenset(["BaseException", "Exception", "builtins.BaseException", "builtins.Exception"])
 STACK_USE_GUIDELINE = 30
 """With more arguments than this CPython passes them in a tuple and a dictionary."""
+
+OF_CLASSES = frozenset(
+    "__module__ __qualname__ __firstlineno__ __type_params__ __classcell__ __classdictcell__ __static_attributes__".split()
+)
+"""What every class body writes: other statements that write them are not told from that."""
 
 LOCAL, GLOBAL_EXPLICIT, GLOBAL_IMPLICIT, FREE, CELL = 1, 2, 3, 4, 5
 """Scopes as the symbol table numbers them."""
@@ -72,12 +80,17 @@ class Reader(ast.NodeVisitor):
                 self.nodes[place(node)].append(node)
         self.unit = Unit("module", "<module>", 1, table, None)
         self.lazy_names = set()
-        self.formats, self.annotations = [], {}
+        self.formats, self.annotations, self.returned = [], {}, set()
+        self.parts = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
                 text = read_literal(value_of(node.left))
                 if isinstance(text, str):
                     self.formats.append((place(node), text))
+            if isinstance(node, ast.JoinedStr):
+                self.parts.update((part.lineno, repr(part.value)) for part in ast.walk(node) if isinstance(part, ast.Constant))
+            if isinstance(node, ast.Return) and node.value is not None:
+                self.returned.add(value_of(node.value))
             for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
                 if isinstance(annotation, ast.expr):
                     self.annotations[place(annotation)] = ast.unparse(annotation)
@@ -104,6 +117,10 @@ class Reader(ast.NodeVisitor):
             return self.dotted(node.value)
         if isinstance(node, ast.Name) and node.id != "__debug__":
             return self.mangle(node.id)
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            # What is false for sure is not compiled.
+            *others, last = node.values
+            return self.dotted(last) if all(isinstance(value, ast.Constant) and not value.value for value in others) else None
         if isinstance(node, ast.Attribute):
             if self.is_fused(node):
                 return f"super().{self.mangle(node.attr)}"
@@ -119,7 +136,7 @@ class Reader(ast.NodeVisitor):
             and isinstance(value, ast.Call)
             and isinstance(value.func, ast.Name)
             and value.func.id == "super"
-            and self.compiled.has(attribute_place(node, node), "LOAD_SUPER_ATTR")
+            and any(self.compiled.has(where, "LOAD_SUPER_ATTR") for where in (attribute_place(node, node), place(node)))
         )
 
     # --- scopes ------------------------------------------------------------------------------------------------------
@@ -157,7 +174,13 @@ class Reader(ast.NodeVisitor):
         opname = {"read": "LOAD", "write": "STORE", "delete": "DELETE"}[access]
         scope = self.scope(mangled)
         row = {"line_number": line, "name": mangled, "access": access, "scope": scope, "place": where}
-        self.add("names", row, (line, mangled, opname) in self.compiled.names)
+        known = (line, mangled, opname) in self.compiled.names
+        if access == "write" and mangled in OF_CLASSES and (where is None or mangled == "__classcell__"):
+            self.skipped["names", "of a class"] += 1
+        elif access != "write" and where and where[3] - where[1] != len(name.encode()):
+            self.skipped["names", "not spelt in NFKC"] += 1
+        else:
+            self.add("names", row, known)
         if access != "read" and self.symbol(mangled) == GLOBAL_EXPLICIT:
             row = {"line_number": line, "name": mangled, "access": access}
             self.add("global_writes", row, (line, mangled, opname) in self.compiled.names)
@@ -288,7 +311,20 @@ class Reader(ast.NodeVisitor):
         self.skipped["names", "lazy scope"] += 1
         for part in ast.walk(node):
             if isinstance(part, ast.Name):
-                self.lazy_names.add((part.lineno, part.id))
+                self.lazy_names.add((part.lineno, self.mangle(part.id)))
+            elif isinstance(part, (ast.TypeVar, ast.ParamSpec, ast.TypeVarTuple)):
+                self.lazy_names.add((part.lineno, self.mangle(part.name)))
+        self.lazily(node.value)
+
+    def lazily(self, node):
+        """What is in a lazy scope, but for its names."""
+        for part in ast.walk(node) if node else ():
+            if isinstance(part, ast.Attribute):
+                self.attribute(part, "read")
+            elif isinstance(part, ast.Call):
+                self.call(part)
+            elif isinstance(part, ast.Constant):
+                self.visit_Constant(part)
 
     # --- names -------------------------------------------------------------------------------------------------------
 
@@ -337,7 +373,8 @@ class Reader(ast.NodeVisitor):
         for part in (getattr(node, "bound", None), getattr(node, "default_value", None)):
             for name in ast.walk(part) if part else ():
                 if isinstance(name, ast.Name):
-                    self.lazy_names.add((name.lineno, name.id))
+                    self.lazy_names.add((name.lineno, self.mangle(name.id)))
+            self.lazily(part)
 
     visit_ParamSpec = visit_TypeVarTuple = visit_TypeVar
 
@@ -358,10 +395,10 @@ class Reader(ast.NodeVisitor):
 
     def imported(self, node, statement, module, level, name, bound):
         row = {
-            "place": place(node), "statement": statement, "module": module, "level": level, "name": name and self.mangle(name),
+            "place": place(node), "statement": statement, "module": self.mangle(module), "level": level, "name": name and self.mangle(name),
             "bound_as": bound and self.mangle(bound), "unit": self.unit_key(),
         }
-        self.add("imports", row, self.compiled.has(place(node), "IMPORT_NAME"))
+        self.add("imports", row, self.compiled.has(place(node), "IMPORT_NAME") or "IMPORT_NAME" in self.compiled.dead.get(place(node), ()))
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
@@ -371,6 +408,8 @@ class Reader(ast.NodeVisitor):
 
     def attribute(self, node, access):
         where = attribute_place(node, node)
+        if self.compiled.has(place(node), "LOAD_SUPER_ATTR"):
+            where = place(node)
         opnames = {"read": ("LOAD_ATTR", "LOAD_SUPER_ATTR"), "write": ("STORE_ATTR",), "delete": ("DELETE_ATTR",)}[access]
         base = self.dotted(node.value)
         if access == "read" and self.is_fused(node):
@@ -419,8 +458,8 @@ class Reader(ast.NodeVisitor):
         """Rows of the arguments of a call or class."""
         text = text or self.simple
         starred = False
-        constant = unpacked and arguments and not any(isinstance(a, ast.Starred) for a in arguments)
-        if constant and all(self.folded(argument) is not None for argument in arguments):
+        constant = unpacked and arguments and (view != "bases" or len(arguments) > 2)
+        if constant and all(value_of(argument) is not None for argument in arguments):
             whole = value_of(ast.Tuple([argument for argument in arguments], ast.Load(), **vars_of_place(arguments[0])))
             row = {"place": where, "kind": "constants", "position": None, "keyword": None, value: whole, **more}
             self.rows[view].append(row)
@@ -459,10 +498,12 @@ class Reader(ast.NodeVisitor):
 
     def branches(self, node):
         """What an expression with branches may be: the compiler may compile what follows it once for each of them."""
+        if isinstance(node, ast.Starred):
+            return self.branches(node.value)
         if isinstance(node, ast.IfExp):
-            return self.branches(node.body) | self.branches(node.orelse)
+            return self.branches(node.body) | self.branches(node.orelse) | {None}
         if isinstance(node, ast.BoolOp):
-            return set().union(*map(self.branches, node.values))
+            return set().union({None}, *map(self.branches, node.values))
         return {self.simple(node)}
 
     def base(self, node):
@@ -473,7 +514,8 @@ class Reader(ast.NodeVisitor):
         if not self.compiled.has(where, "LOAD_BUILD_CLASS"):
             self.skipped["bases", "removed"] += len(node.bases) + len(node.keywords)
             return
-        self.arguments("bases", where, node.bases, node.keywords, False, {"class_name": node.name}, "base", self.base)
+        unpacked = any(isinstance(base, ast.Starred) for base in node.bases) or any(k.arg is None for k in node.keywords)
+        self.arguments("bases", where, node.bases, node.keywords, unpacked, {"class_name": node.name}, "base", self.base)
 
     def decorators(self, node):
         first = min([node.lineno] + [decorator.lineno for decorator in node.decorator_list])
@@ -542,7 +584,7 @@ class Reader(ast.NodeVisitor):
             elif isinstance(node, FUNCTIONS):
                 names = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)} | {"return"}
                 mangled = {repr(name) for name in names} | {literal for name in names if literal.endswith(name + "'")}
-                if literal in mangled or isinstance(value, tuple):
+                if literal in mangled or literal.startswith("("):
                     return "annotation's name, or defaults"
             elif isinstance(node, ast.AnnAssign):
                 if isinstance(node.target, ast.Name) and isinstance(value, str) and value.endswith(node.target.id):
@@ -551,11 +593,17 @@ class Reader(ast.NodeVisitor):
                 return "keys or length of a pattern"
             elif isinstance(node, (ast.TypeAlias, ast.TypeVar, ast.ParamSpec, ast.TypeVarTuple)):
                 return "name of a type parameter"
+        if any(abs(where[0] - line) < 20 and literal == part for line, part in self.parts):
+            return "part of an f-string"
+        if self.formats and isinstance(value, str) and re.fullmatch(r"[<>]\d*(\.\d+)?", value):
+            return "part of a % format"
+        if literal in self.returned:
+            return "returned after a clean-up"
         if where in self.annotations and isinstance(value, str):
             return "annotation as text" if "".join(value.split()) == "".join(self.annotations[where].split()) else None
         for whole, text in self.formats:
-            # CPython gives the parts no place, so that they take that of the instruction before, outside the format even.
-            if whole[0] - 5 <= where[0] <= whole[2] and isinstance(value, str):
+            # CPython gives the parts no place, so that they take that of the instruction before or behind, outside the format even.
+            if whole[0] - 50 <= where[0] <= whole[2] + 5 and isinstance(value, str):
                 if value in text.replace("%%", "%"):
                     return "part of a % format"
         return None
@@ -564,12 +612,12 @@ class Reader(ast.NodeVisitor):
 
     def visit_Try(self, node):
         for handler in node.handlers:
-            self.handler(handler, "except*" if isinstance(node, ast.TryStar) else "except")
+            self.handler(node.body, handler, "except*" if isinstance(node, ast.TryStar) else "except")
         self.generic_visit(node)
 
     visit_TryStar = visit_Try
 
-    def handler(self, node, kind):
+    def handler(self, body, node, kind):
         types = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type] if node.type else []
         names = [self.dotted(name) for name in types]
         bound = node.name and self.mangle(node.name)
@@ -590,7 +638,8 @@ class Reader(ast.NodeVisitor):
             "reads_exception": bool(bound) and any(
                 self.mangle(part.id) == bound and (part.lineno, bound, "LOAD") in self.compiled.names for part in loads
             ),
-            "is_empty": all(map(is_nothing, node.body)),
+            "is_empty": all(map(is_nothing, up_to_jump(node.body))),
         }
         row["drops"] = not (row["raises"] or row["logs"] or row["reads_exception"])
-        self.add("handlers", row, place(node) in self.compiled.caught, "of a body that raises nothing, or removed")
+        known = place(node) in self.compiled.caught and not raises_nothing(body)
+        self.add("handlers", row, known, "of a body that raises nothing, or removed")

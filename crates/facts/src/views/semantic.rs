@@ -5,7 +5,8 @@
 //! for several, as the call that it makes of a decorator, the place in the source tells them apart.
 //!
 //! The files share pieces, which stand in braces: `{variable}` and `{producer_kind}` of the instruction `p` that makes a value, where
-//! `slot` is the place of the value on the stack, `{keywords}` of the constant `k` that names them, and `{arguments}`.
+//! `slot` is the place of the value on the stack, `{keywords}` of the constant `k` that names them, `{arguments}`, and `{cleared}`, what
+//! a handler does to its variable at the end.
 
 mod columns;
 
@@ -106,8 +107,9 @@ pub(super) const ALL: &[Definition] = &[
 ];
 
 /// The pieces that the files share.
-const PIECES: [(&str, &str); 5] = [
+const PIECES: [(&str, &str); 6] = [
     ("{arguments}", include_str!("semantic/arguments.sql")),
+    ("{cleared}", include_str!("semantic/cleared.sql")),
     ("{variable}", include_str!("semantic/variable.sql")),
     ("{producer_kind}", include_str!("semantic/producer_kind.sql")),
     ("{keywords}", include_str!("semantic/keywords.sql")),

@@ -63,7 +63,8 @@ carriers AS (
         WHEN NOT coalesce(is_own, false) THEN 'star' WHEN p_opname = 'LOAD_CONST' AND p_argrepr <> '()' THEN 'constants' END
       WHEN carrier_opname IN ('BUILD_TUPLE', 'BUILD_LIST') THEN CASE WHEN nth >= 0 THEN 'positional' END
       WHEN carrier_opname = 'LIST_APPEND' THEN 'positional'
-      WHEN carrier_opname = 'LIST_EXTEND' THEN 'star'
+      WHEN carrier_opname = 'LIST_EXTEND' THEN CASE
+        WHEN coalesce(is_own, false) AND p_opname = 'LOAD_CONST' THEN 'constants' ELSE 'star' END
       WHEN carrier_opname = 'BUILD_MAP' THEN CASE WHEN operand_index % 2 = 1 THEN 'keyword' END
       WHEN carrier_opname = 'BUILD_CONST_KEY_MAP' THEN CASE WHEN operand_index < pops - 1 THEN 'keyword' END
       WHEN carrier_opname = 'MAP_ADD' THEN CASE WHEN operand_index = 1 THEN 'keyword' END

@@ -145,7 +145,7 @@ pub(super) const HANDLERS: &[Column] = &[
 ];
 
 pub(super) const NAMES: &[Column] = &[
-    column("name", Text, "the variable, a private name as the class mangles it"),
+    column("name", Text, "the variable, a private name as the class mangles it; one that is not spelt in NFKC has no rows of being read"),
     column("access", Text, "`parameter`, `read`, `write` or `delete`"),
     column(
         "scope",

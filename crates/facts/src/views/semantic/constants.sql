@@ -1,11 +1,11 @@
 WITH for_the_compiler AS (
-  -- Level and names of imports, the names of keywords, and what a class knows of itself.
+  -- Level and names of imports, the names of keywords, and what a class says of its methods.
   SELECT DISTINCT e.code_unit_id, e.src_instr_index
   FROM records.code_objects_instructions i
   JOIN records.code_objects_dfg_edges e ON e.code_unit_id = i.code_unit_id AND e.dst_instr_index = i.instr_index
   WHERE e.kind = 'USE_STACK' AND (i.opname = 'IMPORT_NAME' OR (i.opname = 'CALL_KW' AND e.operand_index = i.arg + 2)
     OR (i.opname = 'BUILD_CONST_KEY_MAP' AND e.operand_index = i.arg)
-    OR (i.opname = 'STORE_NAME' AND i.argval_str IN ('__static_attributes__', '__qualname__', '__firstlineno__')))
+    OR (i.opname = 'STORE_NAME' AND i.argval_str = '__static_attributes__'))
 )
 SELECT i.repo, i.file_id, i.path, i.code_unit_id, i.instr_index, i."offset", c.const_type, i.argval_str AS text, i.argval_int AS number,
   i.argrepr AS literal, i.opname = 'RETURN_CONST' AS is_returned,

@@ -44,8 +44,12 @@ WITH uses AS (
   JOIN records.code_objects_instructions p ON p.code_unit_id = t.code_unit_id AND p.instr_index = t.src
   LEFT JOIN py_bc_attributes a ON a.code_unit_id = t.code_unit_id AND a.instr_index = t.src
 ), caught AS (
-  SELECT code_unit_id, instr_index, CASE WHEN count(*) = count(name) THEN CAST(string_agg(name, ', ' ORDER BY nth) AS VARCHAR) END AS names,
-    bool_or(name IN ('BaseException', 'Exception', 'builtins.BaseException', 'builtins.Exception')) AS all_of_them,
+  -- What comes from more than one place has no name.
+  SELECT code_unit_id, instr_index,
+    CASE WHEN count(*) = count(name) AND count(*) = count(DISTINCT nth) THEN CAST(string_agg(name, ', ' ORDER BY nth) AS VARCHAR) END
+      AS names,
+    count(*) = count(DISTINCT nth)
+      AND bool_or(name IN ('BaseException', 'Exception', 'builtins.BaseException', 'builtins.Exception')) AS all_of_them,
     max(end_line) AS end_line, max(end_col) AS end_col
   FROM named GROUP BY code_unit_id, instr_index
 ), raised AS (
@@ -56,7 +60,7 @@ WITH uses AS (
   LEFT JOIN records.code_objects_instructions p ON p.code_unit_id = e.code_unit_id AND p.instr_index = e.src_instr_index
   WHERE i.opname = 'RAISE_VARARGS'
   GROUP BY i.code_unit_id, i.instr_index, i.arg
-), logged AS (
+), {cleared}, logged AS (
   -- Calls by name, which is that of the attribute or the variable that is called.
   SELECT DISTINCT i.code_unit_id, i.instr_index
   FROM (SELECT *, stack_depth_before - pops AS slot FROM records.code_objects_instructions) i
@@ -75,13 +79,16 @@ WITH uses AS (
       OR (b.opname = 'STORE_FAST_LOAD_FAST' AND h.bound_as = split_part(b.argval_str, '''', 4))) AS reads_exception,
     bool_or(l.instr_index IS NOT NULL) AS logs,
     bool_or(b.opname LIKE 'CALL%' OR b.opname LIKE 'YIELD%' OR b.opname LIKE 'IMPORT%' OR b.opname LIKE 'BUILD%'
+      OR b.opname LIKE 'BINARY%' OR b.opname LIKE 'UNARY%'
       OR b.opname = 'RAISE_VARARGS'
       OR (b.opname LIKE 'LOAD_%' AND b.opname <> 'LOAD_CONST')
-      OR ((b.opname LIKE 'STORE_%' OR b.opname LIKE 'DELETE_%') AND coalesce(b.argval_str <> h.bound_as, true))) AS does_something
+      OR ((b.opname LIKE 'STORE_%' OR b.opname LIKE 'DELETE_%') AND x.instr_index IS NULL AND y.instr_index IS NULL)) AS does_something
   FROM handlers h
   LEFT JOIN caught t ON t.code_unit_id = h.code_unit_id AND t.instr_index = h.test
   JOIN records.code_objects_instructions b ON b.code_unit_id = h.code_unit_id
   LEFT JOIN raised r ON r.code_unit_id = b.code_unit_id AND r.instr_index = b.instr_index
+  LEFT JOIN cleared x ON x.code_unit_id = b.code_unit_id AND x.instr_index = b.instr_index
+  LEFT JOIN cleared y ON y.code_unit_id = b.code_unit_id AND y.start_offset = b.end_offset
   LEFT JOIN logged l ON l.code_unit_id = b.code_unit_id AND l.instr_index = b.instr_index
   WHERE (t.end_line IS NULL OR b.span_start_line0 > t.end_line OR (b.span_start_line0 = t.end_line AND b.span_start_col >= t.end_col))
     AND (b.span_start_line0 > h.span_start_line0 OR (b.span_start_line0 = h.span_start_line0 AND b.span_start_col > h.span_start_col))

@@ -16,8 +16,9 @@ WITH restored AS (
   SELECT DISTINCT code_unit_id, span_start_line0, span_start_col, span_end_col
   FROM records.code_objects_instructions
   WHERE opname = 'STORE_SUBSCR' OR (opname = 'LOAD_DEREF' AND argval_str = '__class__' AND span_end_col - span_start_col <> 9)
-), accesses AS (
-  SELECT v.repo, v.file_id, v.path, v.code_unit_id, v.unit_kind, v.kind, v.namespace, v.symbol, i.instr_index, i."offset", i.opname,
+), {cleared}, accesses AS (
+  SELECT v.repo, v.file_id, v.path, v.code_unit_id, v.unit_kind, v.kind, v.namespace, v.symbol, i.instr_index, i."offset",
+    i.end_offset, i.opname,
     i.line_number, i.argval_str, i.span_start_line0, i.span_start_col, i.span_end_line0, i.span_end_col,
     -- Of a pair the first has the place; equal names are told apart by the order of their events.
     CASE
@@ -30,7 +31,10 @@ WITH restored AS (
     WHERE instr_index IS NOT NULL GROUP BY code_unit_id, instr_index HAVING count(*) > 1) f
     ON f.code_unit_id = v.code_unit_id AND f.instr_index = v.instr_index
 ), seen AS (
-  SELECT a.*, c.code_unit_id IS NOT NULL OR t.code_unit_id IS NOT NULL AS is_hidden, r.opname AS restored_from, r.argrepr AS constant,
+  SELECT a.*,
+    c.code_unit_id IS NOT NULL OR t.code_unit_id IS NOT NULL OR x.code_unit_id IS NOT NULL OR y.code_unit_id IS NOT NULL
+      AS is_hidden,
+    r.opname AS restored_from, r.argrepr AS constant,
     a.span_start_line0 = a.span_end_line0 AND NOT a.is_second AND (a.span_end_col - a.span_start_col = octet_length(a.symbol)
       OR (a.symbol LIKE '\_%\_\_%' AND a.span_end_col - a.span_start_col < octet_length(a.symbol) AND a.span_end_col - a.span_start_col > 2
         AND right(a.symbol, CAST(a.span_end_col - a.span_start_col AS BIGINT)) LIKE '\_\_%')) AS is_name
@@ -40,6 +44,8 @@ WITH restored AS (
       AND a.namespace = 'local'
   LEFT JOIN added t ON t.code_unit_id = a.code_unit_id AND t.span_start_line0 = a.span_start_line0 AND t.span_start_col = a.span_start_col
     AND t.span_end_col = a.span_end_col
+  LEFT JOIN cleared x ON x.code_unit_id = a.code_unit_id AND x.instr_index = a.instr_index
+  LEFT JOIN cleared y ON y.code_unit_id = a.code_unit_id AND y.start_offset = a.end_offset AND a.kind = 'define'
   LEFT JOIN restored r ON r.code_unit_id = a.code_unit_id AND r.dst_instr_index = a.instr_index
     AND r.operand_index = CASE WHEN a.opname = 'STORE_FAST_STORE_FAST' AND NOT a.is_second THEN 1 ELSE 0 END AND a.kind = 'define'
 )
