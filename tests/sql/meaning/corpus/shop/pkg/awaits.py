@@ -13,3 +13,7 @@ async def all_of_them(session, urls, lock):
 
 async def none(xs):
     return [x for x in xs]
+
+
+async def pairs(xs):
+    return {i: await c for i, c in xs}
