@@ -1,4 +1,4 @@
-"""Control flow, stack and data flow of a code object, written from the data contract (section 4).
+"""Control flow, stack and data flow of a code object, written from the data contract.
 
 Instructions and blocks are named by their positions. Sets are what the contract defines things by, so sets they are:
 the makers of a stack slot are numbers that stand for sets (`stack.py`), the definitions that reach a block are the

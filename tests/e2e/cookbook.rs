@@ -64,7 +64,7 @@ async fn every_question_has_its_answer() {
 #[test]
 fn the_index_lists_every_question() {
     let mut index = String::from(
-        "# Cookbook\n\nQuestions to facts, each a file of SQL: `bytefacts sql --facts FACTS \"$(cat 01-eval-and-exec.sql)\"`. Beside it stands the \
+        "# Cookbook\n\nQuestions to facts, each a file of SQL: `bytefacts sql --facts FACTS < 01-eval-and-exec.sql`. Beside it stands the \
          answer for the small\ncorpus in [tests/cookbook](../../tests/cookbook/corpus), by which a test checks it.\n\n| | |\n|---|---|\n",
     );
     for Recipe { path, question, .. } in recipes() {

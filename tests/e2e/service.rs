@@ -311,8 +311,8 @@ async fn an_option_chooses_the_run_by_header_or_login_and_never_silently_another
     assert_eq!(ask_number(&mut with_login, count).await, 1);
     assert_eq!(with_login.execute_update("SET bytefacts.run = 'run-1'".to_owned(), None).await.unwrap(), 0);
     assert!(ask_number(&mut with_login, count).await > 1);
-    let refused = with_login.execute_update("SET bytefacts.execution = cluster".to_owned(), None).await.unwrap_err();
-    assert!(flight_status(refused).message().contains("is not there yet"));
+    let refused = with_login.execute_update("SET bytefacts.execution = moon".to_owned(), None).await.unwrap_err();
+    assert!(flight_status(refused).message().contains("auto, local or cluster"));
     with_login.execute_update("SET bytefacts.run = DEFAULT".to_owned(), None).await.unwrap();
     assert_eq!(ask_number(&mut with_login, count).await, 1);
 

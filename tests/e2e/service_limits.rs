@@ -206,6 +206,40 @@ async fn limits_end_a_query_in_words() {
     assert!(status.code() == Code::ResourceExhausted && status.message().contains("2 queries of yours are open"), "{status}");
 }
 
+/// One that was cancelled is no longer its user's, although nobody has come to be told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_query_makes_room() {
+    let service = Service::start(&[], "serve: {queries_per_user: 2, early_milliseconds: 50}").await;
+    let mut client = service.client().await;
+    for _ in 0..3 {
+        let mut infos = Vec::new();
+        for _ in 0..2 {
+            infos.push(client.execute(COUNTING.to_owned(), None).await.unwrap());
+        }
+        assert_eq!(ask(&mut client, "SELECT 1").await.unwrap_err().code(), Code::ResourceExhausted);
+        for info in infos {
+            act(&mut client, "CancelFlightInfo", CancelFlightInfoRequest::new(info).encode_to_vec()).await.unwrap();
+        }
+        at_rest(&service.daemon).await;
+        assert_eq!(ask_number(&mut client, "SELECT 1").await, 1);
+    }
+}
+
+/// What panics is an error to its reader, and no end of rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_panics_is_an_error_and_is_over() {
+    let service = Service::start(&[], "serve: {queries_per_user: 2}").await;
+    let mut client = service.client().await;
+    // A fault of the engine: an offset that overflows, in builds that look for it.
+    let panics = "SELECT array_position(make_array(length(path)), 1, -9223372036854775808) FROM bytecode_files_v1";
+    for _ in 0..3 {
+        let status = ask(&mut client, panics).await.map(|_| panic!("it has answered")).unwrap_err();
+        assert!(!status.message().is_empty(), "{status}");
+    }
+    assert_eq!(ask_number(&mut client, "SELECT 1").await, 1);
+    at_rest(&service.daemon).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_comes_for_is_given_up() {
     let service = Service::start(&[], "serve: {unclaimed_seconds: 1, early_milliseconds: 100}").await;

@@ -8,7 +8,7 @@ makes `OUT_DIR/corpus/THEME/NAME.py` (a repository folder per theme, a file name
     {"repo": ..., "path": ..., "path_hex": hex of repo/path, "stage": ..., "error_type": ..., "cpython": {...}}
 
     repo, path   null where the name is not UTF-8: then only `path_hex` names the file
-    stage        what the contract (section 6) calls the outcome: null (compiles), `decode`, `compile`, `marshal`,
+    stage        what the contract calls the outcome: null (compiles), `decode`, `compile`, `marshal`,
                  `read`; `any` where limits, or what a lister takes in, decide
     cpython      null where CPython is not asked (unreadable, a link, a FIFO); else
                  {"outcome": "compiles", "units": n, "instructions": n, "warnings": [...]}

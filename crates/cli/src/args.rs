@@ -32,27 +32,16 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Extract the facts of a corpus into a folder or bucket.
     Extract(Box<Extract>),
-    /// Extract the interpreter's own standard library and show what can be asked.
     Demo(Box<Demo>),
-    /// Query facts with SQL: one statement, a script on stdin, or an interactive shell.
     Sql(Sql),
-    /// List the committed runs of FACTS and their files.
     Runs(Runs),
-    /// Check that a committed run keeps what the contract promises.
     Validate(Validate),
-    /// Print the facts of one Python file.
     Dis(Dis),
-    /// Draw the control flow graph of one function.
     Graph(Graph),
-    /// Find or install the CPython 3.13 that compiles.
     Python(Python),
-    /// Run the scheduler of a cluster.
     Scheduler(Box<Scheduler>),
-    /// Run an executor of a cluster.
     Executor(Box<Executor>),
-    /// Answer SQL over facts to every client that knows Arrow Flight SQL: ADBC, JDBC, and what stands on them.
     Serve(Serve),
     /// Show how a cluster is: its executors, and how far the jobs under way are.
     Status(Cluster),
@@ -60,11 +49,8 @@ pub enum Command {
     Jobs(Cluster),
     /// List the executors of a cluster.
     Executors(Cluster),
-    /// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
     Cancel(Cancel),
-    /// Check what an extraction needs: the interpreter, stores, the cache, limits of this machine, a cluster; say what to do about what is wrong.
     Doctor(Doctor),
-    /// Delete what no kept run names, and let runs go that are not to be kept.
     Gc(Gc),
     /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
     #[command(hide = true)]
@@ -156,7 +142,7 @@ pub struct JobArgs {
     pub options: OptionArgs,
 }
 
-/// Extract the facts of a corpus.
+/// Extract the facts of a corpus into a folder or bucket.
 #[derive(Debug, ClapArgs)]
 pub struct Extract {
     /// The corpus: a path, or a URI (file://, s3://, gs://, az://). Its first-level folders are the repositories, unless it is a single one: with
@@ -192,24 +178,23 @@ pub struct Extract {
 
 /// Which files of a corpus are taken.
 #[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "File selection")]
 pub struct SelectionArgs {
     /// Take files that match one of these glob patterns alone [default: *.py,*.pyw]. A pattern without a slash is matched with names, wherever they
     /// are, one with a slash with paths below CORPUS.
-    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',', help_heading = "File selection")]
     pub include: Option<Vec<String>>,
     /// Leave out files and folders that match one of these patterns, instead of what is left out by default: see `extract.exclude` in
     /// config/bytefacts.yaml. `.git` is always left out.
-    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',', help_heading = "File selection")]
     pub exclude: Option<Vec<String>>,
     /// Leave out these too.
-    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',', help_heading = "File selection")]
     pub extend_exclude: Vec<String>,
     /// Take virtual environments too: folders with a `pyvenv.cfg`.
-    #[arg(long)]
+    #[arg(long, help_heading = "File selection")]
     pub virtual_environments: bool,
     /// Leave out what `.gitignore` files in CORPUS name; for folders only.
-    #[arg(long)]
+    #[arg(long, help_heading = "File selection")]
     pub respect_gitignore: bool,
 }
 
@@ -249,7 +234,7 @@ pub struct DaemonArgs {
     pub format: Format,
 }
 
-/// Run a scheduler.
+/// Run the scheduler of a cluster.
 #[derive(Debug, ClapArgs)]
 pub struct Scheduler {
     /// What every daemon takes.
@@ -257,7 +242,7 @@ pub struct Scheduler {
     pub daemon: DaemonArgs,
 }
 
-/// Run an executor.
+/// Run an executor of a cluster.
 #[derive(Debug, ClapArgs)]
 pub struct Executor {
     /// The scheduler, as HOST:PORT.
@@ -281,7 +266,9 @@ pub struct Executor {
     pub daemon: DaemonArgs,
 }
 
-/// Answer SQL over facts: the current run as `public`, and every committed run as runs."ID".
+/// Answer SQL over facts to every client that knows Arrow Flight SQL: ADBC, JDBC, and what stands on them.
+///
+/// The current run is there as `public`, and every committed run as runs."ID".
 ///
 /// Clients connect with Arrow Flight SQL: Python by ADBC (`adbc_driver_flightsql.dbapi.connect("grpc://127.0.0.1:50052")`), Java, DBeaver and the like
 /// by JDBC (`jdbc:arrow-flight-sql://127.0.0.1:50052?useEncryption=false`). It only reads, and nothing but the facts; a new run can be asked for as
@@ -336,7 +323,7 @@ pub struct Cluster {
     pub format: Format,
 }
 
-/// End a run or a job.
+/// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
 #[derive(Debug, ClapArgs)]
 pub struct Cancel {
     /// The run, or a job of it as `bytefacts jobs` names it.
@@ -347,7 +334,9 @@ pub struct Cancel {
     pub cluster: Cluster,
 }
 
-/// Check what an extraction needs. Nothing is left behind.
+/// Check what an extraction needs: the interpreter, stores, the cache, limits of this machine, a cluster; say what to do about what is wrong.
+///
+/// Nothing is left behind.
 ///
 /// Ends with 0 unless a check fails, and then with 1. A warning is no failure.
 #[derive(Debug, ClapArgs)]
@@ -433,7 +422,7 @@ fn hours(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Extract the standard library.
+/// Extract the interpreter's own standard library and show what can be asked.
 #[derive(Debug, ClapArgs)]
 pub struct Demo {
     /// Where the facts go [default: a folder in the user's cache folder].
@@ -459,7 +448,7 @@ pub enum TableFormat {
     Json,
 }
 
-/// Query facts.
+/// Query facts with SQL: one statement, a script on stdin, or an interactive shell.
 #[derive(Debug, ClapArgs)]
 pub struct Sql {
     /// The statement, or several with `;` between them. Without one: a shell on a terminal, else statements from stdin.
@@ -475,7 +464,7 @@ pub struct Sql {
     pub format: TableFormat,
 }
 
-/// List runs.
+/// List the committed runs of FACTS and their files.
 #[derive(Debug, ClapArgs)]
 pub struct Runs {
     /// The facts: a path or a URI.
@@ -489,8 +478,10 @@ pub struct Runs {
     pub format: Format,
 }
 
-/// Check that a committed run keeps what the contract promises: types, nulls, ids, foreign keys, digests, and the invariants of blocks, edges, stack
-/// depths, data flow and lines.
+/// Check that a committed run keeps what the contract promises.
+///
+/// Types, nulls, ids, foreign keys, digests, and the invariants of blocks, edges, stack depths, data flow and lines; the contract is the schema,
+/// the views and the ids in crates/facts.
 ///
 /// Needs 30 MB of memory for a million instructions, up to 256 MiB; beyond that, as much space for temporary files in TMPDIR.
 ///
@@ -514,7 +505,7 @@ pub struct Validate {
     pub format: Format,
 }
 
-/// Print the facts of one file.
+/// Print the facts of one Python file.
 #[derive(Debug, ClapArgs)]
 pub struct Dis {
     /// The Python file; `-` is stdin.
@@ -539,7 +530,7 @@ pub struct Dis {
     pub format: Format,
 }
 
-/// Draw the control flow graph of one function, with its instructions, source lines and stack depths.
+/// Draw the control flow graph of one function.
 ///
 /// The picture is made by bytefacts itself: an SVG that stands alone and is light or dark as its reader's system is. DOT is for Graphviz.
 #[derive(Debug, ClapArgs)]
@@ -569,7 +560,7 @@ pub struct Graph {
     pub optimize: u8,
 }
 
-/// Find or install CPython 3.13.
+/// Find or install the CPython 3.13 that compiles.
 #[derive(Debug, ClapArgs)]
 pub struct Python {
     /// What to do.

@@ -82,34 +82,36 @@ impl QueryCluster {
             answer.job.is_over();
             tracing::warn!("an executor was lost while a query ran: it is run again");
         }
-        exec_err!("executors were lost while the query ran, {TRIES} times in a row: ask again when the cluster is steady")
+        Err(DataFusionError::External(Box::new(Unsteady)))
     }
 
     async fn submit(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig, client: &str) -> Result<Answer> {
         let config = config.clone().with_ballista_job_name(&query_name(client));
         let schema = plan.schema();
-        let mut job = Underway { scheduler: Some(self.scheduler.clone()), client: client.to_owned() };
+        let job = Underway { scheduler: Some(self.scheduler.clone()), client: client.to_owned() };
         let codec = PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None);
         let url = format!("http://{}", self.scheduler.address());
         let ballista = config.ballista_config();
         match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client.to_owned(), config).await {
             Ok(answer) => Ok(Answer { schema, answer, job }),
-            Err(error) => {
-                job.is_over();
-                exec_err!("{}", words(&error))
-            }
+            Err(error) => exec_err!("{}", words(&error)),
         }
     }
 
     async fn status(&self) -> Result<ClusterStatus> {
-        self.scheduler.status().await.map_err(|error| DataFusionError::Execution(error.to_string()))
+        self.scheduler.status().await.map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }
 
 /// How often a query is run at most.
 const TRIES: usize = 3;
 
-/// A job that is ended when nobody waits for it any more.
+/// Executors were lost under each try.
+#[derive(Debug, thiserror::Error)]
+#[error("executors were lost while the query ran, {TRIES} times in a row: ask again when the cluster is steady")]
+struct Unsteady;
+
+/// A job that is ended, unless it is over, when nobody waits for it any more: also when the word of it was lost.
 struct Underway {
     scheduler: Option<RemoteScheduler>,
     client: String,
@@ -149,7 +151,7 @@ impl Stream for Answer {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.answer.as_mut().poll_next(context);
-        if let Poll::Ready(None | Some(Err(_))) = &next {
+        if matches!(next, Poll::Ready(None)) {
             self.job.is_over();
         }
         next.map_err(|error| DataFusionError::Execution(words(&error)))

@@ -64,7 +64,7 @@ pub const SIZE_LIMIT: &str = "SizeLimit";
 /// An error or a warning with its place in the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// `read`, `decode`, `compile`, `marshal` or `quarantine` (contract.md, 6).
+    /// `read`, `decode`, `compile`, `marshal` or `quarantine`.
     pub stage: String,
     /// Error or warning.
     pub severity: Severity,

@@ -10,13 +10,13 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 use tonic::Status;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyRef, MetadataMap};
 
-use crate::error::{ServeError, internal};
+use crate::error::internal;
 use crate::options::{Limits, NAMES, ServeOptions, SessionOptions};
 use crate::seal::{Purpose, Seal, random_id};
 use crate::sessions::{Keeping, Sessions};
-use crate::users::{Denied, User, Users, now_seconds};
+use crate::users::{Denied, UsedToken, User, Users, now_seconds};
 
 /// The cookie that Flight gives sessions.
 pub(crate) const COOKIE: &str = "arrow_flight_session_id";
@@ -61,6 +61,20 @@ struct Login {
     fingerprint: String,
     session: String,
     expires: u64,
+    /// The hash of the token that it began with, and with which it ends.
+    #[serde(default)]
+    token: Option<String>,
+}
+
+/// Who somebody is found to be.
+#[derive(Default)]
+struct Identity {
+    /// The user, where there are any.
+    user: Option<User>,
+    /// The login that was shown.
+    login: Option<Login>,
+    /// The token that was shown.
+    token: Option<UsedToken>,
 }
 
 /// Finds out who calls.
@@ -87,20 +101,28 @@ impl Door {
     /// # Errors
     /// UNAUTHENTICATED when it is nobody who may; INVALID_ARGUMENT when a header sets what is no option.
     pub(crate) async fn caller(&self, headers: &MetadataMap) -> Result<Caller, Status> {
-        let (user, session) = self.identify(shown(headers)?).await?;
-        let keeping = match (session, cookie(headers)) {
+        let Identity { user, login, .. } = self.identify(shown(headers)?).await?;
+        let keeping = match (login.map(|login| login.session), cookie(headers)) {
             (Some(session), _) => Keeping::Session(session),
             (None, None) => Keeping::Nothing,
             (None, Some(value)) if value == NEW => Keeping::Cookies,
             (None, Some(value)) => match self.seal.open(Purpose::Cookie, &value) {
-                Some(id) => Keeping::Session(id),
-                None => return Err(Status::unauthenticated("the session is not known to this server: connect again")),
+                // Whoever has a cookie has set something: a session that is lost is never silently a new one.
+                Some(id) if self.sessions.options(&id)?.is_some() => Keeping::Session(id),
+                _ => return Err(Status::unauthenticated("the session is not known to this server: connect again")),
             },
         };
         let mut options = match &keeping {
             Keeping::Session(id) => self.sessions.options(id)?.unwrap_or_default(),
             _ => SessionOptions::default(),
         };
+        // What is misspelt would be ignored without a word, and another run answer.
+        for key in headers.keys() {
+            let KeyRef::Ascii(key) = key else { continue };
+            if key.as_str().starts_with("bytefacts.") && !NAMES.contains(&key.as_str()) {
+                return Err(Status::invalid_argument(format!("there is no option {key}; there are {}", NAMES.join(", "))));
+            }
+        }
         for name in NAMES {
             if let Some(value) = headers.get(name) {
                 let value = value.to_str().map_err(|_| Status::invalid_argument(format!("the header {name} is no text")))?;
@@ -118,12 +140,16 @@ impl Door {
     /// # Errors
     /// UNAUTHENTICATED when it is nobody who may.
     pub(crate) async fn login(&self, headers: &MetadataMap) -> Result<String, Status> {
-        let (user, _) = self.identify(shown(headers)?).await?;
+        let Identity { user, login, token } = self.identify(shown(headers)?).await?;
+        // A login that is shown for another one lasts no longer by it, and neither does a token.
+        let ends = [login.as_ref().map(|login| login.expires), token.as_ref().and_then(|token| token.expires)];
+        let expires = ends.into_iter().flatten().fold(now_seconds() + self.options.login.as_secs(), u64::min);
         let login = Login {
             fingerprint: user.as_ref().map(User::fingerprint).unwrap_or_default(),
             user: user.map(|user| user.name),
             session: random_id().map_err(internal)?,
-            expires: now_seconds() + self.options.login.as_secs(),
+            expires,
+            token: token.map(|token| token.sha256).or_else(|| login.and_then(|login| login.token)),
         };
         let login = serde_json::to_string(&login).map_err(internal)?;
         Ok(format!("{LOGIN}{}", self.seal.seal(Purpose::Login, &login)))
@@ -132,37 +158,41 @@ impl Door {
     /// Begins a session for a caller, who gets a cookie for it; its id.
     ///
     /// # Errors
-    /// When the system has no random numbers.
-    pub(crate) fn begin_session(&self, caller: &mut Caller) -> Result<String, ServeError> {
-        let id = random_id()?;
+    /// When the system has no random numbers, or there are too many sessions.
+    pub(crate) fn begin_session(&self, caller: &mut Caller) -> Result<String, Status> {
+        let id = random_id().map_err(internal)?;
+        self.sessions.begin(&id)?;
         caller.cookie = Some(self.seal.seal(Purpose::Cookie, &id));
         caller.keeping = Keeping::Session(id.clone());
         Ok(id)
     }
 
-    /// The user, where there are any, and the session of a login.
-    async fn identify(&self, shown: Shown) -> Result<(Option<User>, Option<String>), Status> {
+    /// Who shows this.
+    async fn identify(&self, shown: Shown) -> Result<Identity, Status> {
         let denied = |denied: Denied| match denied {
             Denied::Busy => Status::resource_exhausted(denied.to_string()),
             _ => Status::unauthenticated(denied.to_string()),
         };
         match (&self.access, shown) {
             // Who needs no login may show whatever it likes; a login of ours still names its session.
-            (Access::Open, Shown::Bearer(token)) => Ok((None, self.open(&token)?.map(|login| login.session))),
-            (Access::Open, _) => Ok((None, None)),
+            (Access::Open, Shown::Bearer(token)) => Ok(Identity { login: self.open(&token)?, ..Identity::default() }),
+            (Access::Open, _) => Ok(Identity::default()),
             (Access::Users(_), Shown::Nothing) => {
                 Err(Status::unauthenticated("a login is needed: a user name and a password (Basic), or a token (Bearer)"))
             }
             (Access::Users(users), Shown::Basic { user, password }) => {
-                Ok((Some(users.by_password(&user, &password).await.map_err(denied)?), None))
+                Ok(Identity { user: Some(users.by_password(&user, &password).await.map_err(denied)?), ..Identity::default() })
             }
             (Access::Users(users), Shown::Bearer(token)) => {
                 let Some(login) = self.open(&token)? else {
-                    return Ok((Some(users.by_token(&token).map_err(denied)?), None));
+                    let (user, token) = users.by_token(&token).map_err(denied)?;
+                    return Ok(Identity { user: Some(user), token: Some(token), login: None });
                 };
                 let user = login.user.as_deref().and_then(|name| users.named(name));
-                match user.filter(|user| user.fingerprint() == login.fingerprint) {
-                    Some(user) => Ok((Some(user), Some(login.session))),
+                let is_valid =
+                    |user: &User| user.fingerprint() == login.fingerprint && login.token.as_ref().is_none_or(|token| user.has_token(token));
+                match user.filter(is_valid) {
+                    Some(user) => Ok(Identity { user: Some(user), login: Some(login), token: None }),
                     None => Err(Status::unauthenticated("the login is no longer valid: log in again")),
                 }
             }
@@ -265,6 +295,35 @@ mod tests {
         assert!(door.caller(&shown).await.unwrap_err().message().contains("no longer valid"));
     }
 
+    /// A token that is taken away, or expires, takes the logins with it that began with it; and a login is not made longer by a login.
+    #[tokio::test]
+    async fn a_login_lasts_no_longer_than_its_token() {
+        let (folder, door) = with_users();
+        let mint = async |shown: &str| door.login(&headers(&[("authorization", &format!("Bearer {shown}"))])).await;
+        let file =
+            |tokens: &str| std::fs::write(folder.path().join("users.yaml"), format!("users: [{{name: ada, tokens: [{tokens}]}}]")).unwrap();
+        let (ours, other) = (hex::encode(Sha256::digest("a token")), hex::encode(Sha256::digest("another")));
+        let until = chrono::DateTime::from_timestamp(i64::try_from(now_seconds()).unwrap() + 3, 0).unwrap();
+        file(&format!("{{sha256: {ours}, expires: '{}'}}", until.to_rfc3339()));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let login = mint("a token").await.unwrap();
+        let again = mint(&login).await.unwrap();
+        let shown = |login: &str| headers(&[("authorization", &format!("Bearer {login}"))]);
+        assert!(door.caller(&shown(&login)).await.is_ok() && door.caller(&shown(&again)).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        for expired in [&login, &again] {
+            assert!(denied(&door, &format!("Bearer {expired}")).await.contains("expired"));
+        }
+
+        file(&format!("{{sha256: {ours}}}"));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let login = mint("a token").await.unwrap();
+        file(&format!("{{sha256: {other}}}"));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert!(denied(&door, &format!("Bearer {login}")).await.contains("no longer valid"));
+        assert!(mint(&login).await.is_err());
+    }
+
     #[tokio::test]
     async fn who_shows_nothing_or_half_of_it_is_told_what_lacks() {
         let (_folder, door) = with_users();
@@ -282,7 +341,8 @@ mod tests {
     #[tokio::test]
     async fn a_login_expires() {
         let door = door(Access::Open);
-        let old = serde_json::to_string(&Login { user: None, fingerprint: String::new(), session: "s".into(), expires: 1 }).unwrap();
+        let old =
+            serde_json::to_string(&Login { user: None, fingerprint: String::new(), session: "s".into(), expires: 1, token: None }).unwrap();
         let sealed = door.seal.seal(Purpose::Login, &old);
         assert!(denied(&door, &format!("Bearer {LOGIN}{sealed}")).await.contains("expired"));
     }
@@ -322,5 +382,7 @@ mod tests {
         assert_eq!(caller.options.run.unwrap().as_str(), "r-1");
         let refused = door.caller(&headers(&[("bytefacts.execution", "moon")])).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        let misspelt = door.caller(&headers(&[("bytefacts.runn", "r-1")])).await.unwrap_err();
+        assert!(misspelt.code() == tonic::Code::InvalidArgument && misspelt.message().contains("bytefacts.run,"), "{misspelt}");
     }
 }

@@ -45,7 +45,8 @@ pub(crate) fn status(error: &DataFusionError) -> Status {
         E::ResourcesExhausted(_) => Status::resource_exhausted(text),
         E::NotImplemented(_) => Status::unimplemented(text),
         E::Internal(_) | E::ExecutionJoin(_) | E::Ffi(_) => Status::internal(text),
-        E::IoError(_) | E::ObjectStore(_) | E::ParquetError(_) => Status::unavailable(text),
+        // Of stores and clusters: it may be well the next time.
+        E::IoError(_) | E::ObjectStore(_) | E::ParquetError(_) | E::External(_) => Status::unavailable(text),
         // The statement or the values that it meets.
         _ => Status::invalid_argument(text),
     }

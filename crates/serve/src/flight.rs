@@ -157,6 +157,7 @@ impl Service {
 
     /// What a client is told of a query.
     fn info(&self, query: &Query, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+        query.tell();
         let ticket = self.ticket(query);
         let rows = query.total().and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1);
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket)).with_expiration_time(self.expires());
@@ -223,7 +224,7 @@ impl Service {
     fn set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
         let id = match &caller.keeping {
             Keeping::Session(id) => id.clone(),
-            Keeping::Cookies => self.door.begin_session(caller).map_err(internal)?,
+            Keeping::Cookies => self.door.begin_session(caller)?,
             Keeping::Nothing => {
                 return Err(Status::failed_precondition(format!(
                     "{name} cannot be set: this client keeps no session; let it log in (with any user name, where none is needed) or keep cookies, \

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as Parsed};
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, Set, Statement as Sql, Value, Visit as _, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Set, Statement as Sql, Value, Visit as _, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -227,7 +227,7 @@ impl Visitor for Check {
         for named in query.with.iter().flat_map(|with| &with.cte_tables) {
             let mut inside = Self { named: self.named.clone(), ..Self::default() };
             named.query.visit(&mut inside)?;
-            self.named.insert(named.alias.name.value.to_ascii_lowercase(), inside.tables.max(1));
+            self.named.insert(as_planned(&named.alias.name), inside.tables.max(1));
         }
         ControlFlow::Continue(())
     }
@@ -240,8 +240,12 @@ impl Visitor for Check {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refused> {
-        let name = relation.to_string().trim_matches('"').to_ascii_lowercase();
-        self.more_tables(self.named.get(&name).copied().unwrap_or(1))
+        // What WITH names has a name of one part.
+        let named = match relation.0.as_slice() {
+            [name] => name.as_ident().and_then(|name| self.named.get(&as_planned(name))).copied(),
+            _ => None,
+        };
+        self.more_tables(named.unwrap_or(1))
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Refused> {
@@ -264,6 +268,11 @@ impl Visitor for Check {
     }
 }
 
+/// A name as it is planned: in lower case, unless it is quoted.
+fn as_planned(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_ascii_lowercase() }
+}
+
 /// What a statement begins with, to name it by.
 fn first_words(statement: &Sql) -> String {
     let text = statement.to_string();
@@ -276,6 +285,19 @@ mod tests {
 
     fn refused(text: &str) -> Refused {
         read(text).map(|statement| panic!("{text} has passed as {statement:?}")).unwrap_err()
+    }
+
+    #[test]
+    fn what_with_names_counts_wherever_it_is_used_however_it_is_written() {
+        let many = vec!["t"; 40].join(", ");
+        for (name, used) in [("a", "a"), ("a", "A"), ("\"A\"", "\"A\""), ("A", "a")] {
+            let uses = vec![used; 40].join(", ");
+            let text = format!("WITH {name} AS (SELECT 1 FROM {many}), b AS (SELECT 1) SELECT 1 FROM {uses}");
+            assert!(matches!(refused(&text), Refused::Large(_)), "{text}");
+        }
+        // Another name, whatever it is like.
+        let hidden = format!("WITH \"A\" AS (SELECT 1 FROM {many}), a AS (SELECT 1) SELECT 1 FROM {}", vec!["\"A\""; 40].join(", "));
+        assert!(matches!(refused(&hidden), Refused::Large(_)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 
@@ -35,6 +36,9 @@ const BATCH_ROWS: usize = 2048;
 /// Functions that make of a few bytes of a statement as many bytes of memory as it says, which no limit sees.
 const GREEDY: [&str; 10] =
     ["repeat", "lpad", "rpad", "range", "generate_series", "gen_series", "array_repeat", "list_repeat", "array_resize", "list_resize"];
+
+/// The same among aggregates, by their second argument.
+const GREEDY_AGGREGATES: [&str; 2] = ["approx_percentile_cont", "approx_percentile_cont_with_weight"];
 
 /// How many memory consumers an error about memory names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
@@ -103,8 +107,13 @@ impl Planner {
         let mut functions: Vec<_> = functions.into_iter().filter(harmless).collect();
         functions.sort_by(|a, b| a.name().cmp(b.name()));
         functions.dedup_by(|a, b| a.name() == b.name());
+        let aggregates = state.aggregate_functions().iter().filter(|(_, function)| !GREEDY_AGGREGATES.contains(&function.name()));
+        let mut aggregates: Vec<_> = aggregates.map(|(_, function)| Arc::clone(function)).collect();
+        aggregates.sort_by(|a, b| a.name().cmp(b.name()));
+        aggregates.dedup_by(|a, b| a.name() == b.name());
         let base = SessionStateBuilder::new_from_existing(state)
             .with_scalar_functions(functions)
+            .with_aggregate_functions(aggregates)
             .with_table_functions(HashMap::new())
             .with_table_factories(HashMap::new())
             .with_file_formats(Vec::new())
@@ -152,6 +161,9 @@ impl Planner {
 
     /// Who runs a query, unless this process does: where its session says so, or where it reads much.
     fn executors_for(&self, plan: &Arc<dyn ExecutionPlan>, asked: &Asked<'_>) -> Result<Option<Arc<dyn Executors>>> {
+        if plan.downcast_ref::<ExplainExec>().is_some() {
+            return Ok(None);
+        }
         let bytes = file_bytes(plan)?;
         match (asked.options.execution, &self.spread, bytes) {
             (Execution::Local, ..) | (Execution::Auto, None, _) | (Execution::Auto, _, None) => Ok(None),
@@ -205,7 +217,9 @@ impl Planner {
         let Some(run) = current else { return Ok(Arc::new(Schema::empty())) };
         let statement = gate::read(&format!("SELECT * FROM {}.\"{run}\".\"{name}\"", catalog::RUNS));
         let Ok(Statement::Query { parsed, .. }) = statement else { return plan_err!("there is no table {name}") };
-        let asked = Asked { user: None, options: &SessionOptions::default(), limits: Limits::default() };
+        // No cluster is asked for what only names columns.
+        let options = SessionOptions { execution: Execution::Local, ..SessionOptions::default() };
+        let asked = Asked { user: None, options: &options, limits: Limits::default() };
         let schema = self.plan(&parsed, None, None, &asked).await?.schema;
         lock(&self.columns).insert(name, Arc::clone(&schema));
         Ok(schema)

@@ -16,8 +16,12 @@ use crate::seal::random_id;
 
 /// Statements that are kept.
 const MOST: usize = 10_000;
-/// Bytes of their texts and of what is bound to them, taken together.
+/// Bytes of their trees and of what is bound to them, taken together.
 const MOST_BYTES: usize = 256 << 20;
+/// Bytes of the tree of a statement and its columns, for each byte of its text: measured at 140 on long lists.
+const TREE: usize = 150;
+/// Statements of one user.
+const MOST_OF_USER: usize = 1_000;
 /// For how long one is kept that nobody uses.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -38,7 +42,7 @@ pub(crate) struct PreparedStatement {
 
 impl PreparedStatement {
     fn bytes(&self) -> usize {
-        self.text.len() + self.bound.as_ref().map_or(0, |values| values.get_array_memory_size())
+        self.text.len() * TREE + self.bound.as_ref().map_or(0, |values| values.get_array_memory_size())
     }
 }
 
@@ -64,6 +68,9 @@ impl PreparedStatements {
         let handle = random_id().map_err(internal)?;
         let mut statements = lock(&self.statements);
         make_room(&mut statements, statement.bytes())?;
+        if statements.values().filter(|(_, other)| other.user == statement.user).count() >= MOST_OF_USER {
+            return Err(Status::resource_exhausted(format!("{MOST_OF_USER} prepared statements of yours are kept: close some")));
+        }
         statements.insert(handle.clone(), (Instant::now(), statement));
         self.count(&statements);
         Ok(handle)
@@ -74,7 +81,7 @@ impl PreparedStatements {
     /// # Errors
     /// When this user has none of it.
     pub(crate) fn get(&self, handle: &[u8], user: Option<&str>) -> Result<PreparedStatement, Status> {
-        self.with(handle, user, |statement| statement.clone())
+        Self::find(&mut lock(&self.statements), handle, user).map(|statement| statement.clone())
     }
 
     /// Binds values to the parameters of one.
@@ -82,8 +89,9 @@ impl PreparedStatements {
     /// # Errors
     /// When this user has none of this handle.
     pub(crate) fn bind(&self, handle: &[u8], user: Option<&str>, values: RecordBatch) -> Result<(), Status> {
-        make_room(&mut lock(&self.statements), values.get_array_memory_size())?;
-        self.with(handle, user, |statement| statement.bound = Some(Arc::new(values)))
+        let mut statements = lock(&self.statements);
+        make_room(&mut statements, values.get_array_memory_size())?;
+        Self::find(&mut statements, handle, user).map(|statement| statement.bound = Some(Arc::new(values)))
     }
 
     /// Lets one go.
@@ -95,12 +103,11 @@ impl PreparedStatements {
         }
     }
 
-    fn with<T>(&self, handle: &[u8], user: Option<&str>, what: impl FnOnce(&mut PreparedStatement) -> T) -> Result<T, Status> {
-        let mut statements = lock(&self.statements);
+    fn find<'a>(statements: &'a mut Statements, handle: &[u8], user: Option<&str>) -> Result<&'a mut PreparedStatement, Status> {
         match statements.get_mut(&*String::from_utf8_lossy(handle)) {
             Some((used, statement)) if statement.user.as_deref() == user => {
                 *used = Instant::now();
-                Ok(what(statement))
+                Ok(statement)
             }
             _ => Err(Status::not_found(
                 "there is no such prepared statement: it was closed, or the server was started again; prepare it anew",
@@ -139,7 +146,7 @@ mod tests {
     #[test]
     fn there_are_only_so_many() {
         let statements = PreparedStatements::new(Arc::new(Metrics::new().unwrap()));
-        let long = PreparedStatement { text: "x".repeat(MOST_BYTES / 4), ..statement(None) };
+        let long = PreparedStatement { text: "x".repeat(MOST_BYTES / 4 / TREE), ..statement(None) };
         let handles: Vec<_> = (0..4).map(|_| statements.keep(long.clone()).unwrap()).collect();
         assert_eq!(statements.keep(long.clone()).unwrap_err().code(), tonic::Code::ResourceExhausted);
         statements.close(handles[0].as_bytes(), None);

@@ -1,6 +1,7 @@
 //! The queries that are open, and the last that were.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tonic::Status;
@@ -90,6 +91,8 @@ pub(crate) struct Query {
     ready: watch::Sender<bool>,
     stop: watch::Sender<Option<&'static str>>,
     ended: Mutex<Option<(Outcome, Duration)>>,
+    /// When somebody was last told of it.
+    told: Mutex<Instant>,
     messages: Mutex<Option<mpsc::Receiver<FlightData>>>,
 }
 
@@ -154,11 +157,28 @@ impl Query {
                 match messages.recv().await {
                     Some(message) => Some((Ok(message), Some(messages))),
                     // How it has ended is written down before the last of it is read.
-                    None => query.failure().map(|status| (Err(status), None)),
+                    None => match query.outcome() {
+                        Some(outcome) => outcome.error().map(|status| (Err(status), None)),
+                        None => Some((Err(fault()), None)),
+                    },
                 }
             }
         });
         Some(futures::stream::once(async { Ok(first) }).chain(rest))
+    }
+
+    /// Whether it counts among those that its user may have open: it works, or all of its rows wait to be read.
+    fn counts(&self) -> bool {
+        self.outcome().is_none_or(|outcome| matches!(outcome, Outcome::Finished) && self.is_unclaimed())
+    }
+
+    /// Somebody is told of it, and has from now on all the time to come for it.
+    pub(crate) fn tell(&self) {
+        *lock(&self.told) = Instant::now();
+    }
+
+    fn untold_for(&self) -> Duration {
+        lock(&self.told).elapsed()
     }
 
     fn is_unclaimed(&self) -> bool {
@@ -213,7 +233,7 @@ impl Queries {
         if all >= most {
             return Err(Status::resource_exhausted(format!("{all} queries are open, of {most} at most: try again in a while")));
         }
-        let own = open.values().filter(|query| query.question.user.as_deref() == user).count();
+        let own = open.values().filter(|query| query.question.user.as_deref() == user && query.counts()).count();
         if own >= limits.queries {
             let text = format!("{own} queries of yours are open, of {} at most: read or cancel them first", limits.queries);
             return Err(Status::resource_exhausted(text));
@@ -242,6 +262,7 @@ impl Queries {
             ready: watch::Sender::new(false),
             stop: watch::Sender::new(None),
             ended: Mutex::new(None),
+            told: Mutex::new(Instant::now()),
             messages: Mutex::new(Some(receiver)),
         });
         lock(&self.open).insert(query.id.clone(), Arc::clone(&query));
@@ -259,7 +280,8 @@ impl Queries {
         let (queries, unclaimed) = (Arc::clone(self), options.unclaimed);
         execution.detach(async move {
             let query = Arc::clone(&work.query);
-            let outcome = work.run(&sender).await;
+            // An operator that panics must not look like the end of the rows, nor keep its place.
+            let outcome = AssertUnwindSafe(work.run(&sender)).catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(fault()));
             queries.end(&query, outcome);
             // Only now, so that whoever reads to the end finds the outcome.
             drop(sender);
@@ -363,7 +385,9 @@ impl Work {
     }
 
     async fn nobody_comes(&self) {
-        sleep(self.unclaimed).await;
+        while let Some(left) = self.unclaimed.checked_sub(self.query.untold_for()).filter(|left| !left.is_zero()) {
+            sleep(left).await;
+        }
         if !self.query.is_unclaimed() {
             std::future::pending::<()>().await;
         }
@@ -374,7 +398,7 @@ impl Work {
         let _place = self.places.acquire().await.map_err(internal)?;
         let mut batches = self.execution.run(&self.planned).await.map_err(|error| status(&error))?;
         let mut encoder = Encoder::new(self.message_bytes);
-        let mut seen = 0;
+        let (mut seen, mut sent) = (0, 0);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| status(&error))?;
             seen += batch.num_rows() as u64;
@@ -394,11 +418,19 @@ impl Work {
                 self.query.bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.metrics.rows.inc_by(rows as u64);
                 self.metrics.bytes.inc_by(bytes);
-                self.query.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+                sent += 1;
+                // What is over with its first message is announced as over.
+                if sent == READY {
+                    self.query.ready.send_replace(true);
+                }
             }
         }
         Ok(())
     }
+}
+
+fn fault() -> Status {
+    Status::internal("the query failed by a fault of this server, and its rows are not all: the server's log says more")
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -78,6 +78,14 @@ impl Sessions {
         Ok(Ok(()))
     }
 
+    /// Begins a session in which nothing is set.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn begin(&self, id: &str) -> Result<(), Status> {
+        self.put(&mut lock(&self.sessions), id, Some(SessionOptions::default()))
+    }
+
     /// Closes a session.
     ///
     /// # Errors
@@ -89,7 +97,7 @@ impl Sessions {
     }
 
     fn put(&self, sessions: &mut BTreeMap<String, Session>, id: &str, options: Option<SessionOptions>) -> Result<(), Status> {
-        if sessions.len() >= MOST && !sessions.contains_key(id) {
+        if !sessions.contains_key(id) && sessions.len() >= MOST {
             sessions.retain(|_, session| session.used.elapsed() < self.life);
             if sessions.len() >= MOST {
                 return Err(Status::resource_exhausted(format!("{MOST} sessions are open, which is all that there may be")));

@@ -8,7 +8,9 @@ use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::prelude::SessionConfig;
 
 /// The executors of a cluster.
@@ -46,7 +48,10 @@ pub struct Spread {
 pub(crate) fn file_bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
     let mut bytes = Some(0);
     plan.apply(|node| {
-        if node.children().is_empty() && node.output_partitioning().partition_count() > 0 {
+        if node.children().is_empty() {
+            if node.downcast_ref::<EmptyExec>().is_some() || node.downcast_ref::<PlaceholderRowExec>().is_some() {
+                return Ok(TreeNodeRecursion::Continue);
+            }
             let files = node.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
             let of_node =
                 files.map(|scan| scan.file_groups.iter().flat_map(|group| group.iter()).map(|file| file.object_meta.size).sum::<u64>());

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argon2::password_hash::PasswordVerifier as _;
@@ -57,12 +57,33 @@ struct Token {
 }
 
 impl User {
+    /// Whether it has the token of this hash, and that has not expired.
+    pub(crate) fn has_token(&self, sha256: &str) -> bool {
+        self.tokens.iter().any(|token| token.sha256.eq_ignore_ascii_case(sha256) && token.expires_at().is_none_or(|at| now_seconds() < at))
+    }
+
     /// Changes with what shows that it is this user, so that logins end when it is taken away.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{}\0{:?}", self.name, self.password));
         hex::encode(hash.finalize())
     }
+}
+
+impl Token {
+    /// In seconds since 1970; what is no time was refused when the file was read.
+    fn expires_at(&self) -> Option<u64> {
+        self.expires.as_deref().and_then(|text| seconds_of(text).ok())
+    }
+}
+
+/// A token by which somebody was let in.
+#[derive(Clone, Debug)]
+pub(crate) struct UsedToken {
+    /// What it hashes to.
+    pub(crate) sha256: String,
+    /// When it expires, in seconds since 1970.
+    pub(crate) expires: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +95,8 @@ struct File {
 /// What the file says.
 struct Loaded {
     users: Vec<User>,
+    /// The hash that takes longest to check: for names that nobody has.
+    costliest: String,
     /// Codes of passwords that were found right, so that each is checked once.
     right: Mutex<BTreeSet<[u8; 32]>>,
 }
@@ -82,7 +105,7 @@ struct Loaded {
 pub struct Users {
     file: Watched<Loaded>,
     seal: Seal,
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
 }
 
 /// Why somebody is not let in.
@@ -110,7 +133,7 @@ impl Users {
     pub fn read(path: &Path) -> Result<Self, ServeError> {
         let file = Watched::new(vec![path.to_owned()], |files| load(files.first().ok_or("there is no file")?));
         let file = file.map_err(|reason| ServeError::Users { path: path.display().to_string(), reason })?;
-        Ok(Self { file, seal: Seal::random()?, checks: Semaphore::new(CHECKS) })
+        Ok(Self { file, seal: Seal::random()?, checks: Arc::new(Semaphore::new(CHECKS)) })
     }
 
     /// The user of this name.
@@ -127,12 +150,16 @@ impl Users {
         if user.is_some() && lock(&loaded.right).contains(&code) {
             return user.cloned().ok_or(Denied::Password);
         }
-        let wait = tokio::time::timeout(Duration::from_secs(10), self.checks.acquire());
-        let _turn = wait.await.map_err(|_| Denied::Busy)?.map_err(|_| Denied::Busy)?;
+        let wait = tokio::time::timeout(Duration::from_secs(10), Arc::clone(&self.checks).acquire_owned());
+        let turn = wait.await.map_err(|_| Denied::Busy)?.map_err(|_| Denied::Busy)?;
         // For a name that nobody has, as long as for one that somebody has.
-        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let hash = hash.unwrap_or_else(|| loaded.costliest.clone());
         let password = password.to_owned();
-        let check = tokio::task::spawn_blocking(move || is_right(&password, &hash));
+        let check = tokio::task::spawn_blocking(move || {
+            // Whoever asked may have gone away; the turn is taken as long as the work goes on.
+            let _turn = turn;
+            is_right(&password, &hash)
+        });
         match (user, check.await) {
             (Some(user), Ok(true)) => {
                 lock(&loaded.right).insert(code);
@@ -143,7 +170,7 @@ impl Users {
     }
 
     /// The user of this token.
-    pub(crate) fn by_token(&self, token: &str) -> Result<User, Denied> {
+    pub(crate) fn by_token(&self, token: &str) -> Result<(User, UsedToken), Denied> {
         let hash = hex::encode(Sha256::digest(token));
         let loaded = self.file.now();
         // All are compared, each as long as any other.
@@ -156,8 +183,11 @@ impl Users {
             }
         }
         let (user, token) = found.ok_or(Denied::Token)?;
-        let expired = token.expires.as_deref().and_then(|text| seconds_of(text).ok()).is_some_and(|expires| now_seconds() >= expires);
-        if expired { Err(Denied::Expired) } else { Ok(user.clone()) }
+        let expires = token.expires_at();
+        if expires.is_some_and(|expires| now_seconds() >= expires) {
+            return Err(Denied::Expired);
+        }
+        Ok((user.clone(), UsedToken { sha256: hash, expires }))
     }
 }
 
@@ -181,7 +211,16 @@ fn seconds_of(text: &str) -> Result<u64, String> {
 
 fn load(path: &Path) -> Result<Loaded, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Ok(Loaded { users: parse(&text)?, right: Mutex::default() })
+    let users = parse(&text)?;
+    let hashes = users.iter().filter_map(|user| user.password.as_deref());
+    let costliest = hashes.max_by_key(|hash| cost(hash)).unwrap_or(NOBODY).to_owned();
+    Ok(Loaded { users, costliest, right: Mutex::default() })
+}
+
+/// What checking a hash takes, as memory times passes.
+fn cost(hash: &str) -> u64 {
+    let parameter = |name: &str| hash.split(['$', ',']).find_map(|part| part.strip_prefix(name)?.parse::<u64>().ok()).unwrap_or(1);
+    parameter("m=").saturating_mul(parameter("t="))
 }
 
 fn parse(text: &str) -> Result<Vec<User>, String> {
@@ -208,6 +247,9 @@ fn parse(text: &str) -> Result<Vec<User>, String> {
             if let Some(expires) = &token.expires {
                 seconds_of(expires).map_err(|error| format!("a token of {name}: {error}"))?;
             }
+        }
+        if user.limits.seconds == Some(0) || user.limits.queries == Some(0) {
+            return Err(format!("the limits of {name} let nothing be asked: seconds and queries are at least 1"));
         }
         if user.password.is_none() && user.tokens.is_empty() {
             return Err(format!("{name} has neither a password nor a token"));
@@ -254,7 +296,7 @@ mod tests {
         let token = hex::encode(Sha256::digest("t"));
         let (_folder, users) = file(&format!("users: [{{name: ada, tokens: [{{sha256: {token}}}]}}]"));
         assert_eq!(users.by_password("ada", "").await.unwrap_err(), Denied::Password);
-        assert_eq!(users.by_token("t").unwrap().name, "ada");
+        assert_eq!(users.by_token("t").unwrap().0.name, "ada");
     }
 
     #[test]
@@ -264,7 +306,7 @@ mod tests {
             "users: [{{name: ada, tokens: [{{sha256: {old}, expires: 2020-01-01T00:00:00Z}}, {{sha256: {new}, expires: 2999-01-01T00:00:00Z}}]}}]"
         );
         let (_folder, users) = file(&text);
-        assert_eq!(users.by_token("new").unwrap().name, "ada");
+        assert_eq!(users.by_token("new").unwrap().0.name, "ada");
         assert_eq!(users.by_token("old").unwrap_err(), Denied::Expired);
         assert_eq!(users.by_token("other").unwrap_err(), Denied::Token);
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sample::SampleRate;
 
-/// The options of contract.md, 6, the limits of one file, and how work is shared out. They are recorded in the run's manifest.
+/// The options of the contract, the limits of one file, and how work is shared out. They are recorded in the run's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExtractOptions {

@@ -1,4 +1,4 @@
-//! Whether a committed run keeps what the contract promises: contract.md, 8.
+//! Whether a committed run keeps what the contract promises: schema, views and ids as `crates/facts` defines them.
 //!
 //! The checks on rows stand in [`bytefacts_facts::validate`]. Here is what needs a store or a session: data files against the manifest, the fold
 //! of digests, files listed against files written, ids over the whole run, the catalogue of a session.

@@ -2,7 +2,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::*;
 
-/// The columns of contract.md as it lists them: name, type, and `y` if null is allowed. Added columns come after them and are
+/// The columns of the contract as it lists them: name, type, and `y` if null is allowed. Added columns come after them and are
 /// nullable.
 const CONTRACT: &[(&Record, &str)] = &[
     (

@@ -15,11 +15,11 @@ use crate::{
     input::{FactError, Severity},
 };
 
-/// The stages of contract.md, 6, and the one of the oracle.
+/// The stages of the contract, and the one of the oracle.
 const STAGES: [&str; 10] =
     ["read", "decode", "compile", "marshal", "disassembly", "exception_table", "line_table", "stack_effect", "quarantine", "oracle"];
 
-/// The attributes of contract.md, 6.
+/// The attributes of the contract.
 const ATTRS: [&str; 8] =
     ["python_version", "python_magic", "python_implementation", "optimize", "dont_inherit", "adaptive", "include_cfg", "analyzer_version"];
 

@@ -125,7 +125,7 @@ impl Service {
         let id = match &caller.keeping {
             Keeping::Session(id) => id.clone(),
             // To ask for this begins a session.
-            _ => self.door.begin_session(caller).map_err(internal)?,
+            _ => self.door.begin_session(caller)?,
         };
         let mut errors = BTreeMap::new();
         for (name, value) in request.session_options {

@@ -39,8 +39,9 @@ impl Service {
                 self.update(caller, &prepared.statement)
             }
             Command::CommandPreparedStatementQuery(query) => {
-                let values = values(messages).await?;
                 let handle = query.prepared_statement_handle;
+                self.prepared.get(&handle, caller.user.as_deref())?;
+                let values = values(messages).await?;
                 if let Some(values) = values {
                     self.prepared.bind(&handle, caller.user.as_deref(), values)?;
                 }
@@ -63,13 +64,24 @@ impl Service {
 /// The values that were put, in one batch.
 async fn values(messages: futures::stream::Peekable<Streaming<FlightData>>) -> Result<Option<RecordBatch>, Status> {
     let broken = |error: &dyn std::fmt::Display| Status::invalid_argument(format!("the values cannot be read: {error}"));
+    let too_many = || Status::resource_exhausted(format!("the values are more than {MAX_BOUND_BYTES} bytes"));
+    // Counted as they come: dictionaries make no batch.
+    let mut received = 0;
+    let messages = messages.map(move |message| {
+        let message = message?;
+        received += message.data_header.len() + message.data_body.len();
+        if received > MAX_BOUND_BYTES { Err(too_many()) } else { Ok(message) }
+    });
     let mut batches = FlightRecordBatchStream::new_from_flight_data(messages.map_err(|status| FlightError::Tonic(Box::new(status))));
     let (mut all, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(|error| broken(&error))?;
+        let batch = match batch {
+            Err(FlightError::Tonic(status)) => return Err(*status),
+            batch => batch.map_err(|error| broken(&error))?,
+        };
         bytes += batch.get_array_memory_size();
         if bytes > MAX_BOUND_BYTES {
-            return Err(Status::resource_exhausted(format!("the values are more than {MAX_BOUND_BYTES} bytes")));
+            return Err(too_many());
         }
         all.push(batch);
     }
