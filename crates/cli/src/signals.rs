@@ -66,13 +66,22 @@ impl Signals {
     }
 }
 
-/// Waits for SIGTERM alone, where Ctrl-C is meant for somebody else.
-///
-/// # Errors
-/// When that cannot be done.
-pub async fn terminated() -> anyhow::Result<()> {
-    signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?.recv().await;
-    Ok(())
+/// Listens for SIGTERM alone, where Ctrl-C is meant for somebody else.
+pub struct Termination(Stream);
+
+impl Termination {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?))
+    }
+
+    /// Waits for it.
+    pub async fn comes(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 async fn next(streams: &mut [(Stream, &'static str, i32); 2]) -> (&'static str, i32) {

@@ -25,7 +25,7 @@ use crate::args::{Sql, TableFormat};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
-use crate::signals::terminated;
+use crate::signals::Termination;
 use crate::table::{Layout, Limits};
 
 /// Columns of a terminal that does not say.
@@ -40,6 +40,9 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
     if args.statement.as_deref().is_some_and(|statement| statement.trim().is_empty()) {
         return Err(UsageError("the statement is empty".to_owned()).into());
     }
+    let interactive = args.statement.is_none() && terminal && std::io::stdin().is_terminal();
+    // The shell listens for itself.
+    let termination = if interactive { None } else { Some(Termination::listen()?) };
     let facts = Facts::open(&args.facts)?;
     let manifest = facts.manifest(args.run.as_deref()).await?;
     let run = manifest.run.run_id.clone();
@@ -52,11 +55,11 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
         TableFormat::Csv => Layout::Csv,
         TableFormat::Json => Layout::Json,
     };
-    let mut console = Console::new(session, &facts, output, layout)?;
-    if args.statement.is_none() && terminal && std::io::stdin().is_terminal() {
+    let mut console = Console::new(session, &facts, output, layout);
+    let Some(mut termination) = termination else {
         shell::run(console, &manifest.run).await?;
         return Ok(Exit::Clean);
-    }
+    };
     let script = match args.statement {
         Some(statement) => statement,
         None => {
@@ -72,10 +75,7 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
             interrupted?;
             bail!("ended by Ctrl-C");
         }
-        terminated = terminated() => {
-            terminated?;
-            bail!("ended by SIGTERM");
-        }
+        () = termination.comes() => bail!("ended by SIGTERM"),
     }
     Ok(Exit::Clean)
 }

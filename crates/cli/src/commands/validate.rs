@@ -66,11 +66,11 @@ struct FindingRow<'a> {
 /// # Errors
 /// When the facts or the run do not exist, or cannot be read.
 pub async fn run(args: Validate, output: &mut Output) -> anyhow::Result<Exit> {
+    let signals = Signals::listen()?;
     let facts = Facts::open(&args.facts)?;
     let manifest = facts.manifest(args.run.as_deref()).await?;
     let (bar, on_files) = files_bar(args.progress, manifest.run.rows);
     let options = Options { keep: args.show, ..Options::default() };
-    let signals = Signals::listen()?;
     let report = tokio::select! {
         report = validate(&facts.stores, facts.location.uri(), &manifest, &options, on_files) => report.map_err(Into::into),
         signal = signals.first() => Err(anyhow!("ended by {signal}; nothing is known of the run yet")),

@@ -19,8 +19,7 @@ use futures::StreamExt as _;
 use super::input::{self, Piece};
 use super::meta::{self, Expansion, Meta};
 use super::sink::{Screen, Sink, Wanted};
-use super::threads::Threads;
-use super::{message, schema};
+use super::{message, schema, threads};
 use crate::commands::runs;
 use crate::facts::Facts;
 use crate::output::Output;
@@ -47,8 +46,6 @@ pub struct Console<'a> {
     pub footer: Footer,
     /// Where results go.
     pub sink: Sink,
-    /// Where queries run.
-    threads: Threads,
     /// Results since the last input, which a blank line keeps apart.
     results: usize,
     /// Files that are run by one another now.
@@ -78,11 +75,11 @@ struct Outcome {
 
 impl<'a> Console<'a> {
     /// A console that writes rows in `layout`.
-    pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> anyhow::Result<Self> {
+    pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> Self {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let footer = if terminal && matches!(layout, Layout::Grid(_)) { Footer::Rows } else { Footer::None };
         let sink = Sink::new(terminal && std::io::stdin().is_terminal() && footer == Footer::Rows);
-        Ok(Self { session, facts, output, layout, footer, sink, threads: Threads::start()?, results: 0, included: 0 })
+        Self { session, facts, output, layout, footer, sink, results: 0, included: 0 }
     }
 
     /// Runs a script up to the first error.
@@ -257,7 +254,7 @@ impl<'a> Console<'a> {
     async fn stream(&mut self, statement: Statement) -> Result<Outcome, Failure> {
         let layout = self.layout_of(&statement);
         let selects = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
-        let mut stream = start(&self.session, &self.threads, statement).await?;
+        let mut stream = start(&self.session, statement).await?;
         let schema = stream.schema();
         if schema.fields().is_empty() {
             if selects {
@@ -336,7 +333,7 @@ impl From<DataFusionError> for Failure {
     }
 }
 
-async fn start(session: &SessionContext, threads: &Threads, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
+async fn start(session: &SessionContext, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
     // DataFusion lists tables in the order of a hash map.
     let is_unsorted = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::ShowTables { .. }));
     let plan = session.state().statement_to_plan(statement).await?;
@@ -345,7 +342,7 @@ async fn start(session: &SessionContext, threads: &Threads, statement: Statement
         let columns: Vec<_> = frame.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, true)).collect();
         frame = frame.sort(columns)?;
     }
-    threads.run(frame).await
+    threads::run(frame).await
 }
 
 fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Error {
@@ -363,7 +360,7 @@ mod tests {
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let session = SessionContext::new();
         let mut output = Output::plain();
-        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv).unwrap();
+        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv);
         let error = console.script(script).await.unwrap_err();
         (format!("{error:#}"), session.table_exist("first").unwrap())
     }
@@ -394,7 +391,7 @@ mod tests {
         std::fs::write(path("wrong.sql"), "SELECT nope;").unwrap();
         let mut output = Output::plain();
         let limits = Limits { rows: Some(1), width: Some(10) };
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits)).unwrap();
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits));
         let (inner, out) = (path("inner.sql"), path("out"));
         let script =
             format!("\\o {}\n\\i {}\nSELECT '{}' AS wide UNION ALL SELECT 'x';\n\\o", out.display(), inner.display(), "w".repeat(30));
@@ -416,7 +413,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let mut output = Output::plain();
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv).unwrap();
+        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv);
         console.script("\\x\n\\q\nSELECT nope;").await.unwrap();
     }
 }

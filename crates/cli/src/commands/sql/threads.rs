@@ -1,48 +1,52 @@
-//! The threads on which queries run. An operator may keep its thread for a long time without giving way, and where all threads of a runtime are
-//! kept, nobody hears signals: those are heard by another.
+//! The threads on which a query runs. An operator may keep its thread for a long time without giving way, and where all threads of a runtime are
+//! kept, nobody hears signals, and no other query gets on: each has threads of its own, and is left alone with them when it is given up.
 
-use anyhow::Context as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::DataFrame;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime of their own.
-pub struct Threads(Option<Runtime>);
+/// Runs a query on threads of its own. Whoever drops the stream gives it up.
+///
+/// # Errors
+/// When it cannot be started, or the system has no threads.
+pub async fn run(frame: DataFrame) -> Result<SendableRecordBatchStream> {
+    let threads = Threads::start()?;
+    let started = threads.runtime()?.spawn(frame.execute_stream()).await;
+    let mut stream = started.map_err(|error| DataFusionError::External(Box::new(error)))??;
+    let mut builder = RecordBatchReceiverStream::builder(stream.schema(), 2);
+    let batches = builder.tx();
+    let read = async move {
+        while let Some(batch) = stream.next().await {
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    builder.spawn_on(read, threads.runtime()?.handle());
+    Ok(Box::pin(OnThreads { stream: builder.build(), _threads: threads }))
+}
+
+/// A runtime that can be let go of anywhere.
+struct Threads(Option<Runtime>);
 
 impl Threads {
-    /// Starts them.
-    ///
-    /// # Errors
-    /// When the system has none.
-    pub fn start() -> anyhow::Result<Self> {
+    fn start() -> Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(crate::STACK_BYTES).thread_name("sql").build();
-        Ok(Self(Some(runtime.context("cannot start the threads for queries")?)))
+        Ok(Self(Some(runtime.map_err(DataFusionError::IoError)?)))
     }
 
-    /// Runs a query. Whoever drops the stream gives it up.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub async fn run(&self, frame: DataFrame) -> Result<SendableRecordBatchStream> {
-        let Some(runtime) = &self.0 else { return Err(DataFusionError::Internal("there are no threads for queries".to_owned())) };
-        let started = runtime.spawn(frame.execute_stream()).await;
-        let mut stream = started.map_err(|error| DataFusionError::External(Box::new(error)))??;
-        let mut builder = RecordBatchReceiverStream::builder(stream.schema(), 2);
-        let batches = builder.tx();
-        let read = async move {
-            while let Some(batch) = stream.next().await {
-                if batches.send(batch).await.is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        builder.spawn_on(read, runtime.handle());
-        Ok(builder.build())
+    fn runtime(&self) -> Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| DataFusionError::Internal("there are no threads for the query".to_owned()))
     }
 }
 
@@ -52,5 +56,25 @@ impl Drop for Threads {
             // Nobody waits for what still runs.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A stream, with the threads that make it.
+struct OnThreads {
+    stream: SendableRecordBatchStream,
+    _threads: Threads,
+}
+
+impl Stream for OnThreads {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.as_mut().poll_next(context)
+    }
+}
+
+impl RecordBatchStream for OnThreads {
+    fn schema(&self) -> SchemaRef {
+        self.stream.schema()
     }
 }
