@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::execution_plans::DistributedQueryExec;
-use bytefacts_engine::{CorpusTable, Job, JobCluster, lasting_error};
+use bytefacts_engine::{CorpusTable, Job, JobCluster, lasting};
 use bytefacts_stores::Stores;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -90,7 +90,7 @@ impl Client {
     fn submit_again(&self) -> Result<()> {
         if self.ended_by_others.load(Ordering::Relaxed) {
             let run = run_and_client(&self.settings.name).and_then(|(run, _)| run).unwrap_or_default();
-            return Err(lasting_error(format!("run {run} was cancelled")));
+            return Err(lasting(format!("run {run} was cancelled")));
         }
         Ok(())
     }

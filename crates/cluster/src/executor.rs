@@ -52,7 +52,7 @@ pub struct ExecutorOptions {
     pub connect_timeout: Duration,
     /// Tasks that it runs at a time.
     pub cores: usize,
-    /// Where tasks leave what later stages fetch: small rows, one a bin.
+    /// Where tasks leave what later stages fetch: of jobs small rows, one a bin; of queries whatever is joined and grouped.
     pub work_dir: PathBuf,
 }
 

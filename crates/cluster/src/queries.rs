@@ -13,7 +13,7 @@ use ballista_core::execution_plans::execute_physical_plan;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
-use bytefacts_engine::{PhysicalCodec, words};
+use bytefacts_engine::{PhysicalCodec, fresh_attempt, words};
 use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -24,7 +24,7 @@ use futures::Stream;
 use tokio::runtime::Handle;
 
 use crate::remote::RemoteScheduler;
-use crate::session::{MAX_MESSAGE_BYTES, fresh_client, query_name};
+use crate::session::{MAX_MESSAGE_BYTES, query_name};
 use crate::status::ClusterStatus;
 
 /// A cluster that answers queries.
@@ -69,7 +69,7 @@ impl QueryCluster {
     /// In our own words where the cluster has them: when it cannot be reached, has no executor in time, fails, or loses executors again and again.
     pub async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream> {
         for _ in 0..TRIES {
-            let client = fresh_client();
+            let client = fresh_attempt().to_string();
             let before = self.status().await?;
             let mut answer = self.submit(Arc::clone(&plan), config, &client).await?;
             let now = self.status().await?;

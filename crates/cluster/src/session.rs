@@ -6,7 +6,7 @@ use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::utils::default_session_builder;
-use bytefacts_engine::LogicalCodec;
+use bytefacts_engine::{LogicalCodec, fresh_attempt};
 use bytefacts_query::id_functions;
 use bytefacts_stores::{FactsOnly, Stores};
 use datafusion::common::{Result, plan_datafusion_err};
@@ -97,7 +97,7 @@ impl JobSettings {
     /// One bin a task, under the run's name.
     #[must_use]
     pub fn for_run(run: &str) -> Self {
-        Self { name: format!("{NAME}{run}/{}", fresh_client()), max_partitions_per_task: 1 }
+        Self { name: format!("{NAME}{run}/{}", fresh_attempt()), max_partitions_per_task: 1 }
     }
 }
 
@@ -119,12 +119,6 @@ pub(crate) fn run_and_client(job_name: &str) -> Option<(Option<&str>, &str)> {
 /// The name of a query's job.
 pub(crate) fn query_name(client: &str) -> String {
     format!("{QUERY}{client}")
-}
-
-/// A name that no other client has.
-pub(crate) fn fresh_client() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// Connects to the scheduler at `url` (`df://host:port`).

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytefacts_landing::AttemptId;
 
 /// The name of a single attempt.
-pub(crate) fn fresh_attempt() -> AttemptId {
+#[must_use]
+pub fn fresh_attempt() -> AttemptId {
     named(random(), random())
 }
 

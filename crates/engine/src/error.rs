@@ -64,7 +64,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An error that no retry heals: the job fails with it.
-pub fn external(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
+pub fn lasting(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataFusionError {
     DataFusionError::External(Box::new(Marked { mark: LASTING, error: error.into() }))
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn transient(error: impl Into<Box<dyn Error + Send + Sync>>) -> DataF
 
 /// A landing error: the store's passing faults are retried, after the store's own back-off has given up.
 pub(crate) fn landing_error(error: bytefacts_landing::LandingError) -> DataFusionError {
-    if error.is_transient() { transient(error) } else { external(error) }
+    if error.is_transient() { transient(error) } else { lasting(error) }
 }
 
 /// A corpus that cannot be listed: what a store or a disk refuses now it may give later, what is not there or forbidden stays so. `corpus` is
@@ -89,11 +89,11 @@ pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError 
         | ListError::NoPythonFiles { location, .. }
         | ListError::Gitignore { location } => {
             corpus.clone_into(location);
-            external(error)
+            lasting(error)
         }
         ListError::Store { location, source } => {
             corpus.clone_into(location);
-            if refusal(source).is_some() { external(error) } else { transient(error) }
+            if refusal(source).is_some() { lasting(error) } else { transient(error) }
         }
         ListError::Io { location, .. } | ListError::Interrupted { location, .. } => {
             corpus.clone_into(location);
@@ -107,7 +107,7 @@ pub(crate) fn list_error(mut error: ListError, corpus: &str) -> DataFusionError 
 /// CPython does not have is none anywhere.
 pub(crate) fn pool_error(error: PoolError) -> DataFusionError {
     match error {
-        PoolError::Optimize(_) => external(error),
+        PoolError::Optimize(_) => lasting(error),
         PoolError::Closed | PoolError::Start { .. } | PoolError::Killed { .. } => transient(error),
     }
 }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn our_words_come_back_whole_and_once() {
         let error = || Outer(io::Error::other("disk \"full\" [1]"));
-        for (sent, lasting) in [(external(error()), true), (transient(error()), false), (external(error()).context("stage"), true)] {
+        for (sent, lasting) in [(lasting(error()), true), (transient(error()), false), (lasting(error()).context("stage"), true)] {
             for received in from_ballista(&sent) {
                 assert_eq!(words(&received), "cannot read x: disk \"full\" [1]", "{received}");
                 assert_eq!(is_lasting(&received), lasting);

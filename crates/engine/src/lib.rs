@@ -22,8 +22,9 @@ mod progress;
 mod signs;
 pub mod validate;
 
+pub use attempt_id::fresh_attempt;
 pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
-pub use error::{external as lasting_error, words};
+pub use error::{lasting, words};
 pub use job::{
     ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job, JobRefused, NoRate, RecognitionError, SampleRate, SingleRepository,
     single_repository,

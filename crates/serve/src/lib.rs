@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Why a service of its own and not Ballista's: that compresses what it sends, which the JDBC driver cannot read; it waits for the whole job before
-//! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. What it would run on executors goes in
-//! through `execution`.
+//! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. Large queries
+//! go to a cluster's executors all the same (`spread.rs`), by plans that are made here.
 
 mod access;
 mod catalog;

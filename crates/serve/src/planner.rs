@@ -1,7 +1,7 @@
 //! Plans: from a statement that has passed the gate to one that runs, with the schema that is announced for it.
 //!
 //! Each statement has a session of its own, made from one that was stripped of all ways out: no table function, no file format, no table factory,
-//! and only the store of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
+//! and no store is named but that of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -34,11 +34,20 @@ use crate::wire;
 const BATCH_ROWS: usize = 2048;
 
 /// Functions that make of a few bytes of a statement as many bytes of memory as it says, which no limit sees.
-const GREEDY: [&str; 10] =
-    ["repeat", "lpad", "rpad", "range", "generate_series", "gen_series", "array_repeat", "list_repeat", "array_resize", "list_resize"];
-
-/// The same among aggregates, by their second argument.
-const GREEDY_AGGREGATES: [&str; 2] = ["approx_percentile_cont", "approx_percentile_cont_with_weight"];
+const GREEDY: [&str; 12] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "range",
+    "generate_series",
+    "gen_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+];
 
 /// How many memory consumers an error about memory names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
@@ -98,19 +107,11 @@ impl Planner {
         let environment = RuntimeEnvBuilder::new().build_arc()?;
         environment.register_object_store(&place.root, Arc::clone(&place.store));
         let state = runs.session().await?.state();
-        let functions = state.scalar_functions().iter().filter(|(name, _)| !GREEDY.contains(&name.as_str()));
-        let functions: Vec<_> = functions.map(|(_, function)| Arc::clone(function)).collect();
         // An alias brings a function back under its other names: those that have one of these are gone as a whole.
-        let harmless = |function: &Arc<datafusion::logical_expr::ScalarUDF>| {
-            !GREEDY.contains(&function.name()) && !function.aliases().iter().any(|alias| GREEDY.contains(&alias.as_str()))
-        };
-        let mut functions: Vec<_> = functions.into_iter().filter(harmless).collect();
-        functions.sort_by(|a, b| a.name().cmp(b.name()));
-        functions.dedup_by(|a, b| a.name() == b.name());
-        let aggregates = state.aggregate_functions().iter().filter(|(_, function)| !GREEDY_AGGREGATES.contains(&function.name()));
-        let mut aggregates: Vec<_> = aggregates.map(|(_, function)| Arc::clone(function)).collect();
-        aggregates.sort_by(|a, b| a.name().cmp(b.name()));
-        aggregates.dedup_by(|a, b| a.name() == b.name());
+        let is_greedy =
+            |name: &str, aliases: &[String]| GREEDY.contains(&name) || aliases.iter().any(|alias| GREEDY.contains(&alias.as_str()));
+        let functions = left(state.scalar_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
+        let aggregates = left(state.aggregate_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
         let base = SessionStateBuilder::new_from_existing(state)
             .with_scalar_functions(functions)
             .with_aggregate_functions(aggregates)
@@ -257,6 +258,12 @@ impl Planner {
             .with_disk_manager_builder(files)
             .build_arc()
     }
+}
+
+/// The functions that are left, each once and in the order of their names, by what is said of one: its name, and whether it goes.
+fn left<F>(all: &HashMap<String, Arc<F>>, said: impl Fn(&F) -> (&str, bool)) -> Vec<Arc<F>> {
+    let by_name: BTreeMap<_, _> = all.values().filter(|function| !said(function).1).map(|function| (said(function).0, function)).collect();
+    by_name.into_values().map(Arc::clone).collect()
 }
 
 /// The plan of a statement that only reads.

@@ -6,21 +6,21 @@ use bytefacts_corpus::{Corpus, Form, Location, ReadError, Selection, encode_name
 use bytefacts_stores::{StoreError, Stores};
 
 use super::Job;
-use crate::error::external;
+use crate::error::lasting;
 
 /// Opens the job's corpus. Nothing is read.
 ///
 /// # Errors
 /// When its location or a pattern is none, the location is not allowed, or its store refuses its settings.
 pub(crate) fn open_corpus(job: &Job, stores: &Stores) -> datafusion::common::Result<Corpus> {
-    stores.access().corpus(&job.corpus).map_err(external)?;
-    let location = Location::parse(&job.corpus).map_err(external)?;
+    stores.access().corpus(&job.corpus).map_err(lasting)?;
+    let location = Location::parse(&job.corpus).map_err(lasting)?;
     let form = match &job.repo {
         Some(name) => Form::Repository(name.clone()),
         None => Form::Tree,
     };
-    let selection = job.options.selection().map_err(external)?;
-    Ok(open(&location, form, selection, stores).map_err(external)?.with_limit(job.options.max_file_bytes))
+    let selection = job.options.selection().map_err(lasting)?;
+    Ok(open(&location, form, selection, stores).map_err(lasting)?.with_limit(job.options.max_file_bytes))
 }
 
 fn open(location: &Location, form: Form, selection: Selection, stores: &Stores) -> Result<Corpus, StoreError> {

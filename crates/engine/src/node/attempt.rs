@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Node;
 use super::open_attempts::{Notes, OwnAttempts};
 use super::trial::{Killer, Trials};
-use crate::error::{external, landing_error};
+use crate::error::{landing_error, lasting};
 use crate::job::Job;
 use crate::signs::NOTE_EVERY;
 
@@ -97,7 +97,7 @@ impl Attempt {
             self.node.runtime(),
         );
         match tried.join_next().await {
-            Some(tried) => tried.map_err(external)?,
+            Some(tried) => tried.map_err(lasting)?,
             None => Ok(None),
         }
     }

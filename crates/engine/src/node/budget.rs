@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use datafusion::common::Result;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::external;
+use crate::error::lasting;
 
 /// One semaphore permit stands for this many bytes: permits are 32-bit, budgets may be larger.
 const UNIT: u64 = 4096;
@@ -39,7 +39,7 @@ impl Budget {
         let units = u32::try_from(units).unwrap_or(self.whole);
         let permit = {
             let _waiting = Waiting::begin(&self.waiting);
-            Arc::clone(&self.left).acquire_many_owned(units).await.map_err(external)?
+            Arc::clone(&self.left).acquire_many_owned(units).await.map_err(lasting)?
         };
         self.peak.fetch_max(self.used(), Ordering::Relaxed);
         Ok(permit)

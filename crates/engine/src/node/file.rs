@@ -20,7 +20,7 @@ use super::judge::{Case, Judgement, judge};
 use super::outcome;
 use super::reuse::FileIdentity;
 use super::trial::Killer;
-use crate::error::{external, pool_error, transient};
+use crate::error::{lasting, pool_error, transient};
 use crate::job::{InterpreterId, Job, open_corpus};
 use crate::metrics::{FileMetrics, StageCounts};
 
@@ -102,7 +102,7 @@ impl Loader {
         match self.corpus.read(entry).await {
             Ok(bytes) => Ok(Ok(bytes)),
             Err(error) if error.is_transient() => Err(transient(self.unread(entry, error))),
-            Err(error) if error.is_fault() => Err(external(self.unread(entry, error))),
+            Err(error) if error.is_fault() => Err(lasting(self.unread(entry, error))),
             Err(error) => Ok(Err(read_failure(&error))),
         }
     }
@@ -156,7 +156,7 @@ impl Examiner {
     /// # Errors
     /// When the job's options make no sense.
     pub(crate) fn row_builder(&self) -> Result<RowBuilder> {
-        Ok(RowBuilder::new(&self.attrs, self.job.row_options().map_err(external)?))
+        Ok(RowBuilder::new(&self.attrs, self.job.row_options().map_err(lasting)?))
     }
 
     /// Waits until a file fits the node's memory budget.
@@ -217,7 +217,7 @@ impl Examiner {
         }
         let compiled = self.compilers.pool.compile(source).await.map_err(pool_error)?;
         if compiled.is_reproducible() {
-            cache.put_async(key, outcome::encode(&compiled).map_err(external)?).await;
+            cache.put_async(key, outcome::encode(&compiled).map_err(lasting)?).await;
         }
         Ok((compiled, None))
     }
@@ -234,7 +234,7 @@ async fn hash(bytes: Bytes) -> Result<(Bytes, [u8; 32])> {
         let digest = Sha256::digest(&bytes).into();
         (bytes, digest)
     });
-    task.await.map_err(external)
+    task.await.map_err(lasting)
 }
 
 impl Loaded {
@@ -271,7 +271,7 @@ impl Loaded {
             errors: self.errors,
         };
         let begun = Instant::now();
-        let stats = rows.append(input).map_err(external)?;
+        let stats = rows.append(input).map_err(lasting)?;
         let metrics = FileMetrics {
             units: stats.units as u64,
             instructions: stats.instructions,

@@ -16,7 +16,7 @@ use datafusion::common::runtime::SpawnedTask;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver};
 
-use crate::error::{external, pool_error};
+use crate::error::{lasting, pool_error};
 use crate::job::Job;
 
 /// A file that compiled.
@@ -49,13 +49,13 @@ pub(crate) async fn judge(pool: &Pool, job: &Arc<Job>, case: Case) -> Result<Jud
     /// Enough to keep the worker busy while a frame is compared.
     const FRAMES_AHEAD: usize = 2;
     let unit = Judgeable { source: case.source.clone(), path: case.path.clone(), adaptive: job.options.adaptive };
-    let limit = job.row_options().map_err(external)?.max_file_bytes;
+    let limit = job.row_options().map_err(lasting)?.max_file_bytes;
     let case = Arc::new(case);
     let mut row = row(job, &case, limit.min(SMALL)).await?;
     let mut _large = None;
     if row.is_none() && limit > SMALL {
         // To be waited for before there is a worker, since the one that is compared waits for one.
-        _large = Some(LARGE.acquire().await.map_err(external)?);
+        _large = Some(LARGE.acquire().await.map_err(lasting)?);
         row = self::row(job, &case, limit).await?;
     }
     // A row without units says itself why, and an oracle has nothing to say of it.
@@ -63,7 +63,7 @@ pub(crate) async fn judge(pool: &Pool, job: &Arc<Job>, case: Case) -> Result<Jud
     let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
     let comparison = SpawnedTask::spawn_blocking(move || compare(&row, receiver));
     let failure = pool.judge(unit, sender).await.map_err(pool_error)?;
-    let comparison = comparison.join_unwind().await.map_err(external)??;
+    let comparison = comparison.join_unwind().await.map_err(lasting)??;
     let Findings { errors, differences } = match &failure {
         None => comparison.finish(),
         Some(_) => comparison.abandon(),
@@ -81,12 +81,12 @@ static LARGE: Semaphore = Semaphore::const_new(1);
 
 /// Compares frames with the file's row as they come.
 fn compare(row: &RecordBatch, mut evidence: Receiver<Evidence>) -> Result<Comparison> {
-    let begin = || Comparison::new(row).map_err(external);
+    let begin = || Comparison::new(row).map_err(lasting);
     let mut comparison = begin()?;
     while let Some(piece) = evidence.blocking_recv() {
         match piece {
             Evidence::Begin => comparison = begin()?,
-            Evidence::Facts(frame) => comparison.take(&frame).map_err(external)?,
+            Evidence::Facts(frame) => comparison.take(&frame).map_err(lasting)?,
         }
     }
     Ok(comparison)
@@ -94,7 +94,7 @@ fn compare(row: &RecordBatch, mut evidence: Receiver<Evidence>) -> Result<Compar
 
 /// The file's row by itself; `None` if it has no units, or its facts take more than `max_file_bytes`.
 async fn row(job: &Arc<Job>, case: &Arc<Case>, max_file_bytes: usize) -> Result<Option<RecordBatch>> {
-    let options = Options { max_file_bytes, ..job.row_options().map_err(external)? };
+    let options = Options { max_file_bytes, ..job.row_options().map_err(lasting)? };
     let case = Arc::clone(case);
     let built = SpawnedTask::spawn_blocking(move || {
         let mut rows = RowBuilder::new(&case.attrs, options);
@@ -106,10 +106,10 @@ async fn row(job: &Arc<Job>, case: &Arc<Case>, max_file_bytes: usize) -> Result<
             code: Some(&case.code),
             errors: Vec::new(),
         };
-        let stats = rows.append(input).map_err(external)?;
-        if stats.units == 0 { Ok(None) } else { rows.finish().map(Some).map_err(external) }
+        let stats = rows.append(input).map_err(lasting)?;
+        if stats.units == 0 { Ok(None) } else { rows.finish().map(Some).map_err(lasting) }
     });
-    built.join_unwind().await.map_err(external)?
+    built.join_unwind().await.map_err(lasting)?
 }
 
 /// A warning, since it says nothing against the row.

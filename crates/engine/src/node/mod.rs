@@ -35,7 +35,7 @@ use self::open_attempts::OpenAttempts;
 use self::reuse::LandedBins;
 use self::trial::{TrialCommand, Trials};
 use crate::attempt_id::AttemptIds;
-use crate::error::{external, landing_error};
+use crate::error::{landing_error, lasting};
 use crate::job::{InterpreterId, Job};
 use crate::progress::Progress;
 
@@ -176,9 +176,9 @@ impl Node {
     pub async fn interpreter_of(&self, job: &Job, facts: &FactsStore, run: &RunId) -> Result<InterpreterId> {
         let own = InterpreterId::of(&self.interpreter);
         agree(&own, job.interpreter.as_ref().unwrap_or(&own), run)?;
-        let mine = serde_json::to_vec(&own).map_err(external)?;
+        let mine = serde_json::to_vec(&own).map_err(lasting)?;
         if let Created::Existing(first) = facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
-            agree(&own, &serde_json::from_slice(&first).map_err(external)?, run)?;
+            agree(&own, &serde_json::from_slice(&first).map_err(lasting)?, run)?;
         }
         Ok(own)
     }
@@ -196,7 +196,7 @@ impl Node {
         let (interpreter, workers, worker) = (self.interpreter.clone(), self.options.workers, self.options.worker.clone());
         let settings = wanted.clone();
         let started = self.runtime.spawn(async move { Compilers::start(settings, &interpreter, workers, worker).await });
-        let started = started.await.map_err(external)??;
+        let started = started.await.map_err(lasting)??;
         sets.insert(wanted, started.clone());
         Ok(started)
     }
@@ -271,7 +271,7 @@ fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<(
     if own == expected {
         return Ok(());
     }
-    Err(external(format!(
+    Err(lasting(format!(
         "this executor has {} {} (magic {}), but run {run} is made with {} {} (magic {}): give every executor the same interpreter",
         own.implementation, own.version, own.magic, expected.implementation, expected.version, expected.magic
     )))

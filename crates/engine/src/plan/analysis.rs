@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::bins::BinRow;
 use super::envelope::{Envelope, attach, landed_marker, schema_with_envelopes};
-use crate::error::{external, landing_error};
+use crate::error::{landing_error, lasting};
 use crate::job::Job;
 use crate::metrics::{FileMetrics, StageCounts};
 use crate::node::Node;
@@ -52,10 +52,10 @@ impl Analysis {
         rows: Sender<Result<RecordBatch>>,
         files: Count,
     ) -> Result<Self> {
-        let facts = node.stores().open_facts(&job.facts).map_err(external)?;
-        let run = RunId::new(job.run.clone()).map_err(external)?;
+        let facts = node.stores().open_facts(&job.facts).map_err(lasting)?;
+        let run = RunId::new(job.run.clone()).map_err(lasting)?;
         let interpreter = node.interpreter_of(&job, &facts, &run).await?;
-        let builder = RowBuilder::new(&job.attrs(&interpreter), job.row_options().map_err(external)?);
+        let builder = RowBuilder::new(&job.attrs(&interpreter), job.row_options().map_err(lasting)?);
         Ok(Self {
             facts,
             run,
@@ -83,7 +83,7 @@ impl Analysis {
             return internal_err!("bin {} of run {} lies beyond all files: {} + {}", row.bin, self.run, row.offset, row.length);
         };
         let content = self.facts.bin_content(&row.shard, row.offset..end).await.map_err(landing_error)?;
-        let bin = bytefacts_corpus::decode_bin(&content).map_err(external)?;
+        let bin = bytefacts_corpus::decode_bin(&content).map_err(lasting)?;
         if bin.bin_id != row.bin {
             return internal_err!("the bins of run {} have bin {} where bin {} should be", self.run, bin.bin_id, row.bin);
         }
@@ -146,7 +146,7 @@ impl Analysis {
         futures::pin_mut!(loaded);
         let mut builder = self.builder.take();
         while let Some(file) = loaded.next().await {
-            let file = file.map_err(external)??;
+            let file = file.map_err(lasting)??;
             let Some(rows) = builder.take() else { return internal_err!("the row builder is gone") };
             let (rows, metrics, errors) = append(rows, file).await?;
             self.node.progress().add_file(&metrics, &errors);
@@ -177,7 +177,7 @@ async fn append(mut rows: RowBuilder, file: Loaded) -> Result<(RowBuilder, FileM
         let (metrics, errors) = file.append_to(&mut rows)?;
         Ok((rows, metrics, errors))
     });
-    task.join_unwind().await.map_err(external)?
+    task.join_unwind().await.map_err(lasting)?
 }
 
 async fn flush(
@@ -190,7 +190,7 @@ async fn flush(
     if envelopes.is_empty() {
         return Ok(());
     }
-    let batch = builder.finish_coded().map_err(external)?;
+    let batch = builder.finish_coded().map_err(lasting)?;
     let batch = attach(&batch, envelopes, schema)?;
     envelopes.clear();
     // A closed channel means that nobody needs the rows any more; the stream's end aborts this task.

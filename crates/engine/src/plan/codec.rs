@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::analyze::AnalyzeExec;
 use super::corpus_table::CorpusTable;
 use super::land::LandExec;
-use crate::error::external;
+use crate::error::lasting;
 use crate::job::Job;
 use crate::node::Node;
 
@@ -75,7 +75,7 @@ enum Operator {
 }
 
 fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
-    TAG.encode(value, buf).map_err(external)
+    TAG.encode(value, buf).map_err(lasting)
 }
 
 /// Why a job is not taken, as text: Ballista tells clients of the errors of its executors by their debug print.
@@ -91,7 +91,7 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(operator) = TAG.decode::<Operator>(buf).map_err(external)? else {
+        let Some(operator) = TAG.decode::<Operator>(buf).map_err(lasting)? else {
             return self.inner.try_decode(buf, inputs, ctx, converter);
         };
         let [input] = inputs else { return internal_err!("an operator of bytefacts takes one input, got {}", inputs.len()) };
@@ -161,7 +161,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
-        match TAG.decode::<Job>(buf).map_err(external)? {
+        match TAG.decode::<Job>(buf).map_err(lasting)? {
             Some(job) => {
                 job.admit(self.stores.access()).map_err(refused)?;
                 Ok(Arc::new(CorpusTable::new(job, Arc::clone(&self.stores))))
@@ -255,7 +255,7 @@ mod tests {
         let context = SessionContext::new().task_ctx();
         let provider = scheduler().try_decode_table_provider(bytes, &table, crate::plan::landed_schema(), &context)?;
         let table = (provider.as_ref() as &dyn std::any::Any).downcast_ref::<CorpusTable>();
-        table.map(|table| table.job().clone()).ok_or_else(|| external(std::io::Error::other("another table")))
+        table.map(|table| table.job().clone()).ok_or_else(|| lasting(std::io::Error::other("another table")))
     }
 
     fn sent(job: &serde_json::Value) -> Vec<u8> {

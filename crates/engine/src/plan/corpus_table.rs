@@ -23,7 +23,7 @@ use super::analyze::AnalyzeExec;
 use super::bins::{BinRow, bins_batch, bins_schema};
 use super::land::{LandExec, landed_schema};
 use crate::attempt_id::fresh_attempt;
-use crate::error::{external, landing_error, list_error};
+use crate::error::{landing_error, lasting, list_error};
 use crate::job::{Job, open_corpus};
 use crate::signs::note_planning;
 
@@ -49,8 +49,8 @@ impl CorpusTable {
 
     /// The bins of the run, as rows for `AnalyzeExec`, the costly ones first: those on record, else freshly packed ones.
     async fn bins(&self) -> Result<Vec<BinRow>> {
-        let facts = self.stores.open_facts(&self.job.facts).map_err(external)?;
-        let run = RunId::new(self.job.run.clone()).map_err(external)?;
+        let facts = self.stores.open_facts(&self.job.facts).map_err(lasting)?;
+        let run = RunId::new(self.job.run.clone()).map_err(lasting)?;
         let index = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
             None => self.write_bins(&facts, &run).await?,
@@ -91,11 +91,11 @@ impl CorpusTable {
             Ok::<(), ListError>(())
         });
         while let Some(bin) = bins.recv().await {
-            let content = encode_bin(&bin).map_err(external)?;
+            let content = encode_bin(&bin).map_err(lasting)?;
             let Some(planned) = planned(&bin) else { return internal_err!("bin {} of run {run} is empty", bin.bin_id) };
             writer.push(planned, &content).await.map_err(landing_error)?;
         }
-        packing.join_unwind().await.map_err(external)?.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
+        packing.join_unwind().await.map_err(lasting)?.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
         writer.finish().await.map_err(landing_error)
     }
 }
@@ -130,7 +130,7 @@ impl TableProvider for CorpusTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bins = self.bins().await?;
         if bins.is_empty() {
-            return Err(external(format!("run {} has no bins: its corpus has no Python files", self.job.run)));
+            return Err(lasting(format!("run {} has no bins: its corpus has no Python files", self.job.run)));
         }
         let partitions = bins.iter().map(|bin| Ok(vec![bins_batch(std::slice::from_ref(bin))?])).collect::<Result<Vec<_>>>()?;
         let source = MemorySourceConfig::try_new_exec(&partitions, bins_schema(), None)?;

@@ -9,7 +9,7 @@ use bytefacts_landing::{AttemptId, BinRecord, BinStats, BinWriter, FactsStore, F
 use datafusion::common::{Result, internal_err};
 
 use super::envelope::{Envelope, detach};
-use crate::error::{external, landing_error};
+use crate::error::{landing_error, lasting};
 use crate::job::Job;
 use crate::node::Node;
 use crate::node::reuse::{FileIdentity, LandedBins};
@@ -41,9 +41,9 @@ struct OpenBin {
 
 impl<'a> Landing<'a> {
     pub(super) fn new(job: &Job, node: &'a Node, task: String) -> Result<Self> {
-        let run = RunId::new(job.run.clone()).map_err(external)?;
+        let run = RunId::new(job.run.clone()).map_err(lasting)?;
         Ok(Self {
-            facts: node.stores().open_facts(&job.facts).map_err(external)?,
+            facts: node.stores().open_facts(&job.facts).map_err(lasting)?,
             run,
             schema: coded_schema(),
             node,

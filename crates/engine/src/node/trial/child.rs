@@ -13,7 +13,7 @@ use datafusion::common::{Result, exec_err};
 use tokio::sync::mpsc::{self, Sender};
 
 use super::wire::{DONE, READY, Request, Setup};
-use crate::error::external;
+use crate::error::lasting;
 use crate::job::InterpreterId;
 use crate::node::file::Examiner;
 use crate::node::{Node, NodeOptions};
@@ -55,17 +55,17 @@ async fn try_file(examiner: &Examiner, entry: Entry, source: Bytes) -> Result<()
     let mut rows = examiner.row_builder()?;
     let analysis = SpawnedTask::spawn_blocking(move || {
         file.append_to(&mut rows)?;
-        encode(&rows.finish_coded().map_err(external)?)
+        encode(&rows.finish_coded().map_err(lasting)?)
     });
-    analysis.join_unwind().await.map_err(external)?
+    analysis.join_unwind().await.map_err(lasting)?
 }
 
 fn encode(rows: &RecordBatch) -> Result<()> {
     let schema = rows.schema();
-    let properties = FileProperties::new(&schema, &EncodeOptions::default()).map_err(external)?;
-    let mut file = FileEncoder::try_new(io::sink(), &schema, &properties).map_err(external)?;
-    file.write(rows).map_err(external)?;
-    file.finish().map(drop).map_err(external)
+    let properties = FileProperties::new(&schema, &EncodeOptions::default()).map_err(lasting)?;
+    let mut file = FileEncoder::try_new(io::sink(), &schema, &properties).map_err(lasting)?;
+    file.write(rows).map_err(lasting)?;
+    file.finish().map(drop).map_err(lasting)
 }
 
 /// Has the kernel, where it runs out of memory, take this process and its worker rather than the executor. What it says of that is worth

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use super::wire::{self, DONE, READY};
-use crate::error::{external, transient};
+use crate::error::{lasting, transient};
 use crate::job::Job;
 
 /// How a process is started that calls [`serve`](super::serve).
@@ -65,7 +65,7 @@ enum TrialError {
 impl Trials {
     pub(crate) fn new(command: TrialCommand, job: &Job, interpreter: &Interpreter, worker: &WorkerSettings) -> Result<Self> {
         let setup = wire::Setup { job: job.clone(), interpreter: interpreter.clone(), worker: worker.clone() };
-        Ok(Self { command, setup: wire::line(&setup).map_err(external)?, limit: job.options.quarantine_after.max(1), process: None })
+        Ok(Self { command, setup: wire::line(&setup).map_err(lasting)?, limit: job.options.quarantine_after.max(1), process: None })
     }
 
     /// Tries a file; says so if it is a killer. One that fails without killing anybody is none: the normal way meets the same failure, and
