@@ -45,7 +45,7 @@ pub use data::{BinWriter, WriterOptions};
 pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
-    BinIndex, BinRecord, BinStats, ColumnChange, ColumnSnapshot, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest,
+    BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest,
     Origin, RepoDigests, RepoSummary, Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot,
     Verdict,
 };
