@@ -37,6 +37,7 @@ fn a_crate_links_nothing_that_it_is_not_for() {
         ("bytefacts-stores", &["datafusion", "bytefacts-compile"]),
         // Who only asks for facts links nothing that makes them.
         ("bytefacts-query", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-core"]),
+        ("bytefacts-client", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-scheduler"]),
         ("bytefacts-engine", &["ballista-core"]),
     ] {
         let linked = packages(&["--package", package, "--edges", "normal"]);

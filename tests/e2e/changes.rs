@@ -17,7 +17,10 @@ const CHANGES: &str = "SELECT repo, path, change, drift FROM changes('one', 'two
 /// Four repositories and a loose file, of which a further run is to find changed what `change` does.
 async fn two_runs(options: ExtractOptions, change: impl FnOnce(&Path)) -> (TempDir, TempDir) {
     let (corpus, facts) = (folder(), folder());
-    write_files(corpus.path(), &[("loose.py", b"x = 1\n"), ("a/kept.py", b"k = 1\n"), ("a/other.py", b"o = 1\n"), ("b/gone.py", b"g = 1\n")]);
+    write_files(
+        corpus.path(),
+        &[("loose.py", b"x = 1\n"), ("a/kept.py", b"k = 1\n"), ("a/other.py", b"o = 1\n"), ("b/gone.py", b"g = 1\n")],
+    );
     write_files(corpus.path(), &[("c/m.py", b"def f(a):\n    return a or 2\n"), ("c/n.py", b"n = 'text'\n"), ("d/same.py", b"s = 1\n")]);
     extract(corpus.path(), facts.path(), &Shape { run: "one", bins: 3, ..Shape::default() }).await;
     change(corpus.path());
@@ -27,7 +30,10 @@ async fn two_runs(options: ExtractOptions, change: impl FnOnce(&Path)) -> (TempD
 
 fn edit(corpus: &Path) {
     std::fs::remove_dir_all(corpus.join("b")).unwrap();
-    write_files(corpus, &[("loose.py", b"x = 2\n"), ("a/other.py", b"o = 1  # said\n"), ("a/new.py", b"n = 1\n"), ("e/new.py", b"e = 1\n")]);
+    write_files(
+        corpus,
+        &[("loose.py", b"x = 2\n"), ("a/other.py", b"o = 1  # said\n"), ("a/new.py", b"n = 1\n"), ("e/new.py", b"e = 1\n")],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

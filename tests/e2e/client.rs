@@ -109,7 +109,8 @@ async fn a_connection_knows_tables_keeps_what_is_set_and_ends_what_it_lets_go() 
         assert_eq!(named(name).schema, "system");
     }
 
-    let files = async |connection: &Connection| texts(&connection.rows("SELECT count(*) FROM bytecode_files_v1").await.unwrap())[0][0].clone();
+    let files =
+        async |connection: &Connection| texts(&connection.rows("SELECT count(*) FROM bytecode_files_v1").await.unwrap())[0][0].clone();
     assert_eq!(files(&connection).await, "1");
     assert!(!connection.ask("SET bytefacts.run = 'run-1'").await.unwrap().has_rows());
     assert_ne!(files(&connection).await, "1", "it is kept");
@@ -145,4 +146,74 @@ async fn a_login_is_refused_in_words() {
     }
     let nobody = Connection::open(&Options::new("grpc://127.0.0.1:1")).await.unwrap_err();
     assert!(matches!(nobody, ClientError::Unreachable { .. }) && nobody.to_string().contains("refused"), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn system_tables_tell_of_the_cluster_of_bins_and_of_the_cache() {
+    let (processes, facts) = (Processes::new(), folder());
+    let manifest = extract(library_corpus(&python().await, &["json"]).path(), facts.path(), &Shape { bins: 3, ..Shape::default() }).await;
+    let (scheduler, _executors) = cluster(&processes).await;
+    let service = Service::over(facts, &["--cluster", &format!("df://{}", scheduler.address)], "").await;
+    let connection = Connection::open(&Options::new(&format!("grpc://{}", service.daemon.address))).await.unwrap();
+    let ask = async |sql: &str| texts(&connection.rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")));
+    let executors = ask("SELECT node, cores, cores_in_use, version FROM system.executors ORDER BY node").await;
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(executors, [["n1", "1", "0", version], ["n2", "1", "0", version]]);
+    assert!(ask("SELECT * FROM system.jobs").await.is_empty());
+    ask("SET bytefacts.execution = 'cluster'").await;
+    ask("SELECT count(*) FROM py_bc_instructions").await;
+    ask("SET bytefacts.execution = 'auto'").await;
+    assert_eq!(
+        ask("SELECT state, run_id, bins, error, ended_at IS NULL FROM system.jobs").await,
+        [["completed", "NULL", "NULL", "NULL", "false"]]
+    );
+    let (bins, files) = (manifest.run.bins.to_string(), manifest.run.stats.files.to_string());
+    assert_eq!(
+        ask("SELECT count(*), sum(files), bool_and(landed), min(run_id) FROM system.bins").await,
+        [[bins.as_str(), &files, "true", "run-1"]]
+    );
+    assert_eq!(ask("SELECT files, hits + misses FROM system.cache").await, [[files.as_str(), &files]]);
+    let queries = ask("SELECT state, rows FROM system.queries WHERE statement LIKE 'SELECT count(*) FROM py_bc_instructions%'").await;
+    assert_eq!(queries, [["finished", "1"]]);
+    // What lists columns asks nobody, so that it works when the cluster is gone; and who asks the cluster is told.
+    scheduler.kill();
+    assert_eq!(ask("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'system'").await, [["5"]]);
+    let error = connection.rows("SELECT * FROM system.executors").await.unwrap_err().to_string();
+    assert!(error.contains("the scheduler does not answer"), "{error}");
+}
+
+/// Without a cluster there are the same columns, and no rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_alone_has_no_executors() {
+    let service = Service::start(&[], "").await;
+    let connection = Connection::open(&Options::new(&format!("grpc://{}", service.daemon.address))).await.unwrap();
+    for table in ["executors", "jobs"] {
+        let answer = connection.ask(&format!("SELECT * FROM system.{table}")).await.unwrap();
+        assert!(answer.schema().fields().len() >= 8, "{table}");
+        assert!(
+            connection.rows(&format!("SELECT * FROM system.{table}")).await.unwrap().iter().all(|batch| batch.num_rows() == 0),
+            "{table}"
+        );
+    }
+}
+
+/// A session that Ballista itself makes knows no view, and reads data files that are allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_ballistas_own_reads_the_files_of_a_run() {
+    let (mut processes, facts) = (Processes::new(), folder());
+    let manifest = extract(library_corpus(&python().await, &["json"]).path(), facts.path(), &Shape::default()).await;
+    processes.environment.push(("BYTEFACTS_ACCESS__FACTS".to_owned(), format!("['{}']", facts.path().display())));
+    let (scheduler, _executors) = cluster(&processes).await;
+    let url = format!("df://{}", scheduler.address);
+    let foreign =
+        bytefacts_cluster::job_session(&url, std::sync::Arc::default(), &bytefacts_cluster::JobSettings::for_run("x")).await.unwrap();
+    let files: Vec<_> = manifest.files.iter().map(|file| facts.path().join(&file.key).display().to_string()).collect();
+    let rows = foreign.read_parquet(files, Default::default()).await.unwrap().count().await.unwrap();
+    assert_eq!(rows as u64, manifest.run.rows);
+    let views = bytefacts_query::register_facts(&foreign, &Stores::default(), &crate::support::url(facts.path()), None).await;
+    let asked = match views {
+        Ok(()) => foreign.sql("SELECT count(*) FROM py_bc_instructions").await.unwrap().collect().await.map(drop),
+        Err(error) => Err(error),
+    };
+    assert!(asked.is_err(), "its plans name tables that no scheduler can make anew: docs/sql.md says so");
 }

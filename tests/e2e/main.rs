@@ -18,6 +18,7 @@ mod clouds;
 mod cluster;
 mod cookbook;
 mod digests;
+mod docs_clients;
 mod equal_answers;
 mod full_disk;
 mod graph;

@@ -32,8 +32,9 @@ async fn a_server_answers_as_facts_do() {
     let expected = query_text(service.facts.path(), counts).await;
     let (code, stdout, stderr) = sql(&server, &["-c", counts, "--format", "json"]).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
-    let found: Vec<_> = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
-    let found: Vec<_> = found.iter().map(|row| vec![row["opname"].as_str().unwrap().to_owned(), row["n"].to_string()]).collect();
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    let found: Vec<_> =
+        found.as_array().unwrap().iter().map(|row| vec![row["opname"].as_str().unwrap().to_owned(), row["n"].to_string()]).collect();
     assert_eq!(found, expected);
 
     // A script, a run of one's own, and what is set.
@@ -96,12 +97,16 @@ async fn a_server_that_encrypts_is_known_by_its_certificate() {
     let service = Service::start(&["--tls-cert", &path("own.pem"), "--tls-key", &path("own.key")], "").await;
     let port = service.daemon.address.port();
     let question = "SELECT 42 AS n";
-    let (code, stdout, stderr) = sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("own.pem"), "--format", "csv", question]).await;
+    let (code, stdout, stderr) =
+        sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("own.pem"), "--format", "csv", question]).await;
     assert_eq!((code, stdout.as_str()), (0, "n\n42\n"), "{stderr}");
     let (code, _, stderr) = sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("other.pem"), question]).await;
     assert!(code == 1 && stderr.contains("no server answers at") && stderr.contains("certificate"), "{stderr}");
     let (code, _, stderr) = sql(&format!("grpc://localhost:{port}"), &[question]).await;
     assert!(code == 1 && stderr.contains("no server answers at"), "{stderr}");
+    let plain = Service::start(&[], "").await;
+    let (code, _, stderr) = sql(&format!("grpc+tls://{}", plain.daemon.address), &["--ca", &path("own.pem"), question]).await;
+    assert!(code == 1 && stderr.contains("it does not encrypt: take grpc://"), "{stderr}");
     let (code, _, stderr) = sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("none.pem"), question]).await;
     assert!(code == 1 && stderr.contains("none.pem"), "{stderr}");
 }
@@ -173,7 +178,8 @@ async fn ctrl_c_ends_the_query_on_the_server_too() {
     }
     session.send_line("select 6 * 7 as answer;").unwrap();
     session.exp_string("    42").unwrap();
-    let states = ask_text(&mut service.client().await, "SELECT state FROM system.queries WHERE statement LIKE '%py_bc_instructions c%'").await;
+    let states =
+        ask_text(&mut service.client().await, "SELECT state FROM system.queries WHERE statement LIKE '%py_bc_instructions c%'").await;
     assert_eq!(states.len(), 2);
     assert!(states.iter().flatten().all(|state| state == "cancelled" || state == "left"), "{states:?}");
 }

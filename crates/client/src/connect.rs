@@ -33,7 +33,8 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     // The scheme says nothing: the connector knows whether to encrypt.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ClientError::Address(options.address.clone()))?;
     let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true).http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
-    let connected = if target.tls {
+    let encrypts = target.tls;
+    let connected = if encrypts {
         let tls = TlsConnector::from(Arc::new(client_config(options.ca.as_deref())?));
         let connector = service_fn(move |_: Uri| {
             let (target, tls) = (target.clone(), tls.clone());
@@ -43,7 +44,15 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     } else {
         endpoint.connect().await
     };
-    connected.map_err(|error| ClientError::Unreachable { address, reason: innermost(&error) })
+    connected.map_err(|error| {
+        let reason = innermost(&error);
+        // What rustls says of an answer that is not encrypted.
+        let is_plain = encrypts && reason.contains("corrupt message");
+        ClientError::Unreachable {
+            address,
+            reason: if is_plain { format!("it does not encrypt: take grpc:// ({reason})") } else { reason },
+        }
+    })
 }
 
 async fn secured(target: &Target, tls: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {

@@ -46,7 +46,7 @@ pub const CHANGES_COLUMNS: [(&str, &str); 8] = [
     ("facts_digest_b", "digest of the facts in the second run"),
 ];
 
-/// What the function is, of both sides.
+/// What the function is, of both sides. The parser takes all that stands behind DISTINCT FROM for one expression, AND included: hence the brackets.
 const JOIN: &str = "
     SELECT repo, path,
            CASE WHEN is_new THEN 'added'
@@ -65,7 +65,7 @@ const JOIN: &str = "
                      CASE WHEN a.schema_version IS DISTINCT FROM b.schema_version THEN 'schema' END), '') END AS drift,
                  a.file_sha256 AS file_sha256_a, b.file_sha256 AS file_sha256_b,
                  a.facts_digest AS facts_digest_a, b.facts_digest AS facts_digest_b
-          FROM a FULL JOIN b ON a.repo IS NOT DISTINCT FROM b.repo AND a.path IS NOT DISTINCT FROM b.path
+          FROM a FULL JOIN b ON (a.repo IS NOT DISTINCT FROM b.repo) AND (a.path IS NOT DISTINCT FROM b.path)
           WHERE a.path IS NULL OR b.path IS NULL OR a.facts_digest IS DISTINCT FROM b.facts_digest)";
 
 /// Columns of a side that are the root table's.

@@ -61,9 +61,7 @@ mod tests {
     /// A run of repositories with a digest each, and data files with a name each that go from one repository to another.
     fn run(repos: &[(Option<&str>, &str)], files: &[(&str, Option<&str>, Option<&str>)]) -> Manifest {
         let name = |repo: &Option<&str>| json!([repo, "x.py"]);
-        let file = |(key, first, last): &(&str, Option<&str>, Option<&str>)| {
-            json!({"key": key, "rows": 1, "bytes": 1, "sha256": key, "first": name(first), "last": name(last)})
-        };
+        let file = |(key, first, last): &(&str, Option<&str>, Option<&str>)| json!({"key": key, "rows": 1, "bytes": 1, "sha256": key, "first": name(first), "last": name(last)});
         let repo = |(repo, digest): &(Option<&str>, &str)| json!({"repo": repo, "files": 1, "digest": digest});
         let digest = format!("{repos:?}");
         let stats = json!({

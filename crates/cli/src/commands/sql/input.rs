@@ -135,7 +135,10 @@ mod tests {
     fn a_statement_keeps_its_text() {
         let written = |sql| statements(sql).unwrap().into_iter().map(|parsed| parsed.text).collect::<Vec<_>>();
         assert_eq!(written("select 1"), ["select 1"]);
-        assert_eq!(written("select 'ä;''x' ;\n;; select  \"a;b\"\n from t -- ; ö\n;"), ["select 'ä;''x'", "select  \"a;b\"\n from t -- ; ö"]);
+        assert_eq!(
+            written("select 'ä;''x' ;\n;; select  \"a;b\"\n from t -- ; ö\n;"),
+            ["select 'ä;''x'", "select  \"a;b\"\n from t -- ; ö"]
+        );
         assert_eq!(written("/* ; */ show tables;explain select 1"), ["/* ; */ show tables", "explain select 1"]);
     }
 

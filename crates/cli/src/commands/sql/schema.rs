@@ -63,7 +63,9 @@ fn table_doc(name: &str) -> &'static str {
     if name == FACTS_TABLE {
         return "one row a file, whether it compiled or not; everything else is nested in it";
     }
-    let listing = || listings::ALL.iter().find(|listing| name.strip_prefix(listings::SCHEMA).is_some_and(|rest| rest == format!(".{}", listing.name)));
+    let listing = || {
+        listings::ALL.iter().find(|listing| name.strip_prefix(listings::SCHEMA).is_some_and(|rest| rest == format!(".{}", listing.name)))
+    };
     match views::all().iter().find(|view| view.name == name) {
         Some(view) => view.doc,
         None => listing().map_or("", |listing| listing.doc),

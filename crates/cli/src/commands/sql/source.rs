@@ -27,7 +27,8 @@ use crate::table::{Layout, Limits, render};
 const PUBLIC: &str = "public";
 
 /// What `\runs` asks of a server.
-const RUNS: &str = "SELECT run_id, is_current, committed_at, repositories, files, errors, corpus FROM bytefacts.runs ORDER BY sequence DESC, run_id DESC";
+const RUNS: &str =
+    "SELECT run_id, is_current, committed_at, repositories, files, errors, corpus FROM bytefacts.runs ORDER BY sequence DESC, run_id DESC";
 
 /// What a server's functions are called.
 const FUNCTIONS: &str = "SELECT DISTINCT routine_name FROM information_schema.routines";
