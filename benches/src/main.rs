@@ -17,6 +17,7 @@ mod process;
 mod relay;
 mod size;
 mod sql;
+mod stream;
 
 use std::path::PathBuf;
 
@@ -92,6 +93,21 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// A large result streamed from the service to the shell as its client: the memory of both while it goes on. Linux only.
+    Stream {
+        /// Facts to ask instead of those of the standard library, which are extracted first.
+        #[arg(long, value_name = "FOLDER")]
+        facts: Option<PathBuf>,
+        /// Rows at least.
+        #[arg(long, default_value_t = 20_000_000)]
+        rows: u64,
+        /// Seconds from one figure to the next.
+        #[arg(long, default_value_t = 5.0)]
+        every: f64,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// A corpus of many small repositories, night after night: files, bytes and seconds of a cold run, of one after no change and after one file's,
     /// and of nights in which a share of the repositories changes, next to each other or scattered. Linux only.
     Nights {
@@ -154,6 +170,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
         Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
+        Benchmark::Stream { facts, rows, every, format } => stream::stream(facts, rows, every, format),
         Benchmark::Nights { repositories, files, nights: number, share, format } => {
             nights::nights(nights::Shape { repositories, files, nights: number, share }, format)
         }

@@ -44,6 +44,7 @@ fn a_crate_links_nothing_that_it_is_not_for() {
         ("bytefacts-serve", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-core"]),
         ("bytefacts-engine", &["ballista-core", "bytefacts-serve", "bytefacts-graph"]),
         ("bytefacts-cluster", &["bytefacts-serve", "bytefacts-graph", "clap"]),
+        ("bytefacts-client", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-scheduler"]),
     ] {
         let linked = packages(&["--package", package, "--edges", "normal"]);
         let name = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();

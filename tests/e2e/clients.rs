@@ -37,17 +37,17 @@ fn corpus() -> tempfile::TempDir {
     }
     let names = ["42", "007", "1e5", "2024-01-31", "NaN", "null", "true", "__HIVE_DEFAULT_PARTITION__", "a=b", "a%20b", "é", "٣"];
     for name in names {
-        write_files(corpus.path(), &[(&format!("{name}/modul.py"), format!("name = {name:?}\n").as_bytes())]);
+        write_files(corpus.path(), &[(&format!("{name}/module.py"), format!("name = {name:?}\n").as_bytes())]);
     }
     // Three files of one name, if repository and path are joined by U+001F.
     write_files(corpus.path(), &[("r/a\u{1f}b.py", b"x = 1\n"), ("r\u{1f}a/b.py", b"y = 2\n"), ("r\u{1f}a\u{1f}b.py", b"z = 3\n")]);
     // Texts of some megabytes in a leaf.
     for n in 0..4 {
         let source = format!("x = ((b'\\x{:02x}' * 4096,) * 250,) * 2\n", 128 + n);
-        write_files(corpus.path(), &[(&format!("gross/falt_{n}.py"), source.as_bytes())]);
+        write_files(corpus.path(), &[(&format!("large/folded_{n}.py"), source.as_bytes())]);
     }
-    for name in ["fehlt.py", "weg.py"] {
-        std::os::unix::fs::symlink("nirgends.py", corpus.path().join("42").join(name)).unwrap();
+    for name in ["missing.py", "gone.py"] {
+        std::os::unix::fs::symlink("nowhere.py", corpus.path().join("42").join(name)).unwrap();
     }
     corpus
 }
@@ -114,7 +114,7 @@ async fn ours(cache: &Path, facts: &str) -> Value {
     let columns = "repo AS a, path AS b, file_id AS c, file_sha256 AS d, source_bytes AS e, source_lines AS f";
     let rows = sql(cache, facts, &format!("SELECT {columns} FROM bytecode_files_v1 ORDER BY repo NULLS FIRST, path")).await;
     let no_hash = one(sql(cache, facts, "SELECT path AS a FROM bytecode_files_v1 WHERE file_sha256 IS NULL ORDER BY path").await);
-    let a_path = one(sql(cache, facts, "SELECT repo AS a FROM bytecode_files_v1 WHERE path = 'modul.py' ORDER BY repo NULLS FIRST").await);
+    let a_path = one(sql(cache, facts, "SELECT repo AS a FROM bytecode_files_v1 WHERE path = 'module.py' ORDER BY repo NULLS FIRST").await);
     let opnames = sql(cache, facts, "SELECT opname AS a, count(*) AS b FROM py_bc_instructions GROUP BY opname").await;
     let opnames = opnames.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone())).collect::<serde_json::Map<_, _>>();
     let longest = one(sql(cache, facts, "SELECT max(character_length(argrepr)) AS a FROM py_bc_instructions").await);
@@ -131,7 +131,7 @@ async fn every_client_reads_what_our_sql_reads() {
     let files = json!({ "files": files.iter().map(|file| json!({ "path": file })).collect::<Vec<_>>() });
 
     let ours = ours(cache.path(), &facts_path).await;
-    assert_eq!(ours["no_hash"], json!(["fehlt.py", "weg.py"]));
+    assert_eq!(ours["no_hash"], json!(["missing.py", "gone.py"]));
     assert_eq!(ours["rows"].as_array().unwrap().len() as u64, manifest["run"]["rows"].as_u64().unwrap());
     assert!(ours["longest"].as_u64().unwrap() > 8_000_000);
     let mut whole: Option<Value> = None;

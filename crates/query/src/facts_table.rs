@@ -46,6 +46,11 @@ impl FactsTable {
         Self { place, run, files: Mutex::new(None) }
     }
 
+    /// Some of the files of a run, and nothing else of it.
+    pub(crate) fn of_files(place: Place, run: RunId, files: Vec<LandedFile>) -> Self {
+        Self { place, run: Some(run.clone()), files: Mutex::new(Some((run, Arc::new(files)))) }
+    }
+
     fn facts(&self) -> FactsStore {
         self.place.facts()
     }

@@ -4,24 +4,29 @@
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
 //!   FactsTable: the files of a committed run that a filter leaves       (facts_table.rs)
 //!   FlatTables ─▶ FlattenExec ◀─ FactsTable: flat tables                (flat_tables.rs, flatten.rs)
+//! ChangesFunction: `changes('a', 'b')`, what differs between two runs (changes.rs)
+//! listings: runs, their files, repositories and errors as tables     (listings.rs)
 //! QueryCodec: FlattenExec on the wire                                   (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
+mod changes;
 mod codec;
 mod error;
 mod facts_table;
 mod flat_tables;
 mod flatten;
+pub mod listings;
 pub mod operator;
 mod session;
 mod snapshot;
 mod udf;
 pub mod wire;
 
+pub use changes::{CHANGES, CHANGES_COLUMNS, ChangesFunction};
 pub use codec::QueryCodec;
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
-pub use session::{FACTS_TABLE, facts_session, register_facts};
+pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;
