@@ -170,7 +170,7 @@ type Named = (String, FieldKind);
 fn instruction_difference(left_code: &Code, right_code: &Code) -> Option<(Named, String, String)> {
     let (Ok(left), Ok(right)) = (disassemble(left_code), disassemble(right_code)) else { return None };
     for (index, (one, other)) in left.iter().zip(&right).enumerate() {
-        if one.opcode != other.opcode || argument(one) != argument(other) {
+        if one.opcode != other.opcode || with_bits(one) != with_bits(other) {
             let kind = if one.baseopcode == other.baseopcode && one.opcode != other.opcode {
                 FieldKind::Specialised
             } else {
@@ -182,7 +182,7 @@ fn instruction_difference(left_code: &Code, right_code: &Code) -> Option<(Named,
                     _ => FieldKind::Instruction,
                 }
             };
-            return Some(((format!("instructions[{index}]"), kind), shown_instruction(one), shown_instruction(other)));
+            return Some(((format!("instructions[{index}]"), kind), with_bits(one), with_bits(other)));
         }
     }
     if left.len() != right.len() {
@@ -204,6 +204,14 @@ fn instruction_difference(left_code: &Code, right_code: &Code) -> Option<(Named,
 pub fn shown_instruction(instruction: &Instruction<'_>) -> String {
     let argument = argument(instruction);
     if argument.is_empty() { instruction.opname().to_owned() } else { format!("{} {argument}", instruction.opname()) }
+}
+
+/// Like [`shown_instruction`], and the bits of a float.
+fn with_bits(instruction: &Instruction<'_>) -> String {
+    match instruction.argval {
+        ArgVal::Const(constant) => shown_instruction(instruction) + &bits(constant),
+        _ => shown_instruction(instruction),
+    }
 }
 
 fn argument(instruction: &Instruction<'_>) -> String {
@@ -269,12 +277,15 @@ fn sorted(constant: &Const) -> Vec<String> {
 }
 
 fn with_type(constant: &Const, shown: &str) -> String {
-    let bits = match constant {
+    format!("{} {shown}{}", constant.type_name(), bits(constant))
+}
+
+fn bits(constant: &Const) -> String {
+    match constant {
         Const::Float(value) => format!(" (bits {:016x})", value.to_bits()),
         Const::Complex(real, imaginary) => format!(" (bits {:016x} {:016x})", real.to_bits(), imaginary.to_bits()),
         _ => String::new(),
-    };
-    format!("{} {shown}{bits}", constant.type_name())
+    }
 }
 
 fn names(names: &[PyStr]) -> String {

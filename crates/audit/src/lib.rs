@@ -5,6 +5,7 @@
 //! tree          the digests of a run as a Merkle tree     stream        what two marshal streams of one value differ in
 //! changes       two runs, from the root down              cause         the catalogue of causes, and which of them it was
 //! pyc           a `.pyc` against its source               drift         equal edits between two interpreters, counted together
+//! row           rows of two runs: first field that differs, instructions side by side
 //! matrix        what is varied, as YAML data              night         which files and conditions a night covers, verdicts
 //! report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML
 //! ```
@@ -20,6 +21,7 @@ pub mod drift;
 pub mod matrix;
 pub mod night;
 pub mod pyc;
+pub mod row;
 //REPORT
 pub mod stream;
 pub mod tree;
