@@ -106,7 +106,7 @@ pub const CATALOGUE: [Cause; 51] = {
             "sets shown in hash order",
             Excluded("canonical text sorts elements by type and text; the hash seeds of the matrix vary it"),
         ),
-        cause("C09", Code, "__static_attributes__ in the order of a set", Injected("faults: static attributes")),
+        cause("C09", Code, "`__static_attributes__` in the order of a set", Injected("faults: static attributes")),
         cause("C10", Stream, ".pyc unstable for no stated reason (3.12)", Excluded("of CPython 3.12, which is refused")),
         cause("C11", Stream, "free-threaded builds: references depend on who owns a thread", Excluded("free-threaded builds are refused")),
         cause("C12", Stream, "free-threaded builds intern constants", Excluded("free-threaded builds are refused")),
@@ -335,6 +335,21 @@ fn has_cookie(source: &[u8]) -> bool {
     str::from_utf8(source).is_err() || head.into_iter().any(|line| line.starts_with(b"#") && line.windows(6).any(|part| part == b"coding"))
 }
 
+/// The catalogue as the rows of a table in Markdown.
+#[must_use]
+pub fn table() -> String {
+    let row = |cause: &Cause| {
+        let met = match cause.met {
+            Met::Provoked(by) => format!("provoked: {by}"),
+            Met::Injected(by) => format!("injected: {by}"),
+            Met::Excluded(why) => format!("excluded: {why}"),
+            Met::Open(why) => format!("open: {why}"),
+        };
+        format!("| {} | {} | {} | {} |\n", cause.code, cause.layer.as_str(), cause.title, met.replace('_', "\\_"))
+    };
+    CATALOGUE.iter().map(row).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -349,5 +364,17 @@ mod tests {
             assert!(codes.contains(format!("C{number:02}").as_str()), "{number}");
         }
         assert_eq!(by_code("C07b").unwrap().layer, Layer::Stream);
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_is_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/audit.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, rows) = text.split_once("|---|---|---|---|\n").unwrap();
+        if std::env::var_os("BYTEFACTS_UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}|---|---|---|---|\n{}", table())).unwrap();
+        } else {
+            assert_eq!(rows, table(), "BYTEFACTS_UPDATE_DOCS=1 writes it anew");
+        }
     }
 }

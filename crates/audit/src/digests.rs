@@ -3,6 +3,7 @@
 //! Cheapest first: the marshal stream as the worker wrote it, which tells what else the process had compiled; the same without references,
 //! which is what rows keep as `marshal_digest`; the facts; and their shape, which is opcodes and jumps alone.
 
+use arrow::array::RecordBatch;
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytefacts_bytecode::{Code, canonical, disassemble, marshal, units};
 use bytefacts_compile::{Compiled, Diagnostic, Outcome, Severity};
@@ -76,6 +77,20 @@ impl Deriver {
     /// # Errors
     /// When facts contradict each other, which is a fault of the analysis.
     pub fn derive(&self, file: &SourceFile, compiled: Compiled) -> Result<Derived, DeriveError> {
+        let (derived, _) = self.rows(file, compiled)?;
+        Ok(derived)
+    }
+
+    /// The row of what a worker made of a source.
+    ///
+    /// # Errors
+    /// As [`Deriver::derive`].
+    pub fn row(&self, file: &SourceFile, compiled: Compiled) -> Result<RecordBatch, DeriveError> {
+        let (_, mut rows) = self.rows(file, compiled)?;
+        rows.finish().map_err(|error| DeriveError { path: file.path.clone(), reason: error.to_string() })
+    }
+
+    fn rows(&self, file: &SourceFile, compiled: Compiled) -> Result<(Derived, RowBuilder), DeriveError> {
         let failed = |reason: String| DeriveError { path: file.path.clone(), reason };
         let (marshalled, failure) = match &compiled.outcome {
             Outcome::Code(code) => (Some(code), None),
@@ -100,7 +115,7 @@ impl Deriver {
             facts: stats.digest,
             shape: module.as_ref().map(shape),
         };
-        Ok(Derived { compiled, digests })
+        Ok((Derived { compiled, digests }, rows))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Example {
 }
 
 /// Edits gathered over files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drifts {
     clusters: BTreeMap<String, Cluster>,
     /// Files that differ.
@@ -143,6 +143,27 @@ impl Drifts {
         cluster.instructions += instructions;
         *cluster.kinds.entry(kind.to_owned()).or_default() += 1;
         in_file.insert(edit, ());
+    }
+
+    /// Takes in what was gathered over other files.
+    pub fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.instructions += other.instructions;
+        for (edit, cluster) in other.clusters {
+            match self.clusters.get_mut(&edit) {
+                None => {
+                    self.clusters.insert(edit, cluster);
+                }
+                Some(mine) => {
+                    mine.places += cluster.places;
+                    mine.files += cluster.files;
+                    mine.instructions += cluster.instructions;
+                    for (kind, n) in cluster.kinds {
+                        *mine.kinds.entry(kind).or_default() += n;
+                    }
+                }
+            }
+        }
     }
 
     /// The clusters, the largest first.

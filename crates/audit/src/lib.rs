@@ -21,8 +21,8 @@ pub mod drift;
 pub mod matrix;
 pub mod night;
 pub mod pyc;
+pub mod report;
 pub mod row;
-//REPORT
 pub mod stream;
 pub mod tree;
 

@@ -12,6 +12,7 @@
 //! FACTS/runs/<run>/run.json               the header: the committed run     created once
 //! FACTS/runs/<run>/about/…              what others have derived from it         created once
 //! FACTS/runs/<run>/let_go.json            nobody wants the run any more     created once
+//! FACTS/audits/<audit>/…                  what an audit has found               created once
 //! FACTS/schemas/<digest>.json             the tables of runs, by content    created once
 //! FACTS/current.json                      the current run                   only ever moves forward
 //! ```

@@ -1,7 +1,7 @@
 //! `bytefacts diff`: what has changed from one run to another.
 
 pub(super) mod run_tree;
-mod side;
+pub(super) mod side;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_audit::changes::{self, Change, Changes, Class, Making};
 use bytefacts_landing::{RunDocument, RunId};
+use futures::FutureExt as _;
 use serde::Serialize;
 
 use self::run_tree::StoredTree;
@@ -45,12 +46,16 @@ pub async fn run(args: Diff, output: &mut Output) -> anyhow::Result<Exit> {
         return side::run(&facts, (&before.run.run_id, &after.run.run_id), file, &args, output).await;
     }
     let sides = (Side::open(&facts, before).await?, Side::open(&facts, after).await?);
-    let changes = changes::compare((&sides.0.tree, &sides.0.making), (&sides.1.tree, &sides.1.making)).await?;
+    let changes = compared(&sides).boxed().await?;
     match args.format {
         Format::Json => output.data(serde_json::to_string_pretty(&answer(&sides, &changes))? + "\n")?,
         Format::Text => output.data(text(&facts, &sides, &changes, args.show, Paint { colour: output.colour() })?)?,
     }
     Ok(if changes.count(Class::SameSourceDifferentFacts) == 0 { Exit::Clean } else { Exit::Findings })
+}
+
+async fn compared((before, after): &(Side, Side)) -> anyhow::Result<Changes> {
+    Ok(changes::compare((&before.tree, &before.making), (&after.tree, &after.making)).await?)
 }
 
 /// One of the two runs.

@@ -11,7 +11,7 @@ use bytefacts_audit::matrix::MARSHAL_VERSION;
 use bytefacts_audit::pyc::{Fresh, Provenance, Status, judge, parse_name};
 use bytefacts_compile::{CompileOptions, Limits, Pool, WorkerSettings, discover};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use crate::args::{Format, Pyc};
@@ -58,8 +58,8 @@ pub async fn run(args: Pyc, output: &mut Output) -> anyhow::Result<Exit> {
         let wanted = files.iter().any(|file| parse_name(file).is_some_and(|name| name.optimize == optimize));
         pools.push(if wanted { Some(Pool::start_with(&interpreter, options, workers, Limits::default(), settings).await?) } else { None });
     }
-    let judged: Vec<Judged> =
-        futures::stream::iter(files).map(|file| judged(&root, file, &pools)).buffered(2 * workers).try_collect().await?;
+    let judged: Vec<_> = files.into_iter().map(|file| judged(&root, file, &pools).boxed()).collect();
+    let judged: Vec<Judged> = futures::stream::iter(judged).buffered(2 * workers).try_collect().await?;
     for pool in pools.into_iter().flatten() {
         pool.shutdown().await;
     }

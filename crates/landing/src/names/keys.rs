@@ -150,6 +150,11 @@ pub(crate) fn attached(run: &RunId, name: &str) -> String {
     format!("runs/{run}/about/{name}")
 }
 
+/// A document of an audit.
+pub(crate) fn audit(audit: &RunId, name: &str) -> String {
+    format!("audits/{audit}/{name}")
+}
+
 pub(crate) fn schema(digest: &str) -> String {
     format!("schemas/{digest}.json")
 }

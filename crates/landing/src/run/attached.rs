@@ -1,6 +1,7 @@
-//! Documents about a committed run that others derive from it, such as the tree of its digests.
+//! Documents about a committed run that others derive from it, such as the tree of its digests, and those of audits.
 //!
-//! They follow from the run alone, so that whoever comes first writes what anybody would; they lie in the run's folder and go with it.
+//! They follow from the run alone, so that whoever comes first writes what anybody would; they lie in the run's folder and go with it. Audits outlive the runs that they are of:
+//! what was good last month is still asked for.
 
 use bytes::Bytes;
 
@@ -36,5 +37,21 @@ impl FactsStore {
     /// The key of a document about a run, for whoever reads parts of it.
     pub fn attached_key(&self, run: &RunId, name: &str) -> String {
         keys::attached(run, name)
+    }
+
+    /// Creates a document of an audit unless there is one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn create_audit_document(&self, audit: &RunId, name: &str, bytes: Bytes) -> Result<Created> {
+        self.create(&keys::audit(audit, name), bytes).await
+    }
+
+    /// A document of an audit, if there is one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn audit_document(&self, audit: &RunId, name: &str) -> Result<Option<Bytes>> {
+        self.bytes(&keys::audit(audit, name)).await
     }
 }
