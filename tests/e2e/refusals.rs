@@ -1,6 +1,8 @@
 //! What cannot work is said at once, in words and once: the whole of stderr.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -102,7 +104,7 @@ async fn a_bucket_that_is_missing_or_forbidden_is_refused() {
     ");
     insta::assert_snapshot!(extract(corpus, "s3://bucket/facts").await, @r#"
     error: cannot use the facts at s3://bucket/facts
-      caused by: cannot read "runs/[RUN]/run.json"
+      caused by: cannot read "current.json"
       caused by: access is forbidden (403): see the credentials and the policy of the bucket
     "#);
 }
@@ -180,5 +182,55 @@ async fn fail_on_decides_what_ends_with_3() {
     write_files(corpus.path(), &[("a/bad.py", b"def\n")]);
     for (level, expected) in [(&[][..], 0), (&["--fail-on", "error"], 3), (&["--fail-on", "never"], 0)] {
         assert_eq!(extract(level).await.0, expected, "{level:?}");
+    }
+}
+
+/// Credentials for a store that is asked nothing, at this address.
+fn nobodys_store(command: &mut std::process::Command, address: &str) {
+    command.envs([("AWS_ENDPOINT", format!("http://{address}").as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")]);
+    command.envs([("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", "nothing")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_where_nobody_listens_is_named_with_the_reason() {
+    let (root, corpus) = (folder(), small_corpus());
+    let corpus = corpus.path().to_str().unwrap();
+    let commands: [&[&str]; 3] =
+        [&["runs", "--facts", "s3://b/f"], &["sql", "SELECT 1", "--facts", "s3://b/f"], &["extract", corpus, "--out", "s3://b/f"]];
+    for args in commands {
+        let mut command = bytefacts(root.path(), args).await;
+        // On this port of a machine nobody has listened for thirty years.
+        nobodys_store(&mut command, "127.0.0.1:1");
+        let stderr = refused(command, root.path(), 1);
+        assert!(stderr.contains("http://127.0.0.1:1/") && stderr.contains("Connection refused"), "{args:?}: {stderr}");
+    }
+}
+
+/// A wrong endpoint often swallows what it is sent. The client's patience is for stores that are away for a moment; the user is not left to guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_silent_is_named_while_it_is_waited_for() {
+    let (root, corpus) = (folder(), small_corpus());
+    let corpus = corpus.path().to_str().unwrap();
+    // The kernel takes connections in whether or not they are asked for.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let commands: [&[&str]; 3] =
+        [&["runs", "--facts", "s3://b/f"], &["sql", "SELECT 1", "--facts", "s3://b/f"], &["extract", corpus, "--out", "s3://b/f"]];
+    let mut children = Vec::new();
+    for args in commands {
+        let mut command = bytefacts(root.path(), args).await;
+        nobodys_store(&mut command, &address);
+        children.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    }
+    for mut child in children {
+        // It is said while the command still waits: reading ends at the first line, not with the process.
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = lines.map_while(Result::ok).take_while(|line| !line.starts_with("error:"));
+        assert!(
+            said.any(|line| line.contains(&format!("no answer from the object store at {address}"))),
+            "it says nothing before it gives up"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -29,7 +29,7 @@ async fn taken(facts: &Path) -> Vec<String> {
 
 async fn extracted(root: &Path, corpus: &Path, args: &[&str]) -> Vec<String> {
     let facts = root.join("facts");
-    let all = [&["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap()], args].concat();
+    let all = [&["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap(), "--another-corpus"], args].concat();
     let (code, _, stderr) = run(bytefacts(root, &all).await);
     assert_eq!(code, 0, "{stderr}");
     taken(&facts).await
@@ -76,13 +76,37 @@ async fn a_single_repository_is_recognised() {
     assert_eq!(extracted(root.path(), &corpus, &["--repo", "mine"]).await, ["mine:setup.py", "mine:src/x.py"]);
     std::fs::rename(corpus.join("pyproject.toml"), corpus.join(".git")).unwrap();
     let facts = root.path().join("facts");
-    let args = ["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap()];
+    let args = ["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap(), "--another-corpus"];
     let (code, stdout, stderr) = run(bytefacts(root.path(), &args).await);
     assert_eq!(code, 0, "{stderr}");
     assert!(
         stdout.contains("as one repository, project") && stderr.contains(".git is in the corpus") && stderr.contains("--tree"),
         "{stdout}{stderr}"
     );
+}
+
+/// A mistyped name would put another corpus in the place of the one that readers expect.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_are_of_one_corpus_unless_another_is_meant() {
+    let (root, above) = (folder(), folder());
+    for name in ["one", "other"] {
+        write_files(&above.path().join(name), &[(&format!("{name}/x.py"), b"x = 1\n")]);
+    }
+    let facts = root.path().join("facts");
+    let extract = async |corpus: &str, args: &[&str]| {
+        let corpus = above.path().join(corpus);
+        let all = [&["extract", corpus.to_str().unwrap(), "--out", facts.to_str().unwrap(), "--run-id"], args].concat();
+        run(bytefacts(root.path(), &all).await)
+    };
+    assert_eq!(extract("one", &["r1"]).await.0, 0);
+    for args in [&["r2"][..], &["r2", "--repo", "mine"]] {
+        let (code, _, stderr) = extract(if args.len() == 1 { "other" } else { "one" }, args).await;
+        assert!(code == 2 && stderr.contains("(run r1), not of") && stderr.contains("--another-corpus"), "{args:?}: {code} {stderr}");
+    }
+    assert_eq!(taken(&facts).await, ["one:x.py"]);
+    assert_eq!(extract("one", &["r2"]).await.0, 0, "the same one is asked nothing");
+    assert_eq!(extract("other", &["r3", "--another-corpus"]).await.0, 0);
+    assert_eq!(taken(&facts).await, ["other:x.py"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,8 +161,12 @@ pub struct Extract {
     /// Take first-level folders as repositories, even where the corpus looks like a single one.
     #[arg(long, conflicts_with = "repo")]
     pub tree: bool,
+    /// Let the run become current although the current one is of another corpus. Without it such a run is refused: whoever reads FACTS would find
+    /// one corpus in the other's place.
+    #[arg(long)]
+    pub another_corpus: bool,
     /// Go on with a run that did not end, with the corpus and the options that it was started with; bins that are landed are not done again.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "tree", "include", "exclude", "extend_exclude",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["corpus", "repo", "tree", "another_corpus", "include", "exclude", "extend_exclude",
         "virtual_environments", "respect_gitignore", "run_id", "optimize", "dont_inherit", "adaptive", "include_cfg_derivations", "terminator_opnames", "oracle", "parallel_min_files", "parallel_max_bytes"])]
     pub resume: Option<String>,
     /// Have a cluster do the work instead of the embedded one: its scheduler, as df://HOST:PORT. Executors must reach CORPUS and FACTS.

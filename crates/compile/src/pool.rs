@@ -399,9 +399,9 @@ impl Slot {
 
     /// The living worker of this slot; starts one, with some patience, if there is none.
     async fn worker(&mut self) -> Result<&mut Worker, PoolError> {
-        if self.worker.as_mut().is_some_and(Worker::is_gone) {
-            tracing::warn!("a worker ended while it was idle");
-            self.counters.count(&Death::Crash { how: String::new(), stderr: String::new() });
+        if let Some(death) = self.worker.as_mut().and_then(Worker::ended_idle) {
+            tracing::warn!(?death, "a worker ended while it was idle");
+            self.counters.count(&death);
             self.worker = None;
         }
         let worker = match self.worker.take() {

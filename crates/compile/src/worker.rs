@@ -136,9 +136,17 @@ impl Worker {
         self.units
     }
 
-    /// Whether it ended while it had nothing to do.
-    pub(crate) fn is_gone(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+    /// How it ended while it had nothing to do, if it did. Who is just being killed may still seem to live.
+    pub(crate) fn ended_idle(&mut self) -> Option<Death> {
+        let how = match self.child.try_wait() {
+            Ok(None) => return None,
+            Ok(Some(status)) => match told_by(status, Witness::of(None)) {
+                Ok(death) => return Some(death),
+                Err(how) => how,
+            },
+            Err(error) => error.to_string(),
+        };
+        Some(Death::Crash { how, stderr: String::new() })
     }
 
     /// Sends one unit through it. After an error the worker is dead.
@@ -208,17 +216,28 @@ impl Worker {
 
     async fn died(&mut self, error: &io::Error, witness: Witness) -> Death {
         let how = match wait_or_kill(&mut self.child).await {
-            Some(status) if status.signal() == Some(SIGPROF) => return Death::Cpu,
-            Some(status) if status.code() == Some(EXIT_MEMORY) => return Death::Memory,
-            Some(status) => match witness.ending(status) {
-                Some(Ending::OutOfMemory) => return Death::OutOfMemory,
-                Some(Ending::FromOutside(how)) => return Death::Killed { how },
-                Some(Ending::OfItself(how)) => how,
-                None => status.to_string(),
+            Some(status) => match told_by(status, witness) {
+                Ok(death) => return death,
+                Err(how) => how,
             },
             None => format!("broken protocol ({error})"),
         };
         Death::Crash { how, stderr: last_words(&mut self.stderr).await }
+    }
+}
+
+/// What the end of a worker says of its death; for a crash, what ended it.
+fn told_by(status: ExitStatus, witness: Witness) -> Result<Death, String> {
+    match (status.signal(), status.code()) {
+        (Some(SIGPROF), _) => return Ok(Death::Cpu),
+        (_, Some(EXIT_MEMORY)) => return Ok(Death::Memory),
+        _ => {}
+    }
+    match witness.ending(status) {
+        Some(Ending::OutOfMemory) => Ok(Death::OutOfMemory),
+        Some(Ending::FromOutside(how)) => Ok(Death::Killed { how }),
+        Some(Ending::OfItself(how)) => Err(how),
+        None => Err(status.to_string()),
     }
 }
 

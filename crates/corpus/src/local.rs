@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -243,19 +243,27 @@ pub(crate) fn read(root: &Path, below: &Path, limit: u64) -> Result<Bytes, ReadE
     match read {
         // Of a corpus that is not there, every file seems to have vanished.
         Err(ReadError::Missing | ReadError::Denied | ReadError::Symlink(_) | ReadError::Folder { .. }) => {
-            check_root(root).map_err(|source| ReadError::Fault { source: Box::new(source) })?;
+            check_standing(root, below).map_err(|source| ReadError::Fault { source: Box::new(source) })?;
             read
         }
         read => read,
     }
 }
 
-/// Fails if the corpus cannot be entered, or nothing is left of it: a disk that is not mounted leaves no folder, or an empty one.
-fn check_root(root: &Path) -> io::Result<()> {
+/// Fails if the corpus cannot be entered, or nothing is left of it, or of the folder in it that `below` begins with: a disk that is not mounted
+/// leaves no folder, or an empty one, and each repository may have a disk of its own.
+fn check_standing(root: &Path, below: &Path) -> io::Result<()> {
     fs::metadata(root.join("."))?;
-    match fs::read_dir(root)?.next() {
-        Some(entry) => entry.map(drop),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, "the corpus is empty now; is its disk mounted?")),
+    let is_empty = |folder: &Path| Ok::<_, io::Error>(fs::read_dir(folder)?.next().transpose()?.is_none());
+    let empty = |what: String| Err(io::Error::new(io::ErrorKind::NotFound, format!("{what} is empty now; is its disk mounted?")));
+    if is_empty(root)? {
+        return empty("the corpus".to_owned());
+    }
+    let Some(Component::Normal(first)) = below.components().next() else { return Ok(()) };
+    // A folder that is gone was deleted; one that may not be read is a fact of the corpus.
+    match is_empty(&root.join(first)) {
+        Ok(true) => empty(format!("the folder {} of the corpus", first.display())),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 

@@ -157,6 +157,17 @@ fn a_corpus_that_is_gone_is_a_fault_and_no_row() {
 }
 
 #[test]
+fn a_repository_of_which_nothing_is_left_is_a_fault_and_no_row() {
+    let root = tree(&["a/x.py", "b/x.py"]);
+    fs::remove_file(root.path().join("b/x.py")).unwrap();
+    let error = read_entry(root.path(), &entry(Some("b"), "sub/x.py")).unwrap_err();
+    assert!(error.is_fault(), "its own disk is not mounted: {error}");
+    assert!(format!("{error:?}").contains("the folder b of the corpus is empty"), "{error:?}");
+    fs::remove_dir(root.path().join("b")).unwrap();
+    assert_eq!(read_entry(root.path(), &entry(Some("b"), "sub/x.py")).unwrap_err().error_type(), "FileNotFound", "it was deleted");
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused() {
     let root = tree(&[]);
     write(root.path(), "a/x.py", &"x".repeat(1_001));

@@ -34,3 +34,4 @@ pub use node::file::fact_error;
 pub use node::{Node, NodeOptions, Peaks, trial};
 pub use plan::{AnalyzeExec, CorpusTable, ERRORS_METRIC, FILES_METRIC, LandExec, LogicalCodec, PhysicalCodec, landed_schema};
 pub use progress::{Progress, Reading};
+pub use signs::NOTE_EVERY;

@@ -7,7 +7,7 @@ use bytefacts_landing::{FactsStore, RunId};
 use tokio::time::{Instant, interval_at};
 
 /// How often somebody at work on a run notes that it gets on: one small put, well within anybody's patience.
-pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(30);
+pub const NOTE_EVERY: Duration = Duration::from_secs(30);
 
 /// Waits for the plan of a run, and notes now and then that it is being made: a large corpus takes long to list.
 pub(crate) async fn note_planning<T>(facts: &FactsStore, run: &RunId, plan: impl Future<Output = T>) -> T {

@@ -33,7 +33,14 @@ pub fn explain(error: &object_store::Error) -> String {
         return refusal.to_owned();
     }
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().trim_end().to_owned()
+    let mut line = text.lines().next().unwrap_or_default().trim_end().to_owned();
+    // That a request could not be sent is said by an error that keeps to itself why.
+    let innermost = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).last().map(ToString::to_string);
+    if let Some(cause) = innermost.filter(|cause| !text.contains(cause.as_str()) && !cause.contains('\n')) {
+        line.push_str(": ");
+        line.push_str(&cause);
+    }
+    line
 }
 
 /// What a store refuses for good, if that is what the error is. Where a listing is refused, nothing but the text tells.

@@ -11,6 +11,7 @@ mod error;
 mod facts_only;
 mod place;
 mod registry;
+mod silence;
 
 pub use access::{Access, Allowed, Kind, Refused};
 pub use error::{StoreError, explain, refusal};

@@ -21,6 +21,7 @@ use url::Url;
 use crate::access::Access;
 use crate::error::StoreError;
 use crate::place::Place;
+use crate::silence::Watched;
 
 /// How patient the clients of object stores are.
 ///
@@ -152,18 +153,18 @@ impl Stores {
         Ok(match scheme {
             ObjectStoreScheme::Local => StoreClient::plain(Arc::new(LocalFileSystem::new())),
             ObjectStoreScheme::AmazonS3 => {
-                let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+                let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).with_http_connector(Watched);
                 let client = StoreClient::paged(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?);
                 // S3 Express neither lists in order nor from any key on.
                 let express = url.host_str().is_some_and(|bucket| bucket.ends_with("--x-s3"));
                 if express { StoreClient::plain(client.store) } else { client }
             }
             ObjectStoreScheme::GoogleCloudStorage => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry).with_http_connector(Watched);
                 StoreClient::paged(builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1).build()?)
             }
             ObjectStoreScheme::MicrosoftAzure => {
-                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry).with_http_connector(Watched);
                 StoreClient::paged(builder.with_config(AzureConfigKey::Client(timeout.0), timeout.1).build()?)
             }
             // Whatever else the crate knows (HTTP, memory) is no place for facts, and a way for others to have this process make requests.

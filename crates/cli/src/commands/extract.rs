@@ -10,7 +10,9 @@ use bytefacts_cache::{Cache, CacheOptions, Secret, SharedPlace};
 use bytefacts_cluster::{Client, Embedded, EmbeddedOptions, JobSettings};
 use bytefacts_compile::{Environment, Interpreter, WorkerSettings, cache_dir, discover};
 use bytefacts_corpus::Location;
-use bytefacts_engine::{Finished, InterpreterId, Job, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository};
+use bytefacts_engine::{
+    Finished, InterpreterId, Job, NOTE_EVERY, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository,
+};
 use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
 use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
@@ -59,6 +61,9 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
                 None if !args.tree => recognised_repository(&settings, &corpus, output).await,
                 repo => repo,
             };
+            if !args.another_corpus {
+                check_same_corpus(&settings, &corpus, repo.as_deref(), &facts).await?;
+            }
             extract(&settings, &args.job, interpreter(&settings).await?, corpus, repo, facts, output).await?
         }
         (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
@@ -99,6 +104,29 @@ pub fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
         return Err(UsageError(format!("--out: {facts} lies inside the corpus {corpus}: choose a place outside")).into());
     }
     Ok(())
+}
+
+/// Refuses a corpus that is not the one of the current run: whoever reads the facts would find another corpus in its place.
+async fn check_same_corpus(settings: &Settings, corpus: &Location, repo: Option<&str>, facts: &Location) -> anyhow::Result<()> {
+    let store = Stores::new(settings.stores).open(facts.uri())?.facts();
+    let unusable = || format!("cannot use the facts at {}", shown(facts));
+    let Some(current) = store.current().await.with_context(unusable)? else { return Ok(()) };
+    let RunState::Committed(document) = store.run_state(&current.run_id).await.with_context(unusable)? else { return Ok(()) };
+    let described = |uri: &str, repo: Option<&str>| match repo {
+        Some(repo) => format!("{uri} as the repository {repo}"),
+        None => uri.to_owned(),
+    };
+    let there = described(&document.run.corpus, document.run.options.get("repo").and_then(|repo| repo.as_str()));
+    let here = described(corpus.uri(), repo);
+    if there == here {
+        return Ok(());
+    }
+    Err(UsageError(format!(
+        "the facts at {} are of {there} (run {}), not of {here}: choose another --out, or say by --another-corpus that this one takes its place",
+        shown(facts),
+        current.run_id
+    ))
+    .into())
 }
 
 /// Refuses options of the embedded cluster for a job that another one does: what is ignored without a word is taken for granted.
@@ -278,6 +306,7 @@ impl<'a> Work<'a> {
             ("corpus", first.corpus == job.corpus),
             ("repository", first.repo == job.repo),
             ("extract options", first.options == job.options),
+            ("dealing of bins", first.bins == job.bins),
             ("interpreter", first.interpreter == job.interpreter || first.interpreter.is_none() || job.interpreter.is_none()),
         ] {
             if !same {
@@ -348,6 +377,13 @@ impl<'a> Work<'a> {
             fruitless: own.fruitless.max(1),
             ..Patience::default()
         };
+        if patience.stall <= NOTE_EVERY {
+            tracing::warn!(
+                "client.stall_seconds is {}, but executors at slow files give a sign of life each {} s: such files may be taken for a job that stands still",
+                own.stall_seconds,
+                NOTE_EVERY.as_secs()
+            );
+        }
         let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job));
         self.follow(&client, job, patience, Arc::new(Progress::default()), true).await
     }

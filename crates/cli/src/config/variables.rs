@@ -38,9 +38,12 @@ const LIKENESS: f64 = 0.8;
 /// # Errors
 /// Its name, and the one that was probably meant.
 pub fn check(environment: impl Iterator<Item = (String, String)>) -> Result<(), UsageError> {
+    let is_setting = |name: &str| {
+        let is_below = |known: &str| name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(LEVEL));
+        name.contains(LEVEL) && layers::variables().iter().any(|known| is_below(known))
+    };
     for (name, value) in environment {
-        // What has two levels is checked where the settings are read.
-        let read = NAMES.contains(&name.as_str()) || INHERITED.contains(&name.as_str()) || name.contains(LEVEL);
+        let read = NAMES.contains(&name.as_str()) || INHERITED.contains(&name.as_str()) || is_setting(&name);
         if name.starts_with(PREFIX) && !read && !value.is_empty() && !is_of_kubernetes(&name, &value) {
             return Err(UsageError(unknown(&name)));
         }
@@ -97,6 +100,8 @@ mod tests {
             ("BYTEFACTS_EXECUTOR_CORES", "BYTEFACTS_EXECUTOR__CORES"),
             ("BYTEFACTS_CLIENT_STALL_SECONDS", "BYTEFACTS_CLIENT__STALL_SECONDS"),
             ("BYTEFACTS_BINS_COUNT", "BYTEFACTS_BINS__COUNT"),
+            ("BYTEFACTS_EXECUTOR__COERS", "BYTEFACTS_EXECUTOR__CORES"),
+            ("BYTEFACTS_EXECUTER__CORES", "BYTEFACTS_EXECUTOR__CORES"),
             ("BYTEFACTS_PYHTON", "BYTEFACTS_PYTHON"),
             ("BYTEFACTS_LOG_FROMAT", "BYTEFACTS_LOG_FORMAT"),
         ] {

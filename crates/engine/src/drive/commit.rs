@@ -24,6 +24,8 @@ pub(super) async fn commit(
     clock: &dyn Clock,
 ) -> Result<Committed, JobError> {
     let interpreter = recorded_interpreter(facts.interpreter(&run_id).await?, job)?;
+    let defect = |reason: String| JobError::Defect { run: job.run.clone(), reason };
+    let schema_version = schema().metadata().get("schema_version").and_then(|version| version.parse().ok());
     let options =
         RecordedOptions { repo: job.repo.as_deref(), extract: &job.options, bins: &job.bins, comparable: job.options.comparable() };
     let request = CommitRequest {
@@ -32,9 +34,9 @@ pub(super) async fn commit(
         started_at_ms,
         corpus: job.corpus.clone(),
         schema_name: SCHEMA_NAME.to_owned(),
-        schema_version: schema().metadata().get("schema_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
+        schema_version: schema_version.ok_or_else(|| defect("the schema has no version".to_owned()))?,
         interpreter,
-        options: serde_json::to_value(options).unwrap_or_default(),
+        options: serde_json::to_value(options).map_err(|error| defect(format!("its options cannot be written down: {error}")))?,
         schema: schema_snapshot(),
         max_unread_share,
         read_errors_of_files: &ReadError::OF_THE_FILE,

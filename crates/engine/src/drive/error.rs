@@ -37,6 +37,14 @@ pub enum JobError {
         /// What is wrong.
         reason: String,
     },
+    /// A defect of this program.
+    #[error("run {run} cannot be committed, by a defect of bytefacts: {reason}")]
+    Defect {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The cluster got no further, however often it was asked.
     #[error("the job stands still: no file was done for {seconds} s; see the executors' logs")]
     Stalled {

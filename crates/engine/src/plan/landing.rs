@@ -157,7 +157,8 @@ fn count(stats: &mut BinStats, rows: &RecordBatch, envelopes: &[Envelope]) -> Re
     let (Some(stage), Some(kind), Some(severity)) = (text("stage"), text("error_type"), text("severity")) else {
         return internal_err!("errors lack stage, error_type or severity");
     };
-    for i in usize::try_from(*from).unwrap_or(0)..usize::try_from(*to).unwrap_or(0) {
+    let (Ok(from), Ok(to)) = (usize::try_from(*from), usize::try_from(*to)) else { return internal_err!("an offset below zero") };
+    for i in from..to {
         stats.count_error(stage.value(i), kind.value(i), severity.value(i), 1);
     }
     Ok(())

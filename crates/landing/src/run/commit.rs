@@ -146,6 +146,7 @@ impl FactsStore {
         repos.take(digests.before(None)).await?;
         files.take(None).await?;
 
+        let bins = u32::try_from(index.bins.len()).map_err(|_| inconsistent(u32::MAX, "the run has more bins than can be numbered"))?;
         let (repo_shards, repositories, digest) = repos.finish().await?;
         let totals = files.totals;
         let file_shards = files.writer.finish().await?;
@@ -161,7 +162,7 @@ impl FactsStore {
                 corpus: request.corpus.clone(),
                 interpreter: request.interpreter.clone(),
                 options: request.options.clone(),
-                bins: u32::try_from(index.bins.len()).unwrap_or(u32::MAX),
+                bins,
                 bins_taken_over: totals.taken_over,
                 repositories,
                 data_files: totals.files,

@@ -11,11 +11,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream, try_join};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::retention::Keep;
-use crate::documents::{Clock, FactsStore, Mode, store_error, to_json};
+use crate::documents::{CONCURRENCY, Clock, FactsStore, Mode, store_error, to_json};
 use crate::model::{LandedFile, LetGo, RunDocument, RunHeader, Shard, Verdict};
 use crate::names::{DATA_FOLDER, RunId, keys};
 use crate::{LandingError, Result};
@@ -97,16 +98,14 @@ impl FactsStore {
         let now_ms = clock.now_millis();
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let mut swept = Swept::default();
-        let mut fates = BTreeMap::new();
-        let current = self.current().await?;
-        for run in self.run_ids().await? {
+        let current = &self.current().await?;
+        let fates = self.run_ids().await?.into_iter().map(|run| async move {
             let is_current = current.as_ref().is_some_and(|current| current.run_id == run);
             let fate = self.fate(&run, is_current, now_ms, grace_ms).await?;
-            if matches!(fate, Fate::Older) {
-                swept.older_runs.push(run.clone());
-            }
-            fates.insert(run, fate);
-        }
+            Ok((run, fate))
+        });
+        let mut fates: BTreeMap<RunId, Fate> = in_parallel(fates).await?.into_iter().collect();
+        swept.older_runs.extend(fates.iter().filter(|(_, fate)| matches!(fate, Fate::Older)).map(|(run, _)| run.clone()));
         if let Some(keep) = keep {
             swept.let_go = self.let_go_of(keep, &fates, mode, now_ms).await?;
         }
@@ -192,16 +191,15 @@ impl FactsStore {
 
     /// Marks the runs that the rules do not keep, and are not marked yet.
     async fn let_go_of(&self, keep: &Keep, fates: &BTreeMap<RunId, Fate>, mode: Mode, now_ms: u64) -> Result<Vec<RunId>> {
-        let mut runs: Vec<RunHeader> = Vec::new();
-        for (run, fate) in fates {
-            if let Fate::Kept(document) = fate
-                && self.let_go(run).await?.is_none()
-                && let Some(header) = self.meta(&keys::header(run)).await?
-            {
-                // By the store's clock: that of the machine that committed it may have been anything.
-                runs.push(RunHeader { committed_at_ms: modified_ms(&header), ..document.run.clone() });
-            }
-        }
+        let kept = fates.iter().filter_map(|(run, fate)| if let Fate::Kept(document) = fate { Some((run, document)) } else { None });
+        let headers = kept.map(|(run, document)| async move {
+            let header = keys::header(run);
+            let (mark, header) = try_join!(self.let_go(run), self.meta(&header))?;
+            // By the store's clock: that of the machine that committed it may have been anything.
+            let at_ms = header.filter(|_| mark.is_none()).map(|header| modified_ms(&header));
+            Ok(at_ms.map(|committed_at_ms| RunHeader { committed_at_ms, ..document.run.clone() }))
+        });
+        let runs: Vec<RunHeader> = in_parallel(headers).await?.into_iter().flatten().collect();
         let current = self.current().await?;
         let gone = keep.let_go(&runs, current.as_ref(), now_ms)?;
         if mode == Mode::Delete {
@@ -215,38 +213,32 @@ impl FactsStore {
 
     /// All that kept and undecided runs name: data files, shards, and the records in which the digests of data files stand.
     async fn named(&self, fates: &BTreeMap<RunId, Fate>) -> Result<HashSet<Path>> {
-        let mut named = HashSet::new();
         // Runs share shards; each is fetched once.
-        let mut fetched: HashSet<String> = HashSet::new();
-        for (run, fate) in fates {
-            let mut keys: Vec<String> = Vec::new();
-            match fate {
-                Fate::Kept(document) => {
-                    for shard in &document.files {
-                        if fetched.insert(shard.key.clone()) {
-                            keys.extend(self.data_keys(shard).await?);
-                        }
-                    }
-                    keys.extend(document.files.iter().chain(&document.repos).map(|shard| shard.key.clone()));
-                }
-                Fate::Open(_) => {
-                    for bin in self.finished_bins(run).await? {
-                        let record = self.bin_record(run, bin).await?;
-                        keys.extend(record.into_iter().flat_map(|record| record.files).map(|file| file.key));
-                    }
-                }
-                Fate::Dead | Fate::Older => continue,
-            }
-            if let Some(index) = self.bins(run).await? {
-                keys.extend(index.shards.into_iter().map(|shard| shard.key));
-            }
-            let records: Vec<String> =
-                keys.iter().filter_map(|key| keys::origin_of_data_file(key)).map(|(run, bin)| keys::done(&run, bin)).collect();
-            for key in keys.iter().chain(&records) {
-                named.insert(self.path_of(key)?);
-            }
+        let mut shards: BTreeMap<&str, &Shard> = BTreeMap::new();
+        let mut keys: HashSet<String> = HashSet::new();
+        for fate in fates.values() {
+            let Fate::Kept(document) = fate else { continue };
+            shards.extend(document.files.iter().map(|shard| (shard.key.as_str(), shard)));
+            keys.extend(document.files.iter().chain(&document.repos).map(|shard| shard.key.clone()));
         }
-        Ok(named)
+        keys.extend(in_parallel(shards.into_values().map(|shard| self.data_keys(shard))).await?.into_iter().flatten());
+        let living = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Kept(_) | Fate::Open(_)));
+        let living = living.map(|(run, fate)| async move {
+            let mut keys = if matches!(fate, Fate::Open(_)) { self.recorded_keys(run).await? } else { Vec::new() };
+            keys.extend(self.bins(run).await?.into_iter().flat_map(|index| index.shards).map(|shard| shard.key));
+            Ok(keys)
+        });
+        keys.extend(in_parallel(living).await?.into_iter().flatten());
+        let records: Vec<String> =
+            keys.iter().filter_map(|key| keys::origin_of_data_file(key)).map(|(run, bin)| keys::done(&run, bin)).collect();
+        keys.iter().chain(&records).map(|key| self.path_of(key)).collect()
+    }
+
+    /// The data files that the bins of an undecided run have on record.
+    async fn recorded_keys(&self, run: &RunId) -> Result<Vec<String>> {
+        let records = self.finished_bins(run).await?.into_iter().map(|bin| self.bin_record(run, bin));
+        let files = in_parallel(records).await?.into_iter().flatten().flat_map(|record| record.files);
+        Ok(files.map(|file| file.key).collect())
     }
 
     /// When anything of a run's documents was last written, in milliseconds since 1970, UTC.
@@ -293,4 +285,10 @@ impl FactsStore {
         let path = path.as_ref();
         if root.is_empty() { Some(path.to_owned()) } else { path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned) }
     }
+}
+
+/// The answers of many small requests, in their order.
+async fn in_parallel<T>(requests: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let requests: Vec<_> = requests.collect();
+    stream::iter(requests).buffered(CONCURRENCY).try_collect().await
 }

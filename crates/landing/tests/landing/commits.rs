@@ -350,3 +350,19 @@ fn operations_can_be_spawned() {
     is_send(&facts.runs());
     is_send(&facts.run_state(&run));
 }
+
+/// A night must not pay for all the nights before it.
+#[tokio::test]
+async fn a_run_costs_as_many_requests_after_thirty_runs_as_after_one() {
+    let counting = Faulty::new(Arc::new(object_store::memory::InMemory::new()), Fault::Refused, usize::MAX);
+    let facts = FactsStore::new(std::sync::Arc::new(counting.clone()), "facts".into());
+    let mut costs = Vec::new();
+    for night in 1..=30 {
+        let before = counting.requests();
+        whole_run(&facts, &run_id(&format!("{night:02}")), &clock()).await.unwrap();
+        costs.push(counting.requests() - before);
+    }
+    assert!(costs[1] > 10, "{costs:?}");
+    // The first has no parent.
+    assert!(costs[1..].iter().all(|cost| *cost == costs[1]), "{costs:?}");
+}
