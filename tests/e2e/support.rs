@@ -236,7 +236,7 @@ pub fn nodes(shape: &Shape, extract: &ExtractOptions, python: &Interpreter, stor
     let options = NodeOptions {
         workers: shape.cores,
         memory_budget_bytes: extract.memory_budget_bytes,
-        worker: WorkerSettings { hash_seed: shape.hash_seed },
+        worker: WorkerSettings { hash_seed: shape.hash_seed, ..WorkerSettings::default() },
     };
     let progress = Arc::new(Progress::default());
     (0..shape.executors)

@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+pub mod canonical;
 pub mod exception_table;
 pub mod flow;
 pub mod instruction;

@@ -206,6 +206,36 @@ impl PyInt {
         }
     }
 
+    /// The sign and the digits of marshal: base 2^15, the lowest first, the highest not zero; none for 0.
+    #[must_use]
+    pub fn to_digits(&self) -> (bool, Vec<u16>) {
+        let small;
+        let (negative, limbs) = match &self.0 {
+            Int::Small(value) => {
+                let magnitude = value.unsigned_abs();
+                small = [low_32(magnitude), low_32(magnitude >> 32)];
+                (*value < 0, small.as_slice())
+            }
+            Int::Big { negative, magnitude } => (*negative, &**magnitude),
+        };
+        let mut digits = Vec::with_capacity(limbs.len() * 32 / 15 + 1);
+        let (mut pending, mut bits) = (0_u64, 0);
+        for limb in limbs {
+            pending |= u64::from(*limb) << bits;
+            bits += 32;
+            while bits >= 15 {
+                digits.push(low_15(pending));
+                pending >>= 15;
+                bits -= 15;
+            }
+        }
+        digits.push(low_15(pending));
+        while digits.last() == Some(&0) {
+            digits.pop();
+        }
+        (negative, digits)
+    }
+
     /// The sign and the limbs of 32 bits, the lowest first, of an int beyond 64 bits.
     #[must_use]
     pub(crate) fn big(&self) -> Option<(bool, &[u32])> {
@@ -225,6 +255,11 @@ impl From<i64> for PyInt {
 #[expect(clippy::cast_possible_truncation, reason = "the point is to take the low half")]
 fn low_32(value: u64) -> u32 {
     value as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the point is to take the lowest digit")]
+fn low_15(value: u64) -> u16 {
+    (value & 0x7FFF) as u16
 }
 
 /// A value that can stand in `co_consts`.
@@ -442,6 +477,14 @@ mod tests {
         assert_eq!(int(false, &[0x7FFF, 0x7FFF, 0x7FFF, 0x7FFF, 7]), Some(i64::MAX));
         assert_eq!(int(true, &[0, 0, 0, 0, 8]), Some(i64::MIN));
         assert_eq!(int(false, &[0, 0, 0, 0, 8]), None);
+    }
+
+    #[test]
+    fn digits_come_back() {
+        for (negative, digits) in [(false, &[][..]), (true, &[5, 1]), (false, &[0x7FFF; 9]), (true, &[0, 0, 0, 0, 8]), (false, &[0, 0, 1])]
+        {
+            assert_eq!(PyInt::from_digits(negative, digits.iter().copied()).to_digits(), (negative, digits.to_vec()));
+        }
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub enum Command {
     Sql(Sql),
     Runs(Runs),
     Validate(Validate),
+    Diff(Diff),
+    Audit(Box<Audit>),
+    Pyc(Pyc),
     Dis(Dis),
     Graph(Graph),
     Python(Python),
@@ -523,6 +526,119 @@ pub struct Validate {
     #[arg(long, value_enum, default_value_t)]
     pub progress: ProgressMode,
     /// How the findings are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Show what has changed from one run to another.
+///
+/// The digests of both runs are compared from the root down: what is the same is not read. Files are told apart as added, removed, moved, copied,
+/// of another source, or made differently (interpreter, options, analysis, schema). The same source with different facts, made the same way, is
+/// the alarm: the command then ends with 3.
+#[derive(Debug, ClapArgs)]
+pub struct Diff {
+    /// The earlier run.
+    pub before: String,
+    /// The later run [default: the current one].
+    pub after: Option<String>,
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
+    pub facts: String,
+    /// Show one file of both runs side by side: its path, or its repository, a slash and its path.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<String>,
+    /// Lines around each change of --file.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "file")]
+    pub context: usize,
+    /// Files that are shown of each class; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub show: usize,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Check that `.pyc` files hold what the sources beside them compile to.
+///
+/// They are read here and never loaded by a Python. A file is the same; differs in metadata alone (time or size of the source, references, interned
+/// strings); differs; has no source (orphan); is of another Python (foreign); or is damaged. Ends with 3 if one differs, is damaged or an orphan.
+#[derive(Debug, ClapArgs)]
+pub struct Pyc {
+    /// A folder with Python files, or one `.pyc` file.
+    pub path: PathBuf,
+    /// The CPython 3.13 that compiles.
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Compile workers [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Files that are shown of each status; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub show: usize,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Prove that facts are deterministic: derive them again under other conditions and compare.
+///
+/// A run is taken, and a sample of its files is derived again under each condition of a matrix: hash seed, order of work, what the worker did
+/// before, environment, limits, levels of optimisation, caches against fresh. The sample rotates, so that all files are covered after some nights.
+/// Each file and condition is good, bad, fail (the second derivation failed) or unknown (not covered, and why); what is bad has its cause, the first
+/// field that differs, and the command that repeats it. With several --python, the others than the first are compared with it: what they compile
+/// differently is drift and explained, never bad.
+///
+/// Ends with 0 if nothing is bad or failed, with 3 if something is.
+#[derive(Debug, ClapArgs)]
+pub struct Audit {
+    /// The corpus that the run was made of: a path or a URI.
+    pub corpus: String,
+    /// The facts: a path or a URI.
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
+    pub facts: String,
+    /// The run to audit. Without this option the corpus is extracted first, into a run of its own.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Which conditions, how many nights until all files are covered, and how much CPU time.
+    #[arg(long, value_name = "NAME", default_value = "nightly", help_heading = "Matrix")]
+    pub preset: String,
+    /// Another matrix than the one that is built in: a YAML file as config/audit.yaml.
+    #[arg(long, value_name = "FILE", help_heading = "Matrix")]
+    pub matrix: Option<PathBuf>,
+    /// The night, by which the sample rotates [default: days since 1970].
+    #[arg(long, value_name = "N", help_heading = "Matrix")]
+    pub night: Option<u64>,
+    /// CPU minutes, instead of the preset's.
+    #[arg(long, value_name = "N", help_heading = "Matrix")]
+    pub minutes: Option<u64>,
+    /// This condition alone, whatever the preset says. May be given several times.
+    #[arg(long, value_name = "NAME", help_heading = "Matrix")]
+    pub condition: Vec<String>,
+    /// Judge this file alone, with its whole bin derived as before: its path, or its repository, a slash and its path. Nothing is recorded.
+    #[arg(long, value_name = "PATH", help_heading = "Matrix")]
+    pub only: Option<String>,
+    /// The CPython 3.13 that compiles; given again, further ones that are compared with it.
+    #[arg(long, value_name = "PATH", help_heading = "Interpreter")]
+    pub python: Vec<PathBuf>,
+    /// Bins that are derived at a time [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// A YAML file of settings, for the extraction.
+    #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Write the report as Markdown too.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub markdown: Option<PathBuf>,
+    /// Write the report as a page of HTML too.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
+    /// Write the findings as JUnit XML too.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub junit: Option<PathBuf>,
+    /// Write the findings as SARIF 2.1.0 too.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub sarif: Option<PathBuf>,
+    /// How the report is written to stdout.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

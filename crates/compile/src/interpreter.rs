@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::environment::Environment;
 use crate::launch;
+use crate::settings::WorkerSettings;
 
 /// An interpreter that [`probe`] accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,7 +112,7 @@ pub(crate) async fn probe_within(environment: &Environment, candidate: &Path, li
     let mut outer = Command::new(candidate);
     outer.args(["-I", "-S", "-B", "-c", PROBE]).env_clear().envs(environment.iter()).stdin(Stdio::null()).kill_on_drop(true);
     let behind = accept(run(outer, limit).await?)?.executable;
-    accept(run(launch::isolated(&behind, Some(0), PROBE, []), limit).await?)
+    accept(run(launch::isolated(&behind, &WorkerSettings::default(), PROBE, []), limit).await?)
 }
 
 async fn run(mut command: Command, limit: Duration) -> Result<Report, ProbeError> {

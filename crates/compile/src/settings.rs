@@ -1,5 +1,7 @@
 //! What fixes an outcome (options) and what bounds it (limits).
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -61,15 +63,32 @@ impl Default for Limits {
     }
 }
 
-/// What an audit varies and nobody else should.
+/// What an audit varies and nobody else should: what surrounds the compiler, and must not enter what it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSettings {
     /// `PYTHONHASHSEED`; `None` leaves it random.
     pub hash_seed: Option<u32>,
+    /// Version of the marshal format. Version 2 has no references, whose presence depends on what was compiled before; `.pyc` files have 4.
+    pub marshal_version: u8,
+    /// Variables laid over the few that a worker has.
+    pub environment: BTreeMap<String, String>,
+    /// The folder that a worker stands in.
+    pub folder: PathBuf,
+    /// The `umask` of a worker; `None` leaves that of this process.
+    pub umask: Option<u32>,
+    /// Modules of the standard library that a worker imports before its first unit.
+    pub imports: Vec<String>,
 }
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { hash_seed: Some(0) }
+        Self {
+            hash_seed: Some(0),
+            marshal_version: 2,
+            environment: BTreeMap::new(),
+            folder: PathBuf::from("/"),
+            umask: None,
+            imports: Vec::new(),
+        }
     }
 }

@@ -1,8 +1,8 @@
 """A worker of bytefacts: sources in on stdin, marshalled code or structured errors out on stdout, until stdin ends.
 
 It compiles and never executes. `protocol.rs` is the other side of every format here. Arguments: optimize, dont_inherit,
-CPU seconds a unit, bytes of address space, bytes of C stack, largest marshalled code, CPU seconds a judgement, and the source
-of the module that judges (`oracle.py`).
+CPU seconds a unit, bytes of address space, bytes of C stack, largest marshalled code, CPU seconds a judgement, the source
+of the module that judges (`oracle.py`), and what audits vary: version of marshal, umask or -1, modules to import first.
 """
 
 import _signal
@@ -19,9 +19,9 @@ from importlib.util import MAGIC_NUMBER
 OPTIMIZE, DONT_INHERIT = int(sys.argv[1]), bool(int(sys.argv[2]))
 CPU_SECONDS, MEMORY, STACK, LARGEST_CODE = float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
 JUDGE_CPU_SECONDS, ORACLE = float(sys.argv[7]), sys.argv[8]
+MARSHAL_VERSION, UMASK, IMPORTS = int(sys.argv[9]), int(sys.argv[10]), sys.argv[11]
 
 FILENAME = "<bytefacts>"  # logical, so that no path of a machine gets into code or messages
-MARSHAL_VERSION = 2  # without references, whose presence depends on what was compiled before
 MOST_WARNINGS = 10_000
 LONGEST_TEXT = 4096
 PIPE_BUFFER = 256 << 10
@@ -39,6 +39,10 @@ def main():
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers itself
     _signal.signal(_signal.SIGPROF, _signal.SIG_DFL)  # death in the middle of C code; the parent knows what it means
     sys.set_int_max_str_digits(4300)
+    if UMASK >= 0:
+        os.umask(UMASK)
+    for module in filter(None, IMPORTS.split(",")):
+        __import__(module)
     resident = resident_meter()
     be_the_first_to_go()
     confine()

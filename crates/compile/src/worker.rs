@@ -95,8 +95,11 @@ impl Blueprint {
             limits.code_bytes.min(u64::from(u32::MAX)).to_string(),
             limits.judge_cpu.as_secs_f64().max(0.001).to_string(),
             ORACLE.to_owned(),
+            settings.marshal_version.to_string(),
+            settings.umask.map_or_else(|| "-1".to_owned(), |mask| mask.to_string()),
+            settings.imports.join(","),
         ];
-        let mut command = launch::isolated(&interpreter.executable, settings.hash_seed, SCRIPT, arguments);
+        let mut command = launch::isolated(&interpreter.executable, settings, SCRIPT, arguments);
         let spawned = |source| StartError::Spawn { executable: interpreter.executable.display().to_string(), source };
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(spawned)?;
         let (Some(requests), Some(answers), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {

@@ -27,7 +27,7 @@ pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
 pub use error::{lasting, words};
 pub use job::{
     ANALYZER_VERSION, BadJob, ExtractOptions, InterpreterId, Job, JobRefused, NoRate, RecognitionError, SampleRate, SingleRepository,
-    single_repository,
+    open_corpus, single_repository,
 };
 pub use metrics::StageCounts;
 pub use node::file::fact_error;

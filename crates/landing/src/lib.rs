@@ -10,7 +10,9 @@
 //! FACTS/runs/<run>/done/<bin>.json        the record of a finished bin      created once
 //! FACTS/runs/<run>/manifest/<attempt>-…   its data files and repositories   attempt-unique names
 //! FACTS/runs/<run>/run.json               the header: the committed run     created once
+//! FACTS/runs/<run>/about/…              what others have derived from it         created once
 //! FACTS/runs/<run>/let_go.json            nobody wants the run any more     created once
+//! FACTS/audits/<audit>/…                  what an audit has found               created once
 //! FACTS/schemas/<digest>.json             the tables of runs, by content    created once
 //! FACTS/current.json                      the current run                   only ever moves forward
 //! ```

@@ -1,5 +1,6 @@
 //! The life of a run: bins, attempts and records, the commit, what is read of it, and its end.
 
+mod attached;
 mod bins;
 mod commit;
 mod gc;

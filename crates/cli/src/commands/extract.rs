@@ -76,7 +76,7 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
 }
 
 /// The name of the single repository that `corpus` looks like, if it does.
-async fn recognised_repository(settings: &Settings, corpus: &Location, output: &Output) -> Option<String> {
+pub async fn recognised_repository(settings: &Settings, corpus: &Location, output: &Output) -> Option<String> {
     match single_repository(corpus, &Stores::new(settings.stores)).await {
         Ok(found) => {
             let SingleRepository { name, marker } = found?;
@@ -94,7 +94,7 @@ async fn recognised_repository(settings: &Settings, corpus: &Location, output: &
 }
 
 /// Refuses facts inside the corpus: they would be part of what they are made from.
-fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
+pub fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
     let (Some(corpus), Some(facts)) = (corpus.local_path(), facts.local_path()) else { return Ok(()) };
     // What is not there yet is where its parent really is.
     let real = facts.ancestors().find_map(|parent| Some(parent.canonicalize().ok()?.join(facts.strip_prefix(parent).ok()?)));
@@ -481,7 +481,7 @@ pub fn scheduler_url(url: &str) -> anyhow::Result<String> {
 }
 
 /// Fails early, and in the user's words, on what the scheduler would only find out later.
-fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
+pub fn check_corpus(corpus: &Location) -> anyhow::Result<()> {
     let Some(folder) = corpus.local_path() else { return Ok(()) };
     match std::fs::metadata(folder) {
         Ok(meta) if meta.is_dir() => Ok(()),
@@ -526,7 +526,7 @@ pub fn secret(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
 
 /// CPU time of this process and of its children that have ended. These may be children of what this process was before: `cargo run` becomes
 /// the program that it has built, by `exec`, and leaves it the time of all its compilers.
-fn cpu_time() -> anyhow::Result<Duration> {
+pub fn cpu_time() -> anyhow::Result<Duration> {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike as _;
     let mut total = Duration::ZERO;

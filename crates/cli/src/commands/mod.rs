@@ -1,7 +1,9 @@
 //! The commands, one module each.
 
+pub mod audit;
 pub mod cancel;
 pub mod demo;
+pub mod diff;
 pub mod dis;
 pub mod doctor;
 pub mod executor;
@@ -11,6 +13,7 @@ pub mod gc;
 pub mod graph;
 pub mod jobs;
 pub mod manual;
+pub mod pyc;
 pub mod python;
 pub mod runs;
 pub mod scheduler;

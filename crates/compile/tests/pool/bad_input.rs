@@ -144,7 +144,7 @@ async fn whole_diagnostics_are_equal_in_two_processes_of_other_hash_seeds() {
     let sources = || PLACES.iter().map(|(source, _)| *source).chain(FAULTS_OF_CPYTHON.iter().copied());
     let mut rounds = Vec::new();
     for hash_seed in [0, 1, 4_294_967_295] {
-        let settings = WorkerSettings { hash_seed: Some(hash_seed) };
+        let settings = WorkerSettings { hash_seed: Some(hash_seed), ..WorkerSettings::default() };
         let pool = Pool::start_with(&interpreter, CompileOptions::default(), 1, Limits::default(), settings).await.unwrap();
         let mut round = Vec::new();
         for source in sources() {

@@ -54,7 +54,7 @@ async fn the_outcome_is_the_same_under_any_hash_seed() {
     let interpreter = interpreter().await;
     let sources = sample(&interpreter);
     let with = async |hash_seed| {
-        let settings = WorkerSettings { hash_seed };
+        let settings = WorkerSettings { hash_seed, ..WorkerSettings::default() };
         let pool = Pool::start_with(&interpreter, CompileOptions::default(), 1, Limits::default(), settings).await.unwrap();
         outcomes(&pool, sources.iter()).await
     };

@@ -12,7 +12,7 @@ use crate::error::lasting;
 ///
 /// # Errors
 /// When its location or a pattern is none, the location is not allowed, or its store refuses its settings.
-pub(crate) fn open_corpus(job: &Job, stores: &Stores) -> datafusion::common::Result<Corpus> {
+pub fn open_corpus(job: &Job, stores: &Stores) -> datafusion::common::Result<Corpus> {
     stores.access().corpus(&job.corpus).map_err(lasting)?;
     let location = Location::parse(&job.corpus).map_err(lasting)?;
     let form = match &job.repo {

@@ -11,8 +11,7 @@ use bytefacts_corpus::BinOptions;
 use bytefacts_facts::{Options, RunAttrs};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::corpus::open_corpus;
-pub use self::corpus::{RecognitionError, SingleRepository, single_repository};
+pub use self::corpus::{RecognitionError, SingleRepository, open_corpus, single_repository};
 pub use self::options::ExtractOptions;
 pub use self::refused::{BadJob, JobRefused};
 pub use self::sample::{NoRate, SampleRate};

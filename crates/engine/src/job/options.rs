@@ -1,6 +1,9 @@
 //! The options of a job, which a run's manifest records.
 
+use std::time::Duration;
+
 use bytefacts_bytecode::flow::{Terminators, UnknownOpname};
+use bytefacts_compile::{CompileOptions, Limits};
 use bytefacts_corpus::{EXCLUDE, INCLUDE, Selection, SelectionError};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +88,25 @@ impl ExtractOptions {
     #[must_use]
     pub fn comparable(&self) -> bool {
         !self.adaptive
+    }
+
+    /// What workers compile with.
+    #[must_use]
+    pub fn compile_options(&self) -> CompileOptions {
+        CompileOptions { optimize: self.optimize, dont_inherit: self.dont_inherit }
+    }
+
+    /// What bounds them.
+    #[must_use]
+    pub fn compile_limits(&self) -> Limits {
+        let cpu = Duration::from_secs(self.compile_cpu_seconds);
+        Limits {
+            unit_cpu: cpu,
+            unit_wall: cpu.saturating_mul(5),
+            judge_cpu: cpu.saturating_mul(20),
+            memory_bytes: self.compile_memory_bytes,
+            ..Limits::default()
+        }
     }
 
     /// Which files of the corpus are taken.

@@ -1,7 +1,6 @@
 //! The compile workers of a node, by what jobs ask of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, WorkerSettings};
 use datafusion::common::Result;
@@ -46,18 +45,7 @@ pub(super) struct CompilerSettings {
 
 impl CompilerSettings {
     pub(super) fn of(job: &ExtractOptions) -> Self {
-        let cpu = Duration::from_secs(job.compile_cpu_seconds);
-        Self {
-            options: CompileOptions { optimize: job.optimize, dont_inherit: job.dont_inherit },
-            limits: Limits {
-                unit_cpu: cpu,
-                unit_wall: cpu.saturating_mul(5),
-                judge_cpu: cpu.saturating_mul(20),
-                memory_bytes: job.compile_memory_bytes,
-                ..Limits::default()
-            },
-            parallel_bytes: job.parallel_max_bytes,
-        }
+        Self { options: job.compile_options(), limits: job.compile_limits(), parallel_bytes: job.parallel_max_bytes }
     }
 }
 

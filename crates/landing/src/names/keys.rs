@@ -145,6 +145,16 @@ pub(crate) fn older_bins(run: &RunId) -> String {
     format!("runs/{run}/bins.jsonl")
 }
 
+/// A document about a committed run that somebody has derived from it.
+pub(crate) fn attached(run: &RunId, name: &str) -> String {
+    format!("runs/{run}/about/{name}")
+}
+
+/// A document of an audit.
+pub(crate) fn audit(audit: &RunId, name: &str) -> String {
+    format!("audits/{audit}/{name}")
+}
+
 pub(crate) fn schema(digest: &str) -> String {
     format!("schemas/{digest}.json")
 }

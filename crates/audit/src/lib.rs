@@ -1,0 +1,30 @@
+//! Determinism: what differs between two runs, two derivations of a file, or a `.pyc` and its source, and why.
+//!
+//! ```text
+//! digests       what a file is, at four depths            difference    the first field that differs, with both values
+//! tree          the digests of a run as a Merkle tree     stream        what two marshal streams of one value differ in
+//! changes       two runs, from the root down              cause         the catalogue of causes, and which of them it was
+//! pyc           a `.pyc` against its source               drift         equal edits between two interpreters, counted together
+//! row           rows of two runs: first field that differs, instructions side by side
+//! matrix        what is varied, as YAML data              night         which files and conditions a night covers, verdicts
+//! report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML
+//! ```
+//!
+//! The crate is pure: bytes, rows and outcomes in, findings out. It reads no file, starts no process and knows no clock; who does is
+//! `bytefacts audit`. It links neither DataFusion nor Ballista, so that an executor can audit as well as a laptop.
+
+pub mod cause;
+pub mod changes;
+pub mod difference;
+pub mod digests;
+pub mod drift;
+pub mod matrix;
+pub mod night;
+pub mod pyc;
+pub mod report;
+pub mod row;
+pub mod stream;
+pub mod tree;
+
+/// A digest of 256 bits.
+pub type Digest = [u8; 32];

@@ -1,0 +1,307 @@
+//! The report as one page of HTML that needs nothing else: no network, no other file. It reads in light and dark, by keyboard, aloud and on paper.
+
+use std::fmt::Write as _;
+
+use super::{DriftReport, Finding, Report, escaped, file_name};
+use crate::night::Kind;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Findings that stand in the page; a browser takes that many in a second. The worst come first, and all are in `determinism_audit_v1`.
+const SHOWN: usize = 2_000;
+/// Edits of a second interpreter that are shown.
+const EDITS: usize = 40;
+
+/// Writes the page.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut page = String::new();
+    // Writing to a String does not fail.
+    let _ = write(report, &mut page);
+    page
+}
+
+fn write(report: &Report, page: &mut String) -> std::fmt::Result {
+    let plan = &report.plan;
+    let title = escaped(&format!("Determinism of run {}, night {}", plan.run, plan.night));
+    writeln!(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
+    writeln!(
+        page,
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">"
+    )?;
+    writeln!(page, "<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>")?;
+    writeln!(page, "<a class=\"skip\" href=\"#findings\">Skip to the findings</a>\n<header>\n<h1>{title}</h1>")?;
+    head(report, page)?;
+    writeln!(page, "</header>\n<main>")?;
+    conditions(report, page)?;
+    causes(report, page)?;
+    findings(report, page)?;
+    for (index, drift) in report.drift.iter().enumerate() {
+        write_drift(index, drift, page)?;
+    }
+    coverage(report, page)?;
+    writeln!(
+        page,
+        "</main>\n<footer><p>bytefacts {} · audit {} · digests {}</p></footer>",
+        env!("CARGO_PKG_VERSION"),
+        escaped(&plan.audit),
+        escaped(&report.forms.join(", "))
+    )?;
+    writeln!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>")
+}
+
+fn head(report: &Report, page: &mut String) -> std::fmt::Result {
+    let (plan, verdicts) = (&report.plan, &report.verdicts);
+    let (class, said) = match (verdicts.bad, verdicts.fail) {
+        (0, 0) => ("good", "Deterministic: every file that was derived again gave the same facts.".to_owned()),
+        (0, fail) => ("fail", format!("{} failed; nothing differed.", many(fail, "second derivation"))),
+        (bad, _) => ("bad", format!("{} gave other facts.", many(bad, "derivation"))),
+    };
+    writeln!(page, "<p class=\"verdict {class}\">{}</p>", escaped(&said))?;
+    writeln!(page, "<dl class=\"figures\">")?;
+    for (name, class, n) in [
+        ("good", "good", verdicts.good),
+        ("bad", "bad", verdicts.bad),
+        ("fail", "fail", verdicts.fail),
+        ("unknown", "unknown", verdicts.unknown),
+    ] {
+        writeln!(page, "<div class=\"{class}\"><dt>{name}</dt><dd>{}</dd></div>", number(n))?;
+    }
+    let version = plan.interpreter.get("version").and_then(serde_json::Value::as_str).unwrap_or("?");
+    writeln!(
+        page,
+        "</dl>\n<p>{} × {}. Tonight’s sample has {}, {} of them derived again; all are covered after {}. CPython {}, preset {}, corpus <code>{}</code>.</p>",
+        many(report.files, "file"),
+        many(plan.conditions.len() as u64, "condition"),
+        many(report.sampled, "file"),
+        number(report.covered),
+        many(plan.nights, "night"),
+        escaped(version),
+        escaped(&plan.preset),
+        escaped(&plan.corpus)
+    )
+}
+
+fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
+    writeln!(
+        page,
+        "<section aria-labelledby=\"conditions\">\n<h2 id=\"conditions\">Conditions</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Conditions\"><table>"
+    )?;
+    writeln!(
+        page,
+        "<thead><tr><th scope=\"col\">condition</th><th scope=\"col\">what is varied</th><th scope=\"col\" class=\"n\">good</th><th scope=\"col\" class=\"n\">bad</th><th scope=\"col\" class=\"n\">fail</th><th scope=\"col\" class=\"n\">unknown</th><th scope=\"col\" class=\"n\">streams</th></tr></thead>\n<tbody>"
+    )?;
+    for condition in &report.conditions_counted {
+        let c = &condition.counts;
+        let mark = |n: u64, class: &str| {
+            if n > 0 { format!("<td class=\"n {class}\">{}</td>", number(n)) } else { "<td class=\"n\">0</td>".to_owned() }
+        };
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"n\">{}</td>{}{}<td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            escaped(&condition.name),
+            escaped(&condition.about),
+            number(c.good),
+            mark(c.bad, "bad"),
+            mark(c.fail, "fail"),
+            number(c.unknown),
+            number(condition.streams)
+        )?;
+    }
+    writeln!(
+        page,
+        "</tbody></table></div>\n<p class=\"note\">Streams: the facts are the same and the marshal streams differ, which tells what else a process had compiled and is no fault.</p>\n</section>"
+    )
+}
+
+fn causes(report: &Report, page: &mut String) -> std::fmt::Result {
+    if report.causes.is_empty() {
+        return Ok(());
+    }
+    let most = report.causes.iter().map(|cause| cause.count).max().unwrap_or(1).max(1);
+    writeln!(
+        page,
+        "<section aria-labelledby=\"causes\">\n<h2 id=\"causes\">Causes</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Causes\"><table>\n<thead><tr><th scope=\"col\">code</th><th scope=\"col\">cause</th><th scope=\"col\">verdict</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\"><span class=\"aloud\">share</span></th></tr></thead>\n<tbody>"
+    )?;
+    for cause in &report.causes {
+        let share = cause.count * 100 / most;
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"n\">{}</td><td><span class=\"bar {}\" style=\"width:{share}%\"></span></td></tr>",
+            escaped(&cause.code),
+            escaped(&cause.title),
+            cause.kind.as_str(),
+            number(cause.count),
+            cause.kind.as_str()
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>\n</section>")
+}
+
+fn findings(report: &Report, page: &mut String) -> std::fmt::Result {
+    let all = report.findings.len();
+    writeln!(page, "<section aria-labelledby=\"findings\">\n<h2 id=\"findings\">Findings</h2>")?;
+    if all == 0 {
+        return writeln!(page, "<p>None.</p>\n</section>");
+    }
+    writeln!(
+        page,
+        "<p><label for=\"filter\">Show those that contain </label><input id=\"filter\" type=\"search\" autocomplete=\"off\"> <span id=\"shown\" role=\"status\">{}</span></p>",
+        if all > SHOWN {
+            format!("{} of {}: the table determinism_audit_v1 has the others", number(SHOWN as u64), number(all as u64))
+        } else {
+            many(all as u64, "finding")
+        }
+    )?;
+    for finding in report.findings.iter().take(SHOWN) {
+        write_finding(finding, page)?;
+    }
+    writeln!(page, "</section>")
+}
+
+fn write_finding(finding: &Finding, page: &mut String) -> std::fmt::Result {
+    let verdict = &finding.verdict;
+    let class = if verdict.kind == Kind::Bad { "bad" } else { "fail" };
+    writeln!(
+        page,
+        "<details class=\"finding\" id=\"f-{0}\"><summary><span class=\"tag {class}\">{class}</span> <span class=\"code\">{1}</span> <span class=\"file\">{2}</span> <span class=\"under\">{3}</span></summary>",
+        finding.id,
+        escaped(verdict.cause.as_deref().unwrap_or("")),
+        escaped(&file_name(verdict)),
+        escaped(&verdict.condition)
+    )?;
+    writeln!(page, "<p>{}</p>", escaped(&verdict.reason))?;
+    if let Some(found) = &verdict.difference {
+        let place = if found.unit.is_empty() { found.field.clone() } else { format!("{} of {}", found.field, found.unit) };
+        writeln!(
+            page,
+            "<div class=\"sides\"><div><h3>first: {0}</h3><pre>{1}</pre></div><div><h3>under the condition</h3><pre>{2}</pre></div></div>",
+            escaped(&place),
+            escaped(&found.left),
+            escaped(&found.right)
+        )?;
+    }
+    writeln!(
+        page,
+        "<p class=\"repeat\">Repeat: <code>{}</code> · <a href=\"#f-{}\" aria-label=\"Address of this finding\">#{}</a></p></details>",
+        escaped(&finding.repeat),
+        finding.id,
+        finding.id
+    )
+}
+
+fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt::Result {
+    writeln!(
+        page,
+        "<section aria-labelledby=\"drift-{index}\">\n<h2 id=\"drift-{index}\">Drift to CPython {}</h2>",
+        escaped(&drift.interpreter)
+    )?;
+    writeln!(
+        page,
+        "<p>{} of {} compile to other code, {:+} instructions{}. This is drift between interpreters, not instability.</p>",
+        number(drift.differing),
+        many(drift.compared, "file"),
+        drift.instructions,
+        if drift.failed > 0 { format!("; {} have code with one of them only", number(drift.failed)) } else { String::new() }
+    )?;
+    if drift.clusters.is_empty() {
+        return writeln!(page, "</section>");
+    }
+    writeln!(
+        page,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Edits of {0}\"><table>\n<thead><tr><th scope=\"col\">edit</th><th scope=\"col\" class=\"n\">places</th><th scope=\"col\" class=\"n\">files</th><th scope=\"col\" class=\"n\">instructions</th><th scope=\"col\">in</th></tr></thead>\n<tbody>",
+        escaped(&drift.interpreter)
+    )?;
+    for cluster in drift.clusters.iter().take(EDITS) {
+        let kinds: Vec<String> = cluster.kinds.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:+}</td><td>{}</td></tr>",
+            escaped(&cluster.edit),
+            number(cluster.places),
+            number(cluster.files),
+            cluster.instructions,
+            escaped(&kinds.join(", "))
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>")?;
+    for cluster in drift.clusters.iter().take(EDITS) {
+        let example = &cluster.example;
+        let line = example.line.map_or_else(String::new, |line| format!(", line {line}"));
+        writeln!(
+            page,
+            "<details><summary>{}: {}{line}</summary>\n<div class=\"sides\"><div><h3>first</h3><pre>{}</pre></div><div><h3>{}</h3><pre>{}</pre></div></div></details>",
+            escaped(&cluster.edit),
+            escaped(&example.file),
+            escaped(&example.left.join("\n")),
+            escaped(&drift.interpreter),
+            escaped(&example.right.join("\n"))
+        )?;
+    }
+    writeln!(page, "</section>")
+}
+
+fn coverage(report: &Report, page: &mut String) -> std::fmt::Result {
+    writeln!(page, "<section aria-labelledby=\"coverage\">\n<h2 id=\"coverage\">Not covered</h2>")?;
+    if report.unknown.is_empty() {
+        return writeln!(page, "<p>Every file was covered under every condition.</p>\n</section>");
+    }
+    writeln!(
+        page,
+        "<table>\n<thead><tr><th scope=\"col\">why</th><th scope=\"col\" class=\"n\">files × conditions</th></tr></thead>\n<tbody>"
+    )?;
+    for (reason, count) in &report.unknown {
+        writeln!(page, "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td></tr>", escaped(reason), number(*count))?;
+    }
+    writeln!(page, "</tbody></table>\n</section>")
+}
+
+fn many(n: u64, what: &str) -> String {
+    format!("{} {what}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+/// With thin spaces between thousands.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push('\u{2009}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn the_page_stands_alone_and_nothing_in_it_is_markup_that_was_not_meant() {
+        let page = render(&report(10));
+        for outside in ["http:", "https:", "src=", "@import", "url("] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert_eq!(page.matches("<details class=\"finding\"").count(), 10);
+        assert!(page.contains("a&lt;0&gt;&amp;\u{fffd}.py") && !page.contains("<it>"));
+        let ids: Vec<&str> = page.match_indices(" id=\"").filter_map(|(at, _)| page[at + 5..].split('"').next()).collect();
+        let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(ids.len(), unique.len());
+    }
+
+    #[test]
+    fn a_page_of_many_findings_says_how_many_it_leaves_out() {
+        let page = render(&report(10_000));
+        assert_eq!(page.matches("<details class=\"finding\"").count(), SHOWN);
+        assert!(page.contains("2\u{2009}000 of 10\u{2009}000"));
+        assert!(page.len() < 4 << 20, "{}", page.len());
+        if let Some(folder) = std::env::var_os("BYTEFACTS_PAGES") {
+            for n in [0, 10, 10_000] {
+                std::fs::write(std::path::Path::new(&folder).join(format!("audit-{n}.html")), render(&report(n))).unwrap();
+            }
+        }
+    }
+}

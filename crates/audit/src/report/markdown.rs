@@ -1,0 +1,137 @@
+//! The report as Markdown, for chat and tickets: short, the verdict first.
+
+use std::fmt::Write as _;
+
+use super::{Report, file_name};
+
+/// Findings that are shown; all are in the tables.
+const SHOWN: usize = 20;
+/// Edits of a second interpreter that are shown.
+const EDITS: usize = 10;
+
+/// Writes the report.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write(report, &mut text);
+    text
+}
+
+fn write(report: &Report, text: &mut String) -> std::fmt::Result {
+    let (plan, verdicts) = (&report.plan, &report.verdicts);
+    let version = plan.interpreter.get("version").and_then(serde_json::Value::as_str).unwrap_or("?");
+    let verdict = match (verdicts.bad, verdicts.fail) {
+        (0, 0) => "**Deterministic.**".to_owned(),
+        (0, fail) => format!("**{fail} second derivations failed.**"),
+        (bad, _) => format!("**{bad} verdicts are bad.**"),
+    };
+    writeln!(text, "# Determinism of run {}, night {}\n", cell(&plan.run), plan.night)?;
+    writeln!(
+        text,
+        "{verdict} {} good, {} bad, {} fail, {} unknown over {} files and {} conditions; {} of tonight's {} files were covered (preset {}, all files in {} nights). CPython {version}.\n",
+        verdicts.good,
+        verdicts.bad,
+        verdicts.fail,
+        verdicts.unknown,
+        report.files,
+        plan.conditions.len(),
+        report.covered,
+        report.sampled,
+        cell(&plan.preset),
+        plan.nights
+    )?;
+    writeln!(text, "| condition | good | bad | fail | unknown | streams |\n|---|---:|---:|---:|---:|---:|")?;
+    for condition in &report.conditions_counted {
+        let c = &condition.counts;
+        writeln!(
+            text,
+            "| {}: {} | {} | {} | {} | {} | {} |",
+            cell(&condition.name),
+            cell(&condition.about),
+            c.good,
+            c.bad,
+            c.fail,
+            c.unknown,
+            condition.streams
+        )?;
+    }
+    writeln!(text, "\nStreams: the facts are the same and the marshal streams differ, which is informational.")?;
+    if !report.causes.is_empty() {
+        writeln!(text, "\n| cause | what | verdict | count |\n|---|---|---|---:|")?;
+        for cause in &report.causes {
+            writeln!(text, "| {} | {} | {} | {} |", cause.code, cell(&cause.title), cause.kind.as_str(), cause.count)?;
+        }
+    }
+    if !report.findings.is_empty() {
+        writeln!(text, "\n## Findings\n")?;
+        for finding in report.findings.iter().take(SHOWN) {
+            let verdict = &finding.verdict;
+            writeln!(
+                text,
+                "- `{}` {} under {} ({}): {}",
+                finding.id,
+                cell(&file_name(verdict)),
+                cell(&verdict.condition),
+                verdict.cause.as_deref().unwrap_or("no cause"),
+                cell(&verdict.reason)
+            )?;
+            writeln!(text, "  repeat: `{}`", finding.repeat.replace(|c: char| c == '`' || c.is_control(), "?"))?;
+        }
+        if report.findings.len() > SHOWN {
+            writeln!(text, "- and {} more", report.findings.len() - SHOWN)?;
+        }
+    }
+    for drift in &report.drift {
+        writeln!(text, "\n## CPython {}\n", cell(&drift.interpreter))?;
+        writeln!(
+            text,
+            "{} of {} files compile to other code, {:+} instructions; drift, not instability.\n",
+            drift.differing, drift.compared, drift.instructions
+        )?;
+        for cluster in drift.clusters.iter().take(EDITS) {
+            writeln!(text, "- {} places in {} files: {}", cluster.places, cluster.files, cell(&cluster.edit))?;
+        }
+        if drift.clusters.len() > EDITS {
+            writeln!(text, "- and {} other edits", drift.clusters.len() - EDITS)?;
+        }
+    }
+    if !report.unknown.is_empty() {
+        writeln!(text, "\n## Not covered\n")?;
+        for (reason, count) in &report.unknown {
+            writeln!(text, "- {count}: {}", cell(reason))?;
+        }
+    }
+    Ok(())
+}
+
+/// Text that stays what it is in a table and starts no markup.
+fn cell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '|' | '&' | '<' | '>' | '*' | '_' | '`' | '[' | ']' | '#' | '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
+            character if character.is_control() => out.push(' '),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn the_verdict_stands_first_and_names_start_no_markup() {
+        assert!(render(&report(0)).lines().nth(2).unwrap().starts_with("**Deterministic.** 8 good"));
+        let bad = render(&report(40));
+        assert!(bad.contains("**32 verdicts are bad.**") && bad.contains("- and 20 more"), "{bad}");
+        assert!(bad.contains("a\\<0\\>\\&") && !bad.contains('\u{1}'));
+        assert!(bad.contains("627 places in 116 files: GET\\_ITER inserted before FOR\\_ITER"));
+    }
+}

@@ -1,0 +1,156 @@
+//! `bytefacts pyc`: whether `.pyc` files hold what the sources beside them compile to.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, bail};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use bytefacts_audit::matrix::MARSHAL_VERSION;
+use bytefacts_audit::pyc::{Fresh, Provenance, Status, judge, parse_name};
+use bytefacts_compile::{CompileOptions, Limits, Pool, WorkerSettings, discover};
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+
+use crate::args::{Format, Pyc};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::paint::{BOLD, GREEN, Paint, RED};
+use crate::summary::{count, thousands};
+use crate::table::{Layout, Limits as TableLimits, render};
+
+/// What was found, for programs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    folder: String,
+    interpreter: &'a str,
+    counts: Vec<(Status, u64)>,
+    files: &'a [Judged],
+}
+
+/// A `.pyc` file and what became of it.
+#[derive(Serialize)]
+struct Judged {
+    path: String,
+    optimize: u8,
+    #[serde(flatten)]
+    provenance: Provenance,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the folder cannot be read, or no interpreter is to be had.
+pub async fn run(args: Pyc, output: &mut Output) -> anyhow::Result<Exit> {
+    let (root, files) = listed(&args.path)?;
+    if files.is_empty() {
+        bail!("there are no .pyc files below {}", args.path.display());
+    }
+    let interpreter = discover(args.python.as_deref()).await?;
+    let workers = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let mut pools = Vec::new();
+    for optimize in 0..3 {
+        let options = CompileOptions { optimize, ..CompileOptions::default() };
+        let settings = WorkerSettings { marshal_version: MARSHAL_VERSION, ..WorkerSettings::default() };
+        // A pool starts one worker at once; levels that nobody asks for need none.
+        let wanted = files.iter().any(|file| parse_name(file).is_some_and(|name| name.optimize == optimize));
+        pools.push(if wanted { Some(Pool::start_with(&interpreter, options, workers, Limits::default(), settings).await?) } else { None });
+    }
+    let judged: Vec<_> = files.into_iter().map(|file| judged(&root, file, &pools).boxed()).collect();
+    let judged: Vec<Judged> = futures::stream::iter(judged).buffered(2 * workers).try_collect().await?;
+    for pool in pools.into_iter().flatten() {
+        pool.shutdown().await;
+    }
+    let counts: Vec<(Status, u64)> = Status::ALL
+        .into_iter()
+        .map(|status| (status, judged.iter().filter(|file| file.provenance.status == status).count() as u64))
+        .collect();
+    match args.format {
+        Format::Json => {
+            let answer = Answer { folder: root.display().to_string(), interpreter: &interpreter.version, counts, files: &judged };
+            output.data(serde_json::to_string_pretty(&answer)? + "\n")?;
+        }
+        Format::Text => output.data(text(&judged, &counts, args.show, Paint { colour: output.colour() })?)?,
+    }
+    let finding = judged.iter().any(|file| file.provenance.status.is_finding());
+    Ok(if finding { Exit::Findings } else { Exit::Clean })
+}
+
+/// The folder, and the `.pyc` files in it in order of their paths.
+fn listed(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
+    let meta = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !meta.is_dir() {
+        // Its source may lie in the folder above `__pycache__`.
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let root = if parent.ends_with("__pycache__") { parent.parent().unwrap_or(Path::new("")) } else { parent };
+        let relative = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+        return Ok((root.to_owned(), vec![relative]));
+    }
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let at = path.join(&folder);
+        for entry in std::fs::read_dir(&at).with_context(|| format!("cannot read {}", at.display()))? {
+            let entry = entry.with_context(|| format!("cannot read {}", at.display()))?;
+            let below = folder.join(entry.file_name());
+            // Links to folders may loop.
+            let kind = entry.file_type().with_context(|| format!("cannot read {}", at.display()))?;
+            if kind.is_dir() {
+                folders.push(below);
+            } else if below.extension().is_some_and(|extension| extension == "pyc")
+                && let Some(below) = below.to_str()
+            {
+                files.push(below.to_owned());
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok((path.to_owned(), files))
+}
+
+async fn judged(root: &Path, file: String, pools: &[Option<Pool>]) -> anyhow::Result<Judged> {
+    let path = root.join(&file);
+    let bytes = tokio::fs::read(&path).await.with_context(|| format!("cannot read {}", path.display()))?;
+    let name = parse_name(&file);
+    let optimize = name.as_ref().map_or(0, |name| name.optimize);
+    let source_path = name.map(|name| root.join(name.source));
+    let source = match &source_path {
+        Some(path) => tokio::fs::read(path).await.ok().map(Bytes::from),
+        None => None,
+    };
+    let pool = pools.get(usize::from(optimize)).and_then(Option::as_ref);
+    let compiled = match (&source, pool) {
+        (Some(source), Some(pool)) => Some(pool.compile(source.clone()).await?),
+        _ => None,
+    };
+    let mtime = source_path.and_then(|path| std::fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let mtime = mtime.map(|time| time.as_secs());
+    let fresh = source.as_ref().zip(compiled.as_ref()).map(|(source, compiled)| Fresh { source, mtime, compiled });
+    Ok(Judged { path: file, optimize, provenance: judge(&bytes, fresh.as_ref()) })
+}
+
+fn text(judged: &[Judged], counts: &[(Status, u64)], show: usize, paint: Paint) -> anyhow::Result<String> {
+    let column = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let found: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).collect();
+    let table = RecordBatch::try_from_iter([
+        ("status", column(found.iter().map(|(status, _)| status.as_str().to_owned()).collect())),
+        ("files", column(found.iter().map(|(_, n)| thousands(*n)).collect())),
+    ])?;
+    let mut text = render(Layout::Grid(TableLimits::default()), &table)?;
+    for (status, n) in found.iter().filter(|(status, _)| *status != Status::Same) {
+        let style = if status.is_finding() { RED } else { BOLD };
+        writeln!(text, "\n{}", paint.paint(style, status.as_str()))?;
+        for file in judged.iter().filter(|file| file.provenance.status == *status).take(show) {
+            writeln!(text, "  {}: {}", file.path, file.provenance.reason)?;
+        }
+        if *n > show as u64 {
+            writeln!(text, "  … and {} more", thousands(n - show as u64))?;
+        }
+    }
+    let findings: u64 = found.iter().filter(|(status, _)| status.is_finding()).map(|(_, n)| n).sum();
+    let verdict = if findings == 0 { paint.paint(GREEN, "no findings") } else { paint.paint(RED, &count(findings, "finding")) };
+    writeln!(text, "\n{verdict} in {}", count(judged.len() as u64, "file"))?;
+    Ok(text)
+}
