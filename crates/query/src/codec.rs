@@ -9,14 +9,17 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use datafusion_proto::protobuf::PhysicalExprNode;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::error::external;
 use crate::flatten::FlattenExec;
 use crate::wire::Tag;
 
-const TAG: Tag = Tag::new(b"\0bytefacts-query1");
+const TAG: Tag = Tag::new(b"\0bytefacts-query2");
 
 /// Physical plans: [`FlattenExec`].
 #[derive(Debug)]
@@ -37,6 +40,8 @@ impl QueryCodec {
 struct Flatten {
     table: String,
     columns: Vec<usize>,
+    /// Expressions over all columns of the table.
+    conditions: Vec<Vec<u8>>,
 }
 
 impl PhysicalExtensionCodec for QueryCodec {
@@ -47,20 +52,29 @@ impl PhysicalExtensionCodec for QueryCodec {
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(Flatten { table, columns }) = TAG.decode(buf).map_err(external)? else {
+        let Some(Flatten { table, columns, conditions }) = TAG.decode(buf).map_err(external)? else {
             return self.inner.try_decode(buf, inputs, ctx, converter);
         };
         let [input] = inputs else { return internal_err!("FlattenExec takes one child, got {}", inputs.len()) };
-        match flat::by_name(&table) {
-            Some(table) => Ok(Arc::new(FlattenExec::try_new(table, columns, Arc::clone(input))?)),
-            None => internal_err!("there is no flat table {table}: the plan is of another version of bytefacts"),
-        }
+        let Some(table) = flat::by_name(&table) else {
+            return internal_err!("there is no flat table {table}: the plan is of another version of bytefacts");
+        };
+        let (schema, context) = (table.schema(), PhysicalPlanDecodeContext::new(ctx, self));
+        let condition = |bytes: &Vec<u8>| {
+            let expression = PhysicalExprNode::decode(bytes.as_slice()).map_err(external)?;
+            Condition::new(table, converter.proto_to_physical_expr(&expression, &schema, &context)?)
+        };
+        let conditions = conditions.iter().map(condition).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(FlattenExec::try_new(table, columns, conditions, Arc::clone(input))?))
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         match node.downcast_ref::<FlattenExec>() {
             Some(flatten) => {
-                let flatten = Flatten { table: flatten.table().name.clone(), columns: flatten.columns().to_vec() };
+                let conditions = flatten.conditions().iter();
+                let conditions = conditions.map(|condition| Ok(converter.physical_expr_to_proto(condition.whole(), self)?.encode_to_vec()));
+                let conditions = conditions.collect::<Result<_>>()?;
+                let flatten = Flatten { table: flatten.table().name.clone(), columns: flatten.columns().to_vec(), conditions };
                 TAG.encode(&flatten, buf).map_err(external)
             }
             None => self.inner.try_encode(node, buf, converter),
@@ -89,6 +103,8 @@ impl PhysicalExtensionCodec for QueryCodec {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{BinaryExpr, Column, lit};
     use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::prelude::SessionContext;
     use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
@@ -107,13 +123,18 @@ mod tests {
     #[test]
     fn a_flat_scan_travels() {
         let table = flat::by_name("code_objects_instructions").unwrap();
-        let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![4, 0], files()).unwrap());
+        let offset = Arc::new(Column::new_with_schema("offset", &table.schema()).unwrap());
+        let later = Arc::new(BinaryExpr::new(offset, Operator::Gt, lit(4)));
+        let condition = Condition::new(table, later).unwrap();
+        let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![4, 0], vec![condition], files()).unwrap());
         let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(&sent), &codec()).unwrap();
         let context = SessionContext::new().task_ctx();
         let arrived = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec()).unwrap();
         assert_eq!(arrived.schema(), sent.schema());
         let arrived = arrived.downcast_ref::<FlattenExec>().unwrap();
         assert_eq!((arrived.table().name.as_str(), arrived.columns()), ("code_objects_instructions", &[4, 0][..]));
+        let conditions: Vec<_> = arrived.conditions().iter().map(|condition| condition.whole().to_string()).collect();
+        assert_eq!(conditions, ["offset@1 > 4"]);
     }
 
     #[test]
@@ -121,7 +142,7 @@ mod tests {
         let context = SessionContext::new().task_ctx();
         let received = |table: &str, columns: &[usize], inputs: &[Arc<dyn ExecutionPlan>]| {
             let mut bytes = Vec::new();
-            TAG.encode(&Flatten { table: table.to_owned(), columns: columns.to_vec() }, &mut bytes).unwrap();
+            TAG.encode(&Flatten { table: table.to_owned(), columns: columns.to_vec(), conditions: Vec::new() }, &mut bytes).unwrap();
             codec().try_decode(&bytes, inputs, &context, &DefaultPhysicalProtoConverter {})
         };
         assert!(received("errors", &[0], &[files()]).is_ok());
