@@ -26,6 +26,7 @@ mod operations;
 mod options;
 mod oracle;
 mod processes;
+mod pushdown;
 mod queries;
 mod records;
 mod refusals;

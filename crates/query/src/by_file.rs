@@ -6,7 +6,7 @@
 //!
 //! Its child is an ordinary scan of Parquet files. The work is no child, since whoever spreads plans is to cut the scan and nothing else.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -28,8 +28,9 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
 use crate::operator::{RECOMPUTE, single_child_properties};
 
-/// Bytes of rows, as they are read, that the work is done for at a time: enough to make up for starting it, and not more than caches hold.
-const BYTES_AT_HAND: usize = 4 << 20;
+/// Bytes of files, as they are read, that the work is done for at a time, for each row of a batch of the session: some megabytes, enough to make up
+/// for starting it, and not many times what the processor's caches hold.
+const BYTES_AT_HAND: usize = 1 << 10;
 
 /// Does the work for some files after the others.
 #[derive(Debug)]
@@ -68,8 +69,7 @@ fn write_work(plan: &Arc<dyn ExecutionPlan>, f: &mut fmt::Formatter) -> fmt::Res
     if plan.downcast_ref::<AtHandExec>().is_some() {
         return write!(f, "files");
     }
-    let mut line = String::new();
-    write!(line, "{}", DisplayableExecutionPlan::new(plan.as_ref()).one_line())?;
+    let line = DisplayableExecutionPlan::new(plan.as_ref()).one_line().to_string();
     write!(f, "{}", line.trim_end())?;
     for (nth, child) in plan.children().into_iter().enumerate() {
         write!(f, "{}", if nth == 0 { " (" } else { ", " })?;
@@ -114,7 +114,8 @@ impl ExecutionPlan for ByFileExec {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let at_hand = AtHand::default();
         let mut work = over(&self.work, &at_hand)?;
-        let files = by_bytes(self.input.execute(partition, Arc::clone(&context))?);
+        let bytes = BYTES_AT_HAND.saturating_mul(context.session_config().batch_size());
+        let files = by_bytes(self.input.execute(partition, Arc::clone(&context))?, bytes);
         let rows = files.map(move |files| -> Result<_> {
             at_hand.put(files?);
             // What an operator has found out it would keep for the next files.
@@ -135,11 +136,11 @@ fn over(work: &Arc<dyn ExecutionPlan>, at_hand: &AtHand) -> Result<Arc<dyn Execu
     Arc::clone(work).transform_up(fill).data()
 }
 
-/// Batches together that have some megabytes.
-fn by_bytes(input: SendableRecordBatchStream) -> impl Stream<Item = Result<Vec<RecordBatch>>> {
-    stream::try_unfold(input, |mut input| async move {
+/// Batches together that have at least so many bytes.
+fn by_bytes(input: SendableRecordBatchStream, least: usize) -> impl Stream<Item = Result<Vec<RecordBatch>>> {
+    stream::try_unfold(input, move |mut input| async move {
         let (mut files, mut bytes) = (Vec::new(), 0);
-        while bytes < BYTES_AT_HAND {
+        while bytes < least {
             let Some(batch) = input.next().await else { break };
             let batch = batch?;
             bytes += batch.get_array_memory_size();
