@@ -133,7 +133,8 @@ pub fn engines(setting: &Setting, format: Format) -> anyhow::Result<()> {
                 taken.push(watch(&mut on_threads(command, setting.threads)).with_context(|| format!("{engine}: {}", question.name))?);
             }
         }
-        let answers: Vec<_> = contestants.iter().zip(&taken).map(|((engine, _), taken)| (*engine, rows(*engine == "bytefacts", taken))).collect();
+        let answers: Vec<_> =
+            contestants.iter().zip(&taken).map(|((engine, _), taken)| (*engine, rows(*engine == "bytefacts", taken))).collect();
         for (engine, answer) in &answers {
             let ours = &answers.first().context("nobody was asked")?.1;
             ensure!(answer == ours, "{engine} answers otherwise to {:?}: {} rows against {}", question.name, answer.len(), ours.len());
@@ -142,13 +143,15 @@ pub fn engines(setting: &Setting, format: Format) -> anyhow::Result<()> {
         for ((engine, _), of_engine) in contestants.iter().zip(&figures) {
             if format == Format::Text {
                 let [wall, cpu, peak] = of_engine;
-                let ratios: Vec<_> = figures.first().into_iter().flatten().zip(of_engine).map(|(ours, it)| format!("{:>6.2}", ours / it)).collect();
+                let ratios: Vec<_> =
+                    figures.first().into_iter().flatten().zip(of_engine).map(|(ours, it)| format!("{:>6.2}", ours / it)).collect();
                 let ratios = if *engine == "bytefacts" { String::new() } else { format!("   {}", ratios.join(" ")) };
                 let name = if *engine == "bytefacts" { question.name } else { "" };
                 say(format!("{name:<24} {engine:<10} {wall:>8.3} {cpu:>8.3} {:>9.0}{ratios}", peak / 1e6))?;
             }
             let [wall, cpu, peak] = of_engine;
-            found.push(json!({ "question": question.name, "engine": engine, "wall_seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak }));
+            found
+                .push(json!({ "question": question.name, "engine": engine, "wall_seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak }));
         }
     }
     if format == Format::Json {

@@ -75,7 +75,7 @@ impl Table {
         let value = self.value(at, noise);
         let like: Vec<usize> = plain.iter().copied().filter(|other| self.columns[*other].1 == *kind).collect();
         let other = format!("{alias}.\"{}\"", self.columns[*noise.one(&like)].0);
-        match (noise.below(9), kind) {
+        let condition = match (noise.below(9), kind) {
             (0, _) => format!("{column} IS NULL"),
             (1, _) => format!("{column} IS NOT NULL"),
             (2, DataType::Boolean) => column,
@@ -87,7 +87,8 @@ impl Table {
             (6, DataType::Int32 | DataType::Int64) => format!("{column} % 3 = 1"),
             (7, _) => format!("{column} IS DISTINCT FROM {value}"),
             _ => format!("{column} = {value}"),
-        }
+        };
+        format!("({condition})")
     }
 
     fn some_columns(&self, alias: &str, noise: &mut Noise) -> String {
@@ -168,10 +169,26 @@ impl Both {
 }
 
 async fn facts() -> tempfile::TempDir {
-    let facts = folder();
+    let (corpus, facts) = (folder(), folder());
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+    for repository in ["sql/corpus", "sql/meaning/corpus", "cookbook/corpus"] {
+        copy(&tests.join(repository), &corpus.path().join(repository.replace('/', "-")));
+    }
     // Several data files, so that there are several partitions, of which each has some files.
-    extract(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/corpus"), facts.path(), &Shape { bins: 4, ..Shape::default() }).await;
+    extract(corpus.path(), facts.path(), &Shape { bins: 4, ..Shape::default() }).await;
     facts
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(path, to).unwrap();
+        }
+    }
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -240,8 +257,18 @@ async fn what_is_brought_together_by_file_is_what_would_be_brought_together_at_o
             0 => format!("SELECT {columns} FROM {} a LEFT JOIN {from_b} ON {on} WHERE {of_a}", a.name),
             1 => format!("SELECT {columns} FROM (SELECT * FROM {} a WHERE {of_a}) a RIGHT JOIN {from_b} ON {on}", a.name),
             2 => format!("SELECT {columns} FROM (SELECT * FROM {} a WHERE {of_a}) a FULL JOIN {from_b} ON {on}", a.name),
-            3 => format!("SELECT {} FROM {} a WHERE {of_a} AND EXISTS (SELECT 1 FROM {} b WHERE {on} AND {of_b})", a.some_columns("a", &mut noise), a.name, b.name),
-            4 => format!("SELECT {} FROM {} a WHERE {of_a} AND NOT EXISTS (SELECT 1 FROM {} b WHERE {on} AND {of_b})", a.some_columns("a", &mut noise), a.name, b.name),
+            3 => format!(
+                "SELECT {} FROM {} a WHERE {of_a} AND EXISTS (SELECT 1 FROM {} b WHERE {on} AND {of_b})",
+                a.some_columns("a", &mut noise),
+                a.name,
+                b.name
+            ),
+            4 => format!(
+                "SELECT {} FROM {} a WHERE {of_a} AND NOT EXISTS (SELECT 1 FROM {} b WHERE {on} AND {of_b})",
+                a.some_columns("a", &mut noise),
+                a.name,
+                b.name
+            ),
             5 => format!(
                 "SELECT a.{key}, g.n, g.least FROM {} a LEFT JOIN (SELECT b.{key}, count(*) AS n, min(b.path) AS least FROM {} b WHERE {of_b} \
                  GROUP BY b.{key}) g ON g.{key} = a.{key} WHERE {of_a}",

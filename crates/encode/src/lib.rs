@@ -35,8 +35,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 
 pub use self::check::{StatisticsCheck, Violation};
-pub use self::elements::ElementCounts;
 use self::chunk::{ColumnChunk, PageCompressor};
+pub use self::elements::ElementCounts;
 use self::levels::Levels;
 pub use self::properties::FileProperties;
 
@@ -200,12 +200,7 @@ impl<W: Write + Send> FileEncoder<W> {
 
 impl Node {
     /// The column of a field that lies in `parent`, which ends with a dot where it is not the root.
-    fn new(
-        parent: &str,
-        field: &Field,
-        leaves: &mut impl Iterator<Item = ColumnDescPtr>,
-        properties: &FileProperties,
-    ) -> Result<Self> {
+    fn new(parent: &str, field: &Field, leaves: &mut impl Iterator<Item = ColumnDescPtr>, properties: &FileProperties) -> Result<Self> {
         let nullable = field.is_nullable();
         match field.data_type() {
             DataType::Struct(fields) => {

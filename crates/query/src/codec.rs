@@ -80,7 +80,7 @@ impl PhysicalExtensionCodec for QueryCodec {
             Condition::new(table, converter.proto_to_physical_expr(&expression, &schema, &context)?)
         };
         let conditions = conditions.iter().map(condition).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(FlattenExec::try_new(table, columns, conditions, Arc::clone(input))?))
+        Ok(Arc::new(FlattenExec::filtered(table, columns, conditions, Arc::clone(input))?))
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
@@ -145,7 +145,7 @@ mod tests {
         let offset = Arc::new(Column::new_with_schema("offset", &table.schema()).unwrap());
         let later = Arc::new(BinaryExpr::new(offset, Operator::Gt, lit(4)));
         let condition = Condition::new(table, later).unwrap();
-        let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![4, 0], vec![condition], files()).unwrap());
+        let sent: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::filtered(table, vec![4, 0], vec![condition], files()).unwrap());
         let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(&sent), &codec()).unwrap();
         let context = SessionContext::new().task_ctx();
         let arrived = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec()).unwrap();
@@ -160,7 +160,7 @@ mod tests {
     fn work_by_file_travels_with_its_leaf() {
         let table = flat::by_name("code_objects").unwrap();
         let at_hand: Arc<dyn ExecutionPlan> = Arc::new(AtHandExec::new(bytefacts_facts::schema()));
-        let work: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![1], Vec::new(), at_hand).unwrap());
+        let work: Arc<dyn ExecutionPlan> = Arc::new(FlattenExec::try_new(table, vec![1], at_hand).unwrap());
         let sent: Arc<dyn ExecutionPlan> = Arc::new(ByFileExec::new(work, files(), Precision::Absent));
         let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(&sent), &codec()).unwrap();
         let context = SessionContext::new().task_ctx();

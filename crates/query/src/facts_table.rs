@@ -59,7 +59,14 @@ impl FactsTable {
             return plan_err!("run {run} is not committed: `bytefacts runs` lists those that are");
         };
         let files = Arc::new(facts.files(&document).await.map_err(external)?);
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, Arc::clone(&files)));
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, files)) = &*known
+            && *of == run
+        {
+            // Another scan of the same query was first: both are to know that they are of one run.
+            return Ok(Arc::clone(files));
+        }
+        *known = Some((run, Arc::clone(&files)));
         Ok(files)
     }
 

@@ -29,16 +29,20 @@ pub(crate) struct FilesScan {
     place: Place,
     /// All files of the run.
     run: Arc<Vec<LandedFile>>,
-    /// The positions of those that are read.
-    kept: BTreeSet<usize>,
+    /// The positions of those that are read, unless they are all.
+    kept: Option<Arc<BTreeSet<usize>>>,
     /// What spares row groups, pages and rows. Rows that do not pass may come all the same.
     predicate: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl FilesScan {
     pub(crate) fn new(place: Place, run: Arc<Vec<LandedFile>>, predicate: Option<Arc<dyn PhysicalExpr>>) -> Self {
-        let selected: BTreeSet<&str> = select(&run, predicate.as_ref(), &facts_schema()).into_iter().map(|file| file.key.as_str()).collect();
-        let kept = (0..).zip(run.iter()).filter(|(_, file)| selected.contains(file.key.as_str())).map(|(position, _)| position).collect();
+        let kept = predicate.as_ref().map(|predicate| {
+            let selected: BTreeSet<&str> =
+                select(&run, Some(predicate), &facts_schema()).into_iter().map(|file| file.key.as_str()).collect();
+            let positions = (0..).zip(run.iter()).filter(|(_, file)| selected.contains(file.key.as_str())).map(|(position, _)| position);
+            Arc::new(positions.collect())
+        });
         Self { place, run, kept, predicate }
     }
 
@@ -55,17 +59,23 @@ impl FilesScan {
             }
             (one, two) => one.clone().or_else(|| two.clone()),
         };
-        Self { kept: self.kept.intersection(&other.kept).copied().collect(), predicate, ..self.clone() }
+        let kept = match (&self.kept, &other.kept) {
+            (Some(one), Some(two)) => Some(Arc::new(one.intersection(two).copied().collect())),
+            (one, two) => one.clone().or_else(|| two.clone()),
+        };
+        Self { kept, predicate, ..self.clone() }
     }
 
     /// What is in one of both, and perhaps more.
     pub(crate) fn union(&self, other: &Self) -> Self {
         let predicate = if self.predicate == other.predicate { self.predicate.clone() } else { None };
-        Self { kept: self.kept.union(&other.kept).copied().collect(), predicate, ..self.clone() }
+        let kept = self.kept.as_ref().zip(other.kept.as_ref()).map(|(one, two)| Arc::new(one.union(two).copied().collect()));
+        Self { kept, predicate, ..self.clone() }
     }
 
     fn files(&self) -> impl Iterator<Item = &LandedFile> {
-        self.kept.iter().filter_map(|position| self.run.get(*position))
+        let is_kept = |position: &usize| self.kept.as_ref().is_none_or(|kept| kept.contains(position));
+        (0..).zip(self.run.iter()).filter(move |(position, _)| is_kept(position)).map(|(_, file)| file)
     }
 
     /// How many source files there are, exactly if all of them are read.
@@ -102,7 +112,7 @@ impl FilesScan {
         let narrowed = contract.fields().iter().map(|field| columns.find(field.name()).map_or(field, |(_, narrowed)| narrowed).clone());
         let file_schema = Arc::new(Schema::new_with_metadata(narrowed.collect::<Vec<_>>(), contract.metadata().clone()));
         let wanted = columns.iter().map(|field| Ok(file_schema.index_of(field.name())?)).collect::<Result<Vec<_>>>()?;
-        if self.kept.is_empty() {
+        if self.files().next().is_none() {
             // A scan of no files has no partitions, and an aggregate above it would answer no row.
             return Ok(Arc::new(EmptyExec::new(Arc::new(file_schema.project(&wanted)?))));
         }

@@ -48,7 +48,15 @@ impl FlattenExec {
     ///
     /// # Errors
     /// When the table does not have so many columns.
-    pub(crate) fn try_new(
+    pub fn try_new(table: &'static FlatTable, columns: Vec<usize>, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Self::filtered(table, columns, Vec::new(), input)
+    }
+
+    /// The same of rows that pass conditions.
+    ///
+    /// # Errors
+    /// As [`FlattenExec::try_new`].
+    pub(crate) fn filtered(
         table: &'static FlatTable,
         columns: Vec<usize>,
         conditions: impl Into<Arc<[Condition]>>,
@@ -74,7 +82,7 @@ impl FlattenExec {
         let needed = table.narrowed(needed(&columns, &conditions).filter_map(|column| table.columns.get(column)));
         let files = FILES.min(config.execution.batch_size.get());
         let input = scan.plan(&needed, None, Some(files), config.execution.target_partitions)?;
-        Ok(Self { scan: Some(scan), ..Self::try_new(table, columns, conditions, input)? })
+        Ok(Self { scan: Some(scan), ..Self::filtered(table, columns, conditions, input)? })
     }
 
     /// The same over another input; what is expected of the rows stays.
@@ -82,7 +90,7 @@ impl FlattenExec {
     /// # Errors
     /// As [`FlattenExec::over`].
     pub(crate) fn on(&self, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let over = Self::try_new(self.table, self.columns.clone(), Arc::clone(&self.conditions), input)?;
+        let over = Self::filtered(self.table, self.columns.clone(), Arc::clone(&self.conditions), input)?;
         Ok(Self { scan: self.scan.clone(), ..over })
     }
 
@@ -161,7 +169,7 @@ impl ExecutionPlan for FlattenExec {
         let [input] = children.as_slice() else { return internal_err!("FlattenExec takes one child, got {}", children.len()) };
         // Of another input nothing is known.
         let scan = self.scan.clone().filter(|_| Arc::ptr_eq(input, &self.input));
-        let replaced = Self::try_new(self.table, self.columns.clone(), Arc::clone(&self.conditions), Arc::clone(input))?;
+        let replaced = Self::filtered(self.table, self.columns.clone(), Arc::clone(&self.conditions), Arc::clone(input))?;
         Ok(Arc::new(Self { scan, ..replaced }))
     }
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

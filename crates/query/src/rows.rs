@@ -258,6 +258,9 @@ mod tests {
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{Field, Schema};
     use bytefacts_facts::flat;
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, lit};
 
     use super::*;
 
@@ -283,10 +286,26 @@ mod tests {
 
     /// The rows of some columns, in pieces of `most`, as text.
     fn flattened(table: &str, columns: &[&str], batch: &RecordBatch, most: usize) -> Vec<Vec<String>> {
+        filtered(table, columns, &[], batch, most)
+    }
+
+    /// The same of rows whose columns are equal to these, if a text is given, or not null.
+    fn filtered(table: &str, columns: &[&str], conditions: &[(&str, Option<&str>)], batch: &RecordBatch, most: usize) -> Vec<Vec<String>> {
         let table = flat::by_name(table).unwrap();
+        let condition = |(name, value): &(&str, Option<&str>)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new_with_schema(name, &table.schema()).unwrap());
+            Condition::new(
+                table,
+                match value {
+                    Some(value) => Arc::new(BinaryExpr::new(column, Operator::Eq, lit(*value))),
+                    None => Arc::new(IsNotNullExpr::new(column)),
+                },
+            )
+        };
+        let conditions = conditions.iter().map(condition).collect::<Result<Vec<_>>>().unwrap();
         let columns: Vec<_> = columns.iter().map(|name| table.columns.iter().position(|column| column.name == *name).unwrap()).collect();
         let schema = Arc::new(table.schema().project(&columns).unwrap());
-        let flattened = Flattened::new(table, &columns, &[], schema, batch, most).unwrap();
+        let flattened = Flattened::new(table, &columns, &conditions, schema, batch, most).unwrap();
         let text = |column: &ArrayRef, row| match column.is_null(row) {
             true => "null".to_owned(),
             false => arrow::util::display::array_value_to_string(column, row).unwrap(),
@@ -309,6 +328,33 @@ mod tests {
         assert_eq!(flattened("errors", &["error_type", "path"], &errors(), 8), [["1 a", "2 a", "4 d", "5 d"]]);
         assert_eq!(flattened("errors", &["path", "error_type"], &errors().slice(2, 2), 8), [["d 4", "d 5"]]);
         assert!(flattened("errors", &["path"], &errors().slice(1, 2), 8).is_empty());
+    }
+
+    #[test]
+    fn conditions_are_tested_where_their_columns_are() {
+        let rows = |columns, conditions: &[_]| filtered("errors", columns, conditions, &errors(), 8).concat();
+        assert_eq!(rows(&["error_type"], &[("path", Some("d"))]), ["4", "5"], "once a file");
+        assert_eq!(rows(&["path"], &[("error_type", Some("2"))]), ["a"], "once an element");
+        assert_eq!(rows(&["error_type", "path"], &[("error_type", Some("5")), ("path", Some("d"))]), ["5 d"]);
+        assert!(rows(&["path"], &[("error_type", Some("5")), ("path", Some("a"))]).is_empty());
+        assert!(rows(&["path"], &[("error_type", Some("hidden"))]).is_empty());
+        assert_eq!(rows(&[], &[("path", Some("a"))]), ["", ""]);
+        assert_eq!(filtered("errors", &["path"], &[("error_type", None)], &errors(), 3), [vec!["a", "a", "d"], vec!["d"]]);
+    }
+
+    #[test]
+    fn records_without_elements_are_not_asked() {
+        // A number that does not fit would be an error of the condition.
+        let table = flat::by_name("errors").unwrap();
+        let path: Arc<dyn PhysicalExpr> = Arc::new(Column::new_with_schema("path", &table.schema()).unwrap());
+        let number = datafusion::physical_expr::expressions::cast(path, &table.schema(), DataType::Int32).unwrap();
+        let condition = Condition::new(table, Arc::new(BinaryExpr::new(number, Operator::Gt, lit(1)))).unwrap();
+        let errors = list(record("error_type", texts(&["1", "2"])), &[1, 0, 1], None);
+        let files = batch(vec![("path", texts(&["1", "no number", "2"])), ("errors", errors)]);
+        let column = table.columns.iter().position(|column| column.name == "error_type").unwrap();
+        let schema = Arc::new(table.schema().project(&[column]).unwrap());
+        let flattened = Flattened::new(table, &[column], &[condition], schema, &files, 8).unwrap();
+        assert_eq!(flattened.piece(0).unwrap().column(0).as_string::<i32>().value(0), "2");
     }
 
     #[test]
