@@ -31,6 +31,7 @@ mod operations;
 mod options;
 mod oracle;
 mod processes;
+mod pushdown;
 mod queries;
 mod records;
 mod refusals;

@@ -7,6 +7,8 @@ use bytefacts_landing::RunId;
 use bytefacts_stores::Stores;
 use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::changes::{CHANGES, ChangesFunction};
@@ -14,6 +16,7 @@ use crate::error::external;
 use crate::facts_table::FactsTable;
 use crate::flat_tables::FlatTables;
 use crate::listings::{self, Listings};
+use crate::locality::ByFile;
 use crate::udf;
 
 /// The name of the root table.
@@ -28,9 +31,17 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
     // The contract knows plain types only: no view types, in tables or in results.
     config.options_mut().execution.parquet.schema_force_view_types = false;
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-    let session = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
+    let session = SessionContext::new_with_state(by_file(state));
     register_facts(&session, stores, location, run).await?;
     Ok(session)
+}
+
+/// A state that plans as this one does, but that what needs to know of one source file at a time is done so.
+fn by_file(state: SessionState) -> SessionState {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(ByFile)];
+    rules.extend(state.physical_optimizers().iter().map(Arc::clone));
+    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
 }
 
 /// Registers the root table, the id functions, `changes`, the flat tables and every view with a session.
