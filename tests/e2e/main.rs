@@ -26,6 +26,7 @@ mod graph;
 mod interruption;
 mod judged;
 mod killers;
+mod large_cases;
 mod meaning;
 mod operations;
 mod options;

@@ -188,10 +188,15 @@ impl Gate {
         std::fs::write(self.folder.path().join("open"), "").unwrap();
     }
 
-    /// Who stood at it before comes no more.
+    /// A worker that was seen there before is seen anew: executors keep theirs from job to job.
     pub fn close(&self) {
-        std::fs::remove_file(self.folder.path().join("open")).unwrap();
-        self.see();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap()) {
+            let name = entry.file_name();
+            if name == "open" || name.to_string_lossy().starts_with("at-") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        self.seen.lock().unwrap().clear();
     }
 
     /// Whether there is a worker at it that was not seen before.
