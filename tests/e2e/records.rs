@@ -215,6 +215,9 @@ fn without_leaves(facts: &Path, absent: &[&str]) {
     crate::support::edit_manifest(facts, "run-1", |manifest| {
         for (file, bytes) in manifest["files"].as_array_mut().unwrap().iter_mut().zip(sizes) {
             file["bytes"] = json!(bytes);
+            for list in absent {
+                file["elements"].as_object_mut().unwrap().remove(*list);
+            }
         }
     });
 }
