@@ -14,8 +14,6 @@ import csv
 import os
 import sys
 
-UNIT = "u.code_unit_id"
-
 # The columns of the views that the questions ask for and that an analyst would keep. Those around an element are repeated, as in the views.
 VIEWS = {
     "py_bc_code_units": """
@@ -71,13 +69,17 @@ NAME = "code_objects.list.element.instructions.list.element.argval_str"
 def ask_pyarrow(arguments):
     import pyarrow
     import pyarrow.compute as compute
+    import pyarrow.dataset as dataset
     import pyarrow.parquet as parquet
 
     pyarrow.set_cpu_count(arguments.threads)
 
-    def leaf(file, path, **more):
-        column = parquet.read_table(file, columns=[path], **more).column("code_objects")
-        return compute.struct_field(compute.list_flatten(compute.struct_field(compute.list_flatten(column), 0)), 0)
+    def leaf(file, path):
+        return innermost(parquet.ParquetFile(file).read(columns=[path]).column("code_objects"), 0)
+
+    def innermost(code_objects, instructions):
+        lists = compute.struct_field(compute.list_flatten(code_objects), instructions)
+        return compute.struct_field(compute.list_flatten(lists), 0)
 
     if arguments.question == "count":
         answer([[sum(len(leaf(file, OPNAME)) for file in arguments.nested)]])
@@ -90,9 +92,11 @@ def ask_pyarrow(arguments):
     elif arguments.question == "filter":
         answer([[sum(compute.sum(compute.equal(leaf(file, NAME), arguments.argument)).as_py() or 0 for file in arguments.nested)]])
     elif arguments.question == "file":
+        # A data set knows filters, and no path below a list.
         repo, path = arguments.argument.split("/", 1)
-        chosen = [("repo", "=", repo), ("path", "=", path)]
-        answer([[sum(len(leaf(file, OPNAME, filters=chosen)) for file in arguments.nested)]])
+        chosen = (dataset.field("repo") == repo) & (dataset.field("path") == path)
+        found = dataset.dataset(arguments.nested).to_table(columns=["code_objects"], filter=chosen).column("code_objects")
+        answer([[len(innermost(found, "instructions"))]])
 
 
 def ask_polars(arguments):

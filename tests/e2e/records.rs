@@ -123,9 +123,13 @@ async fn bytes_scanned(facts: &Path, sql: &str) -> usize {
 async fn a_query_reads_the_leaves_that_it_needs_and_no_other_byte() {
     let facts = facts().await;
     for (sql, leaves) in [
-        ("SELECT count(*) FROM py_bc_code_units", vec!["code_objects.firstlineno1"]),
+        // The manifest says how many there are.
+        ("SELECT count(*) FROM py_bc_code_units", vec![]),
+        ("SELECT count(*) FROM py_bc_instructions", vec![]),
+        ("SELECT count(*) FROM bytecode_files_v1", vec![]),
+        ("SELECT 1 AS one FROM py_bc_code_units", vec!["code_objects.firstlineno1"]),
         ("SELECT opname FROM py_bc_instructions", vec!["code_objects.firstlineno1", "code_objects.instructions.opname"]),
-        ("SELECT count(*) FROM py_bc_instructions", vec!["code_objects.firstlineno1", "code_objects.instructions.instr_index"]),
+        ("SELECT 1 AS one FROM py_bc_instructions", vec!["code_objects.firstlineno1", "code_objects.instructions.instr_index"]),
         (
             "SELECT path, const_type FROM py_bc_consts",
             vec!["path", "code_objects.firstlineno1", "code_objects.consts.const_index", "code_objects.consts.const_type"],
@@ -143,6 +147,28 @@ async fn a_query_reads_the_leaves_that_it_needs_and_no_other_byte() {
         ("SELECT message FROM bytecode_errors", vec!["errors.message"]),
     ] {
         assert_eq!(bytes_scanned(facts.path(), sql).await, bytes_of(facts.path(), &leaves), "{sql}");
+    }
+}
+
+/// Before elements were counted manifests said nothing of them: then the files do.
+#[tokio::test(flavor = "multi_thread")]
+async fn elements_that_no_manifest_counts_are_counted_in_the_files() {
+    let facts = facts().await;
+    let tables =
+        ["py_bc_code_units", "py_bc_instructions", "py_bc_cache_entries", "py_bc_instruction_attrs", "bytecode_errors", "py_bc_reaches"];
+    let mut counted = Vec::new();
+    for table in tables {
+        counted.push(query_text(facts.path(), &format!("SELECT count(*) FROM {table}")).await[0][0].clone());
+    }
+    crate::support::edit_manifest(facts.path(), "run-1", |manifest| {
+        for file in manifest["files"].as_array_mut().unwrap() {
+            assert!(file.as_object_mut().unwrap().remove("elements").is_some());
+        }
+    });
+    for (table, counted) in tables.into_iter().zip(counted) {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(query_text(facts.path(), &sql).await[0][0], counted, "{table}");
+        assert!(bytes_scanned(facts.path(), &sql).await > 0, "{table}");
     }
 }
 
@@ -189,6 +215,9 @@ fn without_leaves(facts: &Path, absent: &[&str]) {
     crate::support::edit_manifest(facts, "run-1", |manifest| {
         for (file, bytes) in manifest["files"].as_array_mut().unwrap().iter_mut().zip(sizes) {
             file["bytes"] = json!(bytes);
+            for list in absent {
+                file["elements"].as_object_mut().unwrap().remove(*list);
+            }
         }
     });
 }

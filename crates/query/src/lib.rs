@@ -6,6 +6,7 @@
 //!   FilesScan: its files that a filter leaves, and a plan to read them  (files_scan.rs, skipping.rs)
 //!   FlatTables ─▶ FlattenExec: flat tables, filtered as they are made   (flat_tables.rs, flatten.rs, rows.rs, condition.rs)
 //!   ByFile ─▶ ByFileExec: what needs to know of one file at a time      (locality.rs, by_file.rs)
+//!   Yielding: joins that can be given up                                (yielding.rs)
 //! ChangesFunction: `changes('a', 'b')`, what differs between two runs   (changes.rs)
 //! listings: runs, their files, repositories and errors as tables        (listings.rs)
 //! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
@@ -30,6 +31,7 @@ mod skipping;
 mod snapshot;
 mod udf;
 pub mod wire;
+mod yielding;
 
 pub use by_file::ByFileExec;
 pub use changes::{CHANGES, CHANGES_COLUMNS, ChangesFunction};

@@ -18,6 +18,7 @@ use crate::flat_tables::FlatTables;
 use crate::listings::{self, Listings};
 use crate::locality::ByFile;
 use crate::udf;
+use crate::yielding::Yielding;
 
 /// The name of the root table.
 pub const FACTS_TABLE: &str = "bytecode_files_v1";
@@ -32,15 +33,16 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
     config.options_mut().execution.parquet.schema_force_view_types = false;
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
     let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
-    let session = SessionContext::new_with_state(by_file(state));
+    let session = SessionContext::new_with_state(with_our_rules(state));
     register_facts(&session, stores, location, run).await?;
     Ok(session)
 }
 
-/// A state that plans as this one does, but that what needs to know of one source file at a time is done so.
-fn by_file(state: SessionState) -> SessionState {
+/// A state that plans as this one does, but that what needs to know of one source file at a time is done so, and joins give way.
+fn with_our_rules(state: SessionState) -> SessionState {
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(ByFile)];
     rules.extend(state.physical_optimizers().iter().map(Arc::clone));
+    rules.push(Arc::new(Yielding));
     SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
 }
 
