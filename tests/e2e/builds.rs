@@ -37,6 +37,8 @@ fn a_crate_links_nothing_that_it_is_not_for() {
         ("bytefacts-cache", &["arrow", "datafusion", "bytefacts-bytecode", "bytefacts-compile", "bytefacts-landing"]),
         ("bytefacts-facts", &["datafusion", "ballista-core", "tokio", "object_store"]),
         ("bytefacts-encode", &["datafusion", "object_store"]),
+        // Executors will audit too, and whoever only compares runs links no engine.
+        ("bytefacts-audit", &["datafusion", "ballista-core", "object_store", "bytefacts-landing"]),
         ("bytefacts-landing", &["datafusion", "bytefacts-facts"]),
         ("bytefacts-stores", &["datafusion", "bytefacts-compile"]),
         // Who only asks for facts links nothing that makes them.

@@ -134,6 +134,7 @@ async fn extracted(args: &Audit, output: &Output) -> anyhow::Result<String> {
     extract::check_apart(&corpus, &facts)?;
     extract::check_corpus(&corpus)?;
     let repo = extract::recognised_repository(&settings, &corpus, output).await;
+    extract::check_same_corpus(&settings, &corpus, repo.as_deref(), &facts).await?;
     extract::extract(&settings, &job, Some(interpreter), corpus, repo, facts, output).await?;
     Ok(run)
 }

@@ -107,7 +107,7 @@ pub fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
 }
 
 /// Refuses a corpus that is not the one of the current run: whoever reads the facts would find another corpus in its place.
-async fn check_same_corpus(settings: &Settings, corpus: &Location, repo: Option<&str>, facts: &Location) -> anyhow::Result<()> {
+pub async fn check_same_corpus(settings: &Settings, corpus: &Location, repo: Option<&str>, facts: &Location) -> anyhow::Result<()> {
     let store = Stores::new(settings.stores).open(facts.uri())?.facts();
     let unusable = || format!("cannot use the facts at {}", shown(facts));
     let Some(current) = store.current().await.with_context(unusable)? else { return Ok(()) };

@@ -139,7 +139,8 @@ pub(super) fn text(report: &Report, colour: bool) -> anyhow::Result<String> {
         let cause = verdict.cause.as_deref().unwrap_or("no cause");
         writeln!(text, "\n{} {} under {} ({cause})", paint.paint(style, verdict.kind.as_str()), file_name(verdict), verdict.condition)?;
         writeln!(text, "  {}", verdict.reason)?;
-        if let Some(found) = &verdict.difference {
+        // Most reasons show it themselves.
+        if let Some(found) = verdict.difference.as_ref().filter(|found| !verdict.reason.contains(&found.field)) {
             let place = if found.unit.is_empty() { found.field.clone() } else { format!("{} of {}", found.field, found.unit) };
             writeln!(text, "  {place}: {} → {}", found.left, found.right)?;
         }
