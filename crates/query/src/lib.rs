@@ -5,6 +5,8 @@
 //!   FactsTable: the files of a committed run that a filter leaves       (facts_table.rs)
 //!   FlatTables ─▶ FlattenExec ◀─ FactsTable: flat tables                (flat_tables.rs, flatten.rs)
 //! QueryCodec: FlattenExec on the wire                                   (codec.rs, wire.rs)
+//! guarded functions: bounds to what a batch may become                 (guard.rs)
+//! explain: errors in words for who wrote the SQL                        (message.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
@@ -13,6 +15,8 @@ mod error;
 mod facts_table;
 mod flat_tables;
 mod flatten;
+mod guard;
+mod message;
 pub mod operator;
 mod session;
 mod snapshot;
@@ -22,6 +26,8 @@ pub mod wire;
 pub use codec::QueryCodec;
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
+pub use guard::{GuardedOperators, concatenation, guarded};
+pub use message::{Hints, explain};
 pub use session::{FACTS_TABLE, facts_session, register_facts};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;

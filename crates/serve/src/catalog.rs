@@ -3,7 +3,7 @@
 //! ```text
 //! facts.public.<table or view>      the run that the session has chosen, else the current one
 //! facts.bytefacts.<listing>         runs, files, repositories, errors
-//! facts.system.queries
+//! facts.system.<listing>            queries, options
 //! runs."<run>".<table or view>      any committed run, by its id
 //! ```
 //!
@@ -18,6 +18,8 @@ use bytefacts_landing::RunId;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
 
+use crate::options::SessionOptions;
+use crate::planner::Asked;
 use crate::queries::Queries;
 use crate::runs::Runs;
 use crate::{contract, listing};
@@ -30,10 +32,16 @@ pub(crate) const PUBLIC: &str = "public";
 pub(crate) const RUNS: &str = "runs";
 
 /// Everything that a statement of a user can name, when `public` shows this run.
-pub(crate) fn of(runs: &Arc<Runs>, run: Option<RunId>, queries: &Arc<Queries>, user: Option<&str>) -> Arc<dyn CatalogProviderList> {
+pub(crate) fn of(runs: &Arc<Runs>, run: Option<RunId>, queries: &Arc<Queries>, asked: &Asked<'_>) -> Arc<dyn CatalogProviderList> {
     let runs = Arc::clone(runs);
     let list = MemoryCatalogProviderList::new();
-    let told = Told { runs: Arc::clone(&runs), run: run.clone(), queries: Arc::clone(queries), user: user.map(str::to_owned) };
+    let told = Told {
+        runs: Arc::clone(&runs),
+        run: run.clone(),
+        queries: Arc::clone(queries),
+        user: asked.user.map(str::to_owned),
+        options: asked.options.clone(),
+    };
     list.register_catalog(
         FACTS.to_owned(),
         Arc::new(FactsCatalog { told: Arc::new(told), shown: Arc::new(OfRun { runs: Arc::clone(&runs), run }) }),
@@ -114,6 +122,7 @@ struct Told {
     run: Option<RunId>,
     queries: Arc<Queries>,
     user: Option<String>,
+    options: SessionOptions,
 }
 
 #[derive(Debug)]
@@ -129,7 +138,7 @@ impl SchemaProvider for Listings {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Told { runs, run, queries, user } = &*self.told;
+        let Told { runs, run, queries, user, options } = &*self.told;
         let run = run.as_ref();
         let table = match (self.schema, name) {
             ("bytefacts", "runs") => listing::runs(runs).await,
@@ -137,6 +146,7 @@ impl SchemaProvider for Listings {
             ("bytefacts", "repositories") => listing::repositories(runs, run).await,
             ("bytefacts", "errors") => listing::errors(runs).await,
             ("system", "queries") => listing::queries(&queries.records(user.as_deref())),
+            ("system", "options") => listing::options(options, run),
             _ => return Ok(None),
         };
         table.map(Some)

@@ -1,4 +1,4 @@
-//! Tables that the service tells of itself: `bytefacts.runs` and its like, and `system.queries`.
+//! Tables that the service tells of itself: `bytefacts.runs` and its like, `system.queries` and `system.options`.
 //!
 //! Their rows are read when a statement is planned, and stay what they are until it ends.
 
@@ -12,6 +12,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result;
 
 use crate::contract::documented;
+use crate::options::{EXECUTION, Execution, RUN, SessionOptions};
 use crate::queries::Record;
 use crate::runs::{Runs, external};
 
@@ -128,10 +129,27 @@ pub(crate) const QUERIES: Listing = Listing {
     ],
 };
 
+/// The options of the session, as `SHOW` tells them.
+pub(crate) const OPTIONS: Listing = Listing {
+    schema: "system",
+    name: "options",
+    columns: &[
+        ("name", Text, false, "the option, as SET takes it"),
+        ("value", Text, true, "what holds: of the run the current one, where none is set; null where no run is committed"),
+        ("is_set", Flag, false, "whether the session, or a header of the call, has set it"),
+        ("description", Text, false, "what it is for"),
+    ],
+};
+
 /// All of them.
-pub(crate) const ALL: [&Listing; 5] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS, &QUERIES];
+pub(crate) const ALL: [&Listing; 6] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS, &QUERIES, &OPTIONS];
 
 impl Listing {
+    /// Its name, as statements have it.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
     /// Its columns, with their meanings.
     pub(crate) fn arrow_schema(&self) -> SchemaRef {
         let fields = self.columns.iter().map(|(name, kind, nullable, doc)| {
@@ -267,5 +285,20 @@ pub(crate) fn queries(all: &[Record]) -> Result<Arc<dyn TableProvider>> {
         numbers(all, |query| query.bytes),
         texts(all, |query| query.statement.clone()),
         maybe_texts(all, |query| query.error.as_deref()),
+    ])
+}
+
+/// [`OPTIONS`], where `public` shows this run.
+pub(crate) fn options(set: &SessionOptions, run: Option<&RunId>) -> Result<Arc<dyn TableProvider>> {
+    let all = [
+        (EXECUTION, Some(set.execution.name()), set.execution != Execution::default(), "where queries run: auto, local or cluster"),
+        (RUN, run.map(RunId::as_str), set.run.is_some(), "the run that `public` shows"),
+    ];
+    let all = all.as_slice();
+    OPTIONS.table(vec![
+        texts(all, |option| option.0),
+        maybe_texts(all, |option| option.1),
+        flags(all, |option| option.2),
+        texts(all, |option| option.3),
     ])
 }

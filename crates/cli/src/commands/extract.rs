@@ -348,7 +348,7 @@ impl<'a> Work<'a> {
             fruitless: own.fruitless.max(1),
             ..Patience::default()
         };
-        let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job));
+        let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job)).with_tls(self.settings.cluster_tls.client()?);
         self.follow(&client, job, patience, Arc::new(Progress::default()), true).await
     }
 
