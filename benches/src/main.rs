@@ -16,6 +16,7 @@ mod planning;
 mod plot;
 mod process;
 mod relay;
+mod service;
 mod size;
 mod sql;
 mod stream;
@@ -132,6 +133,22 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// The SQL service under load: clients that ask the cookbook's questions, half of them on a cluster, while a corpus is extracted there. Each answer is
+    /// compared with that at rest; a wrong one, or one that does not come, fails the benchmark. Linux only.
+    Service {
+        /// Clients at a time.
+        #[arg(long, default_value_t = 32)]
+        clients: usize,
+        /// Minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// Kill an executor every quarter of a minute; another one takes its place.
+        #[arg(long)]
+        kills: bool,
+        /// Extract nothing meanwhile.
+        #[arg(long)]
+        no_extraction: bool,
+    },
     /// A corpus of many small repositories, night after night: files, bytes and seconds of a cold run, of one after no change and after one file's,
     /// and of nights in which a share of the repositories changes, next to each other or scattered. Linux only.
     Nights {
@@ -193,6 +210,10 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Analysis { rounds, format } => analysis::analysis(rounds, format),
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
+        Benchmark::Service { clients, minutes, kills, no_extraction } => {
+            let time = std::time::Duration::from_secs_f64(minutes * 60.0);
+            service::service(&service::Load { clients, time, kills, extraction: !no_extraction })
+        }
         Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
         Benchmark::Stream { facts, rows, every, format } => stream::stream(facts, rows, every, format),
         Benchmark::Engines { folder, copies, rounds, threads, only, format } => {

@@ -291,7 +291,7 @@ async fn who_listens_to_all_is_told_what_is_allowed_and_is_found() {
     std::fs::write(processes.home.path().join("settings.yaml"), "client: {fruitless: 1}\n").unwrap();
     let args = |name| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", name].map(str::to_owned);
     let everywhere = async |processes: &Processes| {
-        let command = processes.command(&["scheduler", "--listen", "0.0.0.0:0", "--probes", "127.0.0.1:0"]).await;
+        let command = processes.command(&["scheduler", "--listen", "0.0.0.0:0", "--insecure", "--probes", "127.0.0.1:0"]).await;
         Daemon::start(command, &processes.home.path().join("everywhere.log"))
     };
     let mute = everywhere(&processes).await;
@@ -304,7 +304,7 @@ async fn who_listens_to_all_is_told_what_is_allowed_and_is_found() {
     }
     let scheduler = everywhere(&processes).await;
     let at = here(&scheduler).to_string();
-    let command = ["executor", "--scheduler", &at, "--node", "n1", "--listen", "0.0.0.0:0", "--probes", "127.0.0.1:0"];
+    let command = ["executor", "--scheduler", &at, "--node", "n1", "--listen", "0.0.0.0:0", "--insecure", "--probes", "127.0.0.1:0"];
     let executor = Daemon::start(processes.command(&command).await, &processes.home.path().join("n1.log"));
     let cluster = format!("df://{at}");
     let host = until("the executor's address", async || {

@@ -27,6 +27,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// Where its probes are.
     pub probes: SocketAddr,
+    /// Where it answers SQL beside that.
+    pub sql: Option<SocketAddr>,
     /// Its id in the cluster.
     pub id: String,
     log: PathBuf,
@@ -43,7 +45,8 @@ impl Daemon {
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("a daemon said {line:?} and {}", std::fs::read_to_string(log).unwrap()));
         let address = |key: &str| said[key].as_str().unwrap().parse().unwrap();
         let (address, probes) = (address("address"), address("probes"));
-        Self { child, address, probes, id: said["id"].as_str().unwrap().to_owned(), log: log.to_owned() }
+        let sql = said["sql"].as_str().map(|sql| sql.parse().unwrap());
+        Self { child, address, probes, sql, id: said["id"].as_str().unwrap().to_owned(), log: log.to_owned() }
     }
 
     /// Sends a signal.

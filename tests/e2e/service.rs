@@ -204,7 +204,7 @@ async fn every_column_of_the_contract_has_a_comment() {
     let service = Service::start(&[], "").await;
     let mut client = service.client().await;
     let listed = tables(&mut client, CommandGetTables { include_schema: true, ..CommandGetTables::default() }).await;
-    assert_eq!(listed.len(), 2 * contract().len() + 5);
+    assert_eq!(listed.len(), 2 * contract().len() + 6);
     for (name, (_, schema)) in listed {
         for field in schema.unwrap().fields() {
             assert!(!field.metadata()["ARROW:FLIGHT:SQL:REMARKS"].is_empty(), "{name:?}.{}", field.name());
@@ -447,7 +447,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         (
             client.get_tables(CommandGetTables::default()).await.unwrap(),
             "catalog_name Utf8 NULL, db_schema_name Utf8 NULL, table_name Utf8, table_type Utf8",
-            2 * contract().len() + 5,
+            2 * contract().len() + 6,
         ),
         (
             client.get_primary_keys(key()).await.unwrap(),
@@ -479,11 +479,11 @@ async fn metadata_has_the_columns_of_the_protocol() {
         include_schema: false,
     };
     for (command, found) in [
-        (of(Some("facts"), None, None, &[]), contract().len() + 5),
+        (of(Some("facts"), None, None, &[]), contract().len() + 6),
         (of(Some("runs"), Some("run%"), Some("py\\_bc\\_blocks"), &[]), 1),
         (of(None, None, Some("py_bc_bl%"), &[]), 2),
         (of(None, None, None, &["TABLE"]), 2),
-        (of(None, None, None, &["SYSTEM TABLE", "TABLE"]), 7),
+        (of(None, None, None, &["SYSTEM TABLE", "TABLE"]), 8),
         (of(Some(""), None, None, &[]), 0),
         (of(Some("nowhere"), None, None, &[]), 0),
     ] {

@@ -39,6 +39,10 @@ impl Spread {
         client
     }
 
+    fn plans(&self) -> f64 {
+        self.service.daemon.metric("bytefacts_sql_plans_total")
+    }
+
     fn jobs(&self) -> u64 {
         let (_, metrics) = self.scheduler.get("/metrics");
         let completed =
@@ -63,13 +67,14 @@ async fn the_cluster_gives_what_the_server_gives() {
     let spread = Spread::start("serve: {cluster_bytes: 1}").await;
     let (mut local, mut cluster, mut auto) = (spread.client("local").await, spread.client("cluster").await, spread.client("auto").await);
     for sql in QUESTIONS {
-        let before = spread.jobs();
+        let (before, plans) = (spread.jobs(), spread.plans());
         let expected = ask_text(&mut local, sql).await;
         assert_eq!(spread.jobs(), before, "{sql}: what is local asks no cluster");
         assert_eq!(ask_text(&mut cluster, sql).await, expected, "{sql}");
         // Above the threshold, which is a byte here.
         assert_eq!(ask_text(&mut auto, sql).await, expected, "{sql}");
         assert_eq!(spread.jobs(), before + 2, "{sql}");
+        assert_eq!(spread.plans(), plans + 3.0, "{sql}: each is planned once");
     }
     // What only the server has stays there, and who wants it elsewhere is told.
     assert!(ask_number(&mut auto, "SELECT count(*) FROM bytefacts.runs").await == 1);
@@ -129,6 +134,108 @@ async fn no_answer_is_wrong_when_an_executor_dies() {
     }
     eprintln!("seed {seed}: {right} queries answered right, {} lost: {lost:?}", lost.len());
     assert!(right > 0 && lost.iter().all(|words| !words.is_empty() && !words.contains("panicked")), "{lost:?}");
+}
+
+/// A query that takes seconds on this cluster, in stages that fetch from each other.
+const LONG: &str =
+    "SELECT count(*) AS n FROM py_bc_instructions a JOIN py_bc_instructions b ON a.opname = b.opname AND a.\"offset\" < b.\"offset\"";
+
+/// An executor is killed with a task of a query in its hands. The answer that the scheduler then has may count rows twice: it is not given, but the
+/// query run again, which shows in a further job.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_a_lost_executor_is_not_given() {
+    let mut spread = Spread::start("").await;
+    let scheduler = RemoteScheduler::new(&spread.scheduler.address.to_string());
+    let expected = ask_number(&mut spread.client("local").await, LONG).await;
+    let mut lost = Vec::new();
+    for _ in 0..5 {
+        let jobs_before = scheduler.status().await.unwrap().jobs.len();
+        let mut client = spread.client("cluster").await;
+        let asked = tokio::spawn(async move { ask(&mut client, LONG).await });
+        let victim = spread.executors.remove(0);
+        let begun = Instant::now();
+        loop {
+            let status = scheduler.status().await.unwrap();
+            if status.executors.iter().any(|executor| executor.id == victim.id && executor.cores_in_use > 0) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60) && !asked.is_finished(), "it has got no task");
+        }
+        victim.kill();
+        spread.executors.push(spread.processes.executor("n1", spread.scheduler.address).await);
+        match tokio::time::timeout(Duration::from_secs(240), asked).await.expect("the query hangs").unwrap() {
+            Ok((_, batches)) => {
+                assert_eq!(crate::support::texts(&batches), [[expected.to_string()]]);
+                let jobs = scheduler.status().await.unwrap().jobs.len() - jobs_before;
+                assert!(jobs >= 2, "the answer is that of the one job whose executor was lost");
+                assert!(spread.service.daemon.log().contains("it is run again"));
+                return;
+            }
+            // It failed as a whole, which is as good an end, but shows nothing.
+            Err(status) => lost.push(status.message().to_owned()),
+        }
+    }
+    panic!("no query has outlived its executor: {lost:?}");
+}
+
+/// What a user may take holds for each executor that works on the query.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_on_executors_too() {
+    let spread = Spread::start("serve: {query_memory_bytes: 2000000, query_spill_bytes: 0}").await;
+    let mut client = spread.client("cluster").await;
+    let sql = "SELECT count(DISTINCT a.instr_id || b.instr_id) FROM py_bc_instructions a, py_bc_code_units b";
+    let status = ask(&mut client, sql).await.map(|_| panic!("it has had the memory")).unwrap_err();
+    assert!(status.message().contains("Resources exhausted"), "{status}");
+    assert!(ask_number(&mut client, QUESTIONS[0]).await > 0);
+}
+
+/// The same service in the scheduler itself, with its executors for what reads much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_answers_sql_too() {
+    let (processes, facts) = (Processes::new(), folder());
+    let corpus = library_corpus(&python().await, &["json"]);
+    extract(corpus.path(), facts.path(), &Shape { bins: 3, ..Shape::default() }).await;
+    let path = facts.path().display().to_string();
+    let line = ["scheduler", "--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0", "--sql-listen", "127.0.0.1:0", "--facts", &path];
+    let scheduler = Daemon::start(processes.command(&line).await, &processes.home.path().join("scheduler.log"));
+    let _executor = processes.executor("n1", scheduler.address).await;
+    let mut client = crate::service::client(scheduler.sql.unwrap()).await;
+    let here = ask_text(&mut client, QUESTIONS[1]).await;
+    assert_eq!(here.len(), 5);
+    client.set_header("bytefacts.execution", "cluster");
+    assert_eq!(ask_text(&mut client, QUESTIONS[1]).await, here);
+    assert!(scheduler.metric("bytefacts_sql_queries_total") >= 2.0 && scheduler.metric("bytefacts_executors") == 1.0);
+    assert_eq!(scheduler.terminate(), Some(0));
+    let lacking = crate::support::run(processes.command(&["scheduler", "--listen", "127.0.0.1:0", "--sql-listen", "127.0.0.1:0"]).await);
+    assert!(lacking.0 == 2 && lacking.2.contains("--facts"), "{}", lacking.2);
+}
+
+/// A cluster that is not there is said at once, and found when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_not_there_yet_is_waited_for() {
+    let processes = Processes::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let service = Service::start(&["--cluster", &format!("df://127.0.0.1:{port}")], "").await;
+    let begun = Instant::now();
+    let said = async |words: &str| {
+        while !service.daemon.log().contains(words) {
+            assert!(begun.elapsed() < Duration::from_secs(90), "{}", service.daemon.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    said("the cluster is not there").await;
+    assert!(service.daemon.log().contains("bytefacts scheduler"), "{}", service.daemon.log());
+    assert!(ask_number(&mut service.client().await, "SELECT count(*) FROM bytefacts.runs").await == 1, "it answers by itself");
+    let scheduler = processes.scheduler(port).await;
+    let _executor = processes.executor("n1", scheduler.address).await;
+    said("the cluster is there").await;
+    let mut client = service.client().await;
+    client.set_header("bytefacts.execution", "cluster");
+    assert!(ask_number(&mut client, QUESTIONS[0]).await > 0);
+
+    let taken = ["serve", "--facts", ".", "--listen", &service.daemon.address.to_string(), "--probes", "127.0.0.1:0"];
+    let (code, _, stderr) = crate::support::run(processes.command(&taken).await);
+    assert!(code == 1 && stderr.contains("another process does") && stderr.contains("--listen"), "{code} {stderr}");
 }
 
 /// Whoever lets go of a result ends its job.

@@ -226,7 +226,8 @@ pub struct DaemonArgs {
     /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where to listen for the cluster, as HOST:PORT; port 0 is any free one. There is no authentication: keep it inside a trusted network.
+    /// Where to listen for the cluster, as HOST:PORT; port 0 is any free one. Beyond this machine certificates are needed (`cluster_tls` in the
+    /// settings), or --insecure.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Where to serve /healthz, /readyz and /metrics, as HOST:PORT.
@@ -236,6 +237,9 @@ pub struct DaemonArgs {
     /// is found at the one that the scheduler sees].
     #[arg(long, value_name = "HOST")]
     pub external_host: Option<String>,
+    /// Do without certificates although others than this machine can reach it: whoever does can run jobs.
+    #[arg(long)]
+    pub insecure: bool,
     /// How the line that says where it listens is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -244,6 +248,12 @@ pub struct DaemonArgs {
 /// Run the scheduler of a cluster.
 #[derive(Debug, ClapArgs)]
 pub struct Scheduler {
+    /// Where to answer SQL as well, as HOST:PORT, as `bytefacts serve` does: by the settings of `serve`, with this cluster for what reads much.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, help_heading = "SQL")]
+    pub sql_listen: Option<SocketAddr>,
+    /// The facts that it answers SQL over: a path or a URI.
+    #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS", help_heading = "SQL")]
+    pub facts: Option<String>,
     /// What every daemon takes.
     #[command(flatten)]
     pub daemon: DaemonArgs,

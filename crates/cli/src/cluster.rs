@@ -31,7 +31,7 @@ impl Cluster {
             return Err(UsageError("--cluster df://HOST:PORT is needed, or `client.cluster` in the settings".to_owned()).into());
         };
         let url = scheduler_url(url)?;
-        Ok(Self { scheduler: RemoteScheduler::new(&url), url })
+        Ok(Self { scheduler: RemoteScheduler::new(&url).with_tls(settings.cluster_tls.client()?), url })
     }
 
     /// How it is now.

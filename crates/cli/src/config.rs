@@ -12,7 +12,7 @@ use bytefacts_engine::ExtractOptions;
 use bytefacts_stores::StoreOptions;
 use serde::Deserialize;
 
-pub use self::daemons::{AccessSettings, ClientSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};
+pub use self::daemons::{AccessSettings, ClientSettings, ClusterTlsSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};
 pub use self::serve::ServeSettings;
 use crate::args::JobArgs;
 use crate::exit::UsageError;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub stores: StoreOptions,
     /// What the jobs of others may name, on schedulers and executors.
     pub access: AccessSettings,
+    /// How the processes of a cluster know each other.
+    pub cluster_tls: ClusterTlsSettings,
     /// How jobs are handed to a cluster.
     pub client: ClientSettings,
     /// The scheduler of a cluster.

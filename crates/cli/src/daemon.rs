@@ -33,7 +33,7 @@ impl ProbeServer {
     /// When the address is taken.
     pub async fn start(
         address: SocketAddr,
-        metrics: Registry,
+        metrics: Vec<Registry>,
         is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let (listener, address) = listen(address).context("health and metrics")?;
@@ -66,6 +66,12 @@ pub struct Announcement {
     pub address: SocketAddr,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     pub probes: SocketAddr,
+    /// Where it answers SQL beside that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SocketAddr>,
+    /// What to do next, for people.
+    #[serde(skip)]
+    pub next: Option<String>,
 }
 
 impl Announcement {
@@ -76,7 +82,10 @@ impl Announcement {
     pub fn write(&self, format: Format, output: &mut Output) -> anyhow::Result<()> {
         output.data(match format {
             Format::Text => {
-                format!("{} {} listens on {}; health and metrics on http://{}\n", self.role, self.id, self.address, self.probes)
+                let sql = self.sql.map(|sql| format!("; SQL on grpc://{sql}")).unwrap_or_default();
+                let next = self.next.as_ref().map(|next| format!("; {next}")).unwrap_or_default();
+                let Self { role, id, address, probes, .. } = self;
+                format!("{role} {id} listens on {address}{sql}; health and metrics on http://{probes}{next}\n")
             }
             Format::Json => serde_json::to_string(self)? + "\n",
         })

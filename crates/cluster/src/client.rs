@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use ballista_core::execution_plans::DistributedQueryExec;
 use bytefacts_engine::{CorpusTable, Job, JobCluster, lasting};
 use bytefacts_stores::Stores;
+use bytefacts_tls::ClientTls;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion_proto::protobuf::LogicalPlanNode;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::jobs::JobState;
 use crate::remote::{RemoteScheduler, RestError};
-use crate::session::{JobSettings, job_session, run_and_client};
+use crate::session::{JobSettings, job_session_with, run_and_client};
 
 /// A client of the cluster whose scheduler listens at a URL.
 pub struct Client {
@@ -42,6 +43,12 @@ impl Client {
     pub fn new(url: String, stores: Arc<Stores>, settings: JobSettings) -> Self {
         let scheduler = RemoteScheduler::new(&url);
         Self { url, stores, settings, scheduler, submitted: Mutex::new(None), ended_by_others: AtomicBool::new(false) }
+    }
+
+    /// The same, encrypted, where there is something to show.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
+        Self { scheduler: self.scheduler.with_tls(tls), ..self }
     }
 
     /// The id that the scheduler gave the job submitted last, if it got so far.
@@ -106,7 +113,7 @@ impl JobCluster for Client {
     async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>> {
         self.submit_again()?;
         // A session of its own: one that a lost scheduler knew means nothing to the next.
-        let session = job_session(&self.url, Arc::clone(&self.stores), &self.settings).await?;
+        let session = job_session_with(&self.url, Arc::clone(&self.stores), &self.settings, self.scheduler.tls()).await?;
         session.register_table(TABLE, Arc::new(CorpusTable::new(job.clone(), Arc::clone(&self.stores))))?;
         // The order keeps the analysis out of the final stage, whose results Ballista 55 loses with an executor (adaptive planning off).
         let query = session.sql(&format!("SELECT bin_id, rows FROM {TABLE} ORDER BY bin_id")).await?;

@@ -50,6 +50,7 @@ impl Embedded {
                 scheduler: scheduler.address().to_string(),
                 connect_timeout: Duration::from_secs(10),
                 cores: options.cores_per_executor,
+                tls: None,
             };
             executors.push(Executor::start(listener, executor, Arc::clone(node)).await?);
         }

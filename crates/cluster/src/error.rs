@@ -1,6 +1,9 @@
 //! Why a part of a cluster did not start.
 
+use std::net::SocketAddr;
+
 use ballista_core::error::BallistaError;
+use bytefacts_tls::TlsError;
 use datafusion::error::DataFusionError;
 
 use crate::remote::RestError;
@@ -16,6 +19,14 @@ pub enum ClusterError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {0}: another process does; end it, or choose another address by --listen or --probes (port 0 is any free one)"
+    )]
+    Taken(SocketAddr),
+    /// Certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Ballista refused.
     #[error("cannot {operation}: {source}")]
     Ballista {

@@ -21,20 +21,21 @@ use ballista_executor::health::ExecutorHealth;
 use ballista_executor::metrics::LoggingMetricsCollector;
 use bytefacts_engine::{Node, PhysicalCodec};
 use bytefacts_stores::Stores;
-
+use bytefacts_tls::{ClientTls, Mutual, accept};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use crate::error::ClusterError;
 use crate::events::Introduction;
 use crate::follow::follow;
+use crate::quota::Quotas;
 use crate::remote::RemoteScheduler;
-use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, register_functions, session_config};
+use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, register_functions, session_config, with_tls};
 use crate::tasks::Tasks;
 
 /// What an executor is to its cluster.
@@ -54,12 +55,15 @@ pub struct ExecutorOptions {
     pub cores: usize,
     /// Where tasks leave what later stages fetch: of jobs small rows, one a bin; of queries whatever is joined and grouped.
     pub work_dir: PathBuf,
+    /// What it shows to its cluster, and asks of it: the files of a certificate.
+    pub tls: Option<Mutual>,
 }
 
 /// An executor that has its port and its folder, and is of no cluster yet.
 pub struct Starting {
     options: ExecutorOptions,
     address: SocketAddr,
+    tls: Option<ClientTls>,
     python: String,
     executor: Arc<BallistaExecutor>,
     tasks: Arc<Tasks>,
@@ -90,7 +94,9 @@ impl Starting {
             .map_err(ClusterError::io(format!("make the work folder {}", options.work_dir.display())))?;
         let work_dir = options.work_dir.to_string_lossy().into_owned();
         let tasks = Arc::new(Tasks::default());
-        let executor = executor(&options, address, &work_dir, Arc::clone(&tasks), Arc::clone(node.stores()))?;
+        let tls = options.tls.as_ref().map(Mutual::client).transpose()?;
+        let incoming = accept(listener, options.tls.as_ref().map(Mutual::server).transpose()?);
+        let executor = executor(&options, address, &work_dir, Arc::clone(&tasks), Arc::clone(node.stores()), tls.clone())?;
         tasks.belong_to(Arc::clone(&executor));
 
         let mut serving = JoinSet::new();
@@ -99,7 +105,7 @@ impl Starting {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         serving.spawn(async move {
             let server = create_grpc_server(&GrpcServerConfig::default()).add_service(flight);
-            if let Err(error) = server.serve_with_incoming(TcpListenerStream::new(listener)).await {
+            if let Err(error) = server.serve_with_incoming(incoming.map(Ok::<_, std::io::Error>)).await {
                 tracing::error!(%error, "the executor's flight service stopped");
             }
         });
@@ -111,7 +117,7 @@ impl Starting {
         );
         let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
         let view = ExecutorView { health: ExecutorHealth::new(), places: Arc::new(Semaphore::new(options.cores)), cores };
-        Ok(Self { options, address, python, executor, tasks, codec, view, serving })
+        Ok(Self { options, address, tls, python, executor, tasks, codec, view, serving })
     }
 
     /// What can be asked of it, from now on until it stops.
@@ -125,8 +131,8 @@ impl Starting {
     /// # Errors
     /// When it does not answer in time.
     pub async fn join(self) -> Result<Executor, ClusterError> {
-        let Self { options, address, python, executor, tasks, codec, view, mut serving } = self;
-        let remote = RemoteScheduler::new(&options.scheduler);
+        let Self { options, address, tls, python, executor, tasks, codec, view, mut serving } = self;
+        let remote = RemoteScheduler::new(&options.scheduler).with_tls(tls);
         let scheduler = connect(&remote, options.connect_timeout).await?;
         let wake = Arc::new(Notify::new());
         let mut polling = JoinSet::new();
@@ -234,10 +240,11 @@ fn executor(
     work_dir: &str,
     tasks: Arc<Tasks>,
     stores: Arc<Stores>,
+    tls: Option<ClientTls>,
 ) -> Result<Arc<BallistaExecutor>, ClusterError> {
     let runtime_error = |error| ClusterError::Runtime(Box::new(error));
-    let runtime = facts_runtime(stores).map_err(runtime_error)?;
-    let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
+    let quotas = Quotas::new(facts_runtime(stores).map_err(runtime_error)?);
+    let runtime_producer: RuntimeProducer = Arc::new(move |config| quotas.runtime(config));
     let mut functions = default_session_builder(default_config_producer()).map_err(runtime_error)?;
     register_functions(&mut functions).map_err(runtime_error)?;
     let cores = u32::try_from(options.cores).unwrap_or(u32::MAX);
@@ -253,7 +260,7 @@ fn executor(
         },
         work_dir,
         runtime_producer,
-        Arc::new(session_config),
+        Arc::new(move || with_tls(session_config(), tls.as_ref())),
         Arc::new(BallistaFunctionRegistry::from(&functions)),
         Arc::new(LoggingMetricsCollector::default()),
         options.cores,

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,8 +17,8 @@ use tokio::task::JoinHandle;
 pub struct Probes {
     /// Whether it should be given work now. Being alive needs no question: who answers is.
     pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Its metrics.
-    pub metrics: Registry,
+    /// Its metrics; of those that several have, such as the build's, the first are told.
+    pub metrics: Vec<Registry>,
 }
 
 /// Serves probes on a listener until the task is aborted.
@@ -39,8 +40,13 @@ async fn ready(State(probes): State<Probes>) -> Response {
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {
-    let mut text = Vec::new();
-    match TextEncoder::new().encode(&probes.metrics.gather(), &mut text) {
+    let (mut text, mut families) = (Vec::new(), Vec::<MetricFamily>::new());
+    for family in probes.metrics.iter().flat_map(Registry::gather) {
+        if families.iter().all(|known| known.name() != family.name()) {
+            families.push(family);
+        }
+    }
+    match TextEncoder::new().encode(&families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

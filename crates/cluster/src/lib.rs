@@ -14,6 +14,7 @@ mod jobs;
 mod listen;
 pub mod metrics;
 mod queries;
+mod quota;
 mod remote;
 mod rest;
 mod scheduler;

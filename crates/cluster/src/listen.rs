@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
+use axum::serve::Listener;
+use bytefacts_tls::{Accepted, ServerTls, accept};
+use futures::StreamExt as _;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::ClusterError;
 
@@ -28,7 +32,42 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ClusterE
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    listening().map_err(ClusterError::io(format!("listen on {address}")))
+    listening().map_err(|error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => ClusterError::Taken(address),
+        _ => ClusterError::io(format!("listen on {address}"))(error),
+    })
+}
+
+/// The connections of a listener, encrypted where that is wanted, as axum takes them.
+pub(crate) struct Incoming {
+    stream: ReceiverStream<Accepted>,
+    address: SocketAddr,
+}
+
+impl Incoming {
+    pub(crate) fn new(listener: TcpListener, tls: Option<ServerTls>) -> std::io::Result<Self> {
+        Ok(Self { address: listener.local_addr()?, stream: accept(listener, tls) })
+    }
+}
+
+impl Listener for Incoming {
+    type Io = Accepted;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Accepted, SocketAddr) {
+        loop {
+            match self.stream.next().await.map(|stream| (stream.socket().peer_addr(), stream)) {
+                Some((Ok(peer), stream)) => return (stream, peer),
+                // It has gone already.
+                Some((Err(_), _)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
 }
 
 #[cfg(test)]

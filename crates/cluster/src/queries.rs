@@ -14,6 +14,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_engine::{PhysicalCodec, fresh_attempt, words};
+use bytefacts_tls::ClientTls;
 use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -23,8 +24,9 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::Stream;
 use tokio::runtime::Handle;
 
-use crate::remote::RemoteScheduler;
-use crate::session::{MAX_MESSAGE_BYTES, query_name};
+use crate::quota::Quota;
+use crate::remote::{RemoteScheduler, RestError};
+use crate::session::{MAX_MESSAGE_BYTES, query_name, with_tls};
 use crate::status::ClusterStatus;
 
 /// A cluster that answers queries.
@@ -40,6 +42,20 @@ impl QueryCluster {
         Self { scheduler: RemoteScheduler::new(url) }
     }
 
+    /// The same, encrypted, where there is something to show.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
+        Self { scheduler: self.scheduler.with_tls(tls) }
+    }
+
+    /// Whether its scheduler answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn knock(&self) -> std::result::Result<(), RestError> {
+        self.scheduler.status().await.map(drop)
+    }
+
     /// A state that plans what a cluster can run: nothing in a plan waits for what another task finds out, and joins spill.
     #[must_use]
     pub fn planning(state: SessionState) -> SessionState {
@@ -51,12 +67,20 @@ impl QueryCluster {
         SessionStateBuilder::new_from_existing(state).with_config(config).with_optimizer_rules(rules).build()
     }
 
-    /// Cores of its executors, together.
+    /// Has the settings of a plan say what each executor may give to it.
+    pub fn limit(config: &mut SessionConfig, memory_bytes: u64, spill_bytes: u64) {
+        let mut quota = Quota::default();
+        (quota.memory_bytes, quota.spill_bytes) = (memory_bytes, spill_bytes);
+        config.options_mut().extensions.insert(quota);
+    }
+
+    /// Cores of its executors, together, as far as a plan is cut into so many parts.
     ///
     /// # Errors
     /// When the scheduler does not answer.
     pub async fn cores(&self) -> Result<usize> {
-        Ok(self.status().await?.executors.iter().map(|executor| usize::try_from(executor.cores).unwrap_or(1)).sum())
+        let cores: usize = self.status().await?.executors.iter().map(|executor| usize::try_from(executor.cores).unwrap_or(1)).sum();
+        Ok(cores.min(MOST_PARTS))
     }
 
     /// Runs a plan that was made by a state of [`QueryCluster::planning`], with its settings. The stream comes when the cluster has all of the answer;
@@ -73,20 +97,17 @@ impl QueryCluster {
             let before = self.status().await?;
             let mut answer = self.submit(Arc::clone(&plan), config, &client).await?;
             let now = self.status().await?;
-            let is_there = |id: &str| now.executors.iter().any(|executor| executor.id == id);
-            let job = now.jobs.iter().find(|job| job.client.as_deref() == Some(&client));
-            // A scheduler that no longer knows the job is another one.
-            if job.is_some_and(|job| job.reruns == 0) && before.executors.iter().all(|executor| is_there(&executor.id)) {
+            if is_whole(&before, &now, &client) {
                 return Ok(Box::pin(answer));
             }
             answer.job.is_over();
-            tracing::warn!("an executor was lost while a query ran: it is run again");
+            tracing::warn!(client, "an executor was lost while a query ran: it is run again");
         }
         Err(DataFusionError::External(Box::new(Unsteady)))
     }
 
     async fn submit(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig, client: &str) -> Result<Answer> {
-        let config = config.clone().with_ballista_job_name(&query_name(client));
+        let config = with_tls(config.clone().with_ballista_job_name(&query_name(client)), self.scheduler.tls());
         let schema = plan.schema();
         let job = Underway { scheduler: Some(self.scheduler.clone()), client: client.to_owned() };
         let codec = PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None);
@@ -107,8 +128,19 @@ impl QueryCluster {
     }
 }
 
+/// Parts of a plan that are worked on at a time, however large a cluster is: each stage sends from each part to each.
+const MOST_PARTS: usize = 256;
+
 /// How often a query is run at most.
 const TRIES: usize = 3;
+
+/// Whether no executor was lost while a client's query ran, by how the cluster was before and is now.
+fn is_whole(before: &ClusterStatus, now: &ClusterStatus, client: &str) -> bool {
+    let is_there = |id: &str| now.executors.iter().any(|executor| executor.id == id);
+    let job = now.jobs.iter().find(|job| job.client.as_deref() == Some(client));
+    // A scheduler that no longer knows the job is another one.
+    job.is_some_and(|job| job.reruns == 0) && before.executors.iter().all(|executor| is_there(&executor.id))
+}
 
 /// Executors were lost under each try.
 #[derive(Debug, thiserror::Error)]
@@ -165,5 +197,58 @@ impl Stream for Answer {
 impl RecordBatchStream for Answer {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::JobState;
+    use crate::status::{ExecutorStatus, JobProgress, JobStatus};
+
+    fn executor(id: &str) -> ExecutorStatus {
+        ExecutorStatus {
+            id: id.to_owned(),
+            node: None,
+            host: "h".to_owned(),
+            port: 1,
+            cores: 1,
+            cores_in_use: 0,
+            silent_seconds: None,
+            version: None,
+            python: None,
+        }
+    }
+
+    fn job(client: &str, reruns: u64) -> JobStatus {
+        JobStatus {
+            id: client.to_owned(),
+            run: None,
+            client: Some(client.to_owned()),
+            state: JobState::Completed,
+            corpus: None,
+            facts: None,
+            submitted_at_ms: 0,
+            ended_at_ms: None,
+            seconds: 0,
+            progress: JobProgress::default(),
+            reruns,
+            error: None,
+        }
+    }
+
+    fn status(executors: &[&str], jobs: Vec<JobStatus>) -> ClusterStatus {
+        ClusterStatus { version: String::new(), ready: true, executors: executors.iter().map(|id| executor(id)).collect(), jobs }
+    }
+
+    #[test]
+    fn an_answer_is_given_only_if_nothing_was_lost_meanwhile() {
+        let before = status(&["a", "b"], Vec::new());
+        let is_whole = |executors: &[&str], jobs: Vec<JobStatus>| is_whole(&before, &status(executors, jobs), "q");
+        assert!(is_whole(&["a", "b"], vec![job("other", 3), job("q", 0)]));
+        assert!(is_whole(&["a", "b", "c"], vec![job("q", 0)]), "one that has come is no loss");
+        assert!(!is_whole(&["a", "b"], vec![job("q", 1)]), "a stage was begun again");
+        assert!(!is_whole(&["a", "c"], vec![job("q", 0)]), "an executor has gone, and another has come");
+        assert!(!is_whole(&["a", "b"], Vec::new()), "the scheduler is another one");
     }
 }

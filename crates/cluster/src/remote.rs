@@ -6,6 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use ballista_core::serde::protobuf::CancelJobParams;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use bytefacts_tls::ClientTls;
 use serde::Serialize;
 use tokio::time::timeout;
 use tonic::codegen::Service as _;
@@ -27,8 +28,10 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Why a scheduler did not answer as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
-    /// Nobody is there.
-    #[error("the scheduler does not answer at {address}: {reason}; is it running, and is the address right?")]
+    /// Nobody is there, or nobody who would talk to this process.
+    #[error(
+        "the scheduler does not answer at {address}: {reason}; is it running, is the address right, and do both have the cluster's certificates, or neither?"
+    )]
     Unreachable {
         /// Where it should be.
         address: String,
@@ -59,13 +62,25 @@ impl RestError {
 #[derive(Clone, Debug)]
 pub struct RemoteScheduler {
     address: String,
+    tls: Option<ClientTls>,
 }
 
 impl RemoteScheduler {
     /// The scheduler at `df://host:port`, or `host:port`. Nothing is connected yet.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { address: url.split_once("://").map_or(url, |(_, address)| address).to_owned() }
+        Self { address: url.split_once("://").map_or(url, |(_, address)| address).to_owned(), tls: None }
+    }
+
+    /// The same, encrypted, where there is something to show.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// What is shown to it.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
     }
 
     /// Where it is, as `host:port`.
@@ -108,6 +123,10 @@ impl RemoteScheduler {
 
     pub(crate) async fn connect(&self) -> Result<Channel, RestError> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).map_err(|error| self.unreachable(error))?;
+        let endpoint = match &self.tls {
+            Some(tls) => tls.endpoint(&endpoint).map_err(|error| self.unreachable(error))?,
+            None => endpoint,
+        };
         let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true).http2_keep_alive_interval(PATIENCE);
         endpoint.connect().await.map_err(|error| self.unreachable(innermost(&error)))
     }
@@ -124,7 +143,9 @@ impl RemoteScheduler {
     }
 
     fn unreachable(&self, reason: impl ToString) -> RestError {
-        RestError::Unreachable { address: self.address.clone(), reason: reason.to_string() }
+        // What a tunnel has met says more than that it has ended.
+        let met = self.tls.as_ref().and_then(|tls| tls.failure(&self.address));
+        RestError::Unreachable { address: self.address.clone(), reason: met.unwrap_or_else(|| reason.to_string()) }
     }
 
     fn foreign(&self, reason: impl ToString) -> RestError {

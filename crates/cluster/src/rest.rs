@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
-use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::events::{self, Events, Introduction};
+use crate::listen::Incoming;
 use crate::remote::{EVENTS, STATUS};
 use crate::session::MAX_MESSAGE_BYTES;
 use crate::view::{SchedulerView, Server};
 
 /// Serves a scheduler: Ballista's calls and ours.
-pub(crate) async fn serve(listener: TcpListener, server: Server, view: SchedulerView, events: Arc<Events>) -> io::Result<()> {
+pub(crate) async fn serve(incoming: Incoming, server: Server, view: SchedulerView, events: Arc<Events>) -> io::Result<()> {
     let ballista =
         SchedulerGrpcServer::new(server).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let status = Router::new().route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await))).with_state(view);
@@ -25,5 +26,5 @@ pub(crate) async fn serve(listener: TcpListener, server: Server, view: Scheduler
     let events = Router::new().route(EVENTS, post(listen)).with_state(events);
     let routes = Routes::new(ballista).into_axum_router().merge(status).merge(events);
     // Ballista takes the address of an executor that does not say where it is from the connection.
-    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>()).await
+    axum::serve(incoming.tap_io(|_| {}), routes.into_make_service_with_connect_info::<SocketAddr>()).await
 }

@@ -11,12 +11,14 @@ use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use bytefacts_engine::{LogicalCodec, PhysicalCodec};
 use bytefacts_stores::Stores;
+use bytefacts_tls::ServerTls;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::error::ClusterError;
 use crate::events::{Event, Events};
 use crate::jobs::Jobs;
+use crate::listen::Incoming;
 use crate::rest;
 use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, planning_session, session_config};
 use crate::view::{SchedulerView, Server};
@@ -61,6 +63,19 @@ impl Scheduler {
     /// # Errors
     /// When Ballista refuses its settings.
     pub async fn start(listener: TcpListener, options: &SchedulerOptions, stores: Arc<Stores>) -> Result<Self, ClusterError> {
+        Self::start_with(listener, options, stores, None).await
+    }
+
+    /// The same, for those alone who show a certificate of its cluster, where that is wanted.
+    ///
+    /// # Errors
+    /// As [`Scheduler::start`].
+    pub async fn start_with(
+        listener: TcpListener,
+        options: &SchedulerOptions,
+        stores: Arc<Stores>,
+        tls: Option<ServerTls>,
+    ) -> Result<Self, ClusterError> {
         let address = listener.local_addr().map_err(ClusterError::io("find the scheduler's port"))?;
         let ballista = |source| ClusterError::Ballista { operation: "start the scheduler", source: Box::new(source) };
         let producer: ConfigProducer = Arc::new(session_config);
@@ -98,7 +113,8 @@ impl Scheduler {
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, Arc::clone(&jobs) as _);
         server.init().await.map_err(ballista)?;
         let view = SchedulerView::new(server.clone(), job_state, jobs, Arc::clone(&events));
-        let serving = tokio::spawn(rest::serve(listener, server, view.clone(), events));
+        let incoming = Incoming::new(listener, tls).map_err(ClusterError::io("find the scheduler's port"))?;
+        let serving = tokio::spawn(rest::serve(incoming, server, view.clone(), events));
         Ok(Self { address, view, serving })
     }
 

@@ -7,8 +7,9 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::utils::default_session_builder;
 use bytefacts_engine::{LogicalCodec, fresh_attempt};
-use bytefacts_query::id_functions;
+use bytefacts_query::{concatenation, guarded, id_functions};
 use bytefacts_stores::{FactsOnly, Stores};
+use bytefacts_tls::ClientTls;
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -18,6 +19,8 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
 use url::Url;
+
+use crate::quota::Quota;
 
 /// The largest message, in bytes. It holds for thousands of bins: a plan carries under 1 KiB a bin.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -29,6 +32,13 @@ pub(crate) fn session_config() -> SessionConfig {
     SessionConfig::new_with_ballista()
         .with_ballista_grpc_client_max_message_size(MAX_MESSAGE_BYTES)
         .with_ballista_adaptive_query_planner(false)
+        .with_option_extension(Quota::default())
+}
+
+/// Has Ballista's own clients show what a cluster asks for: those that fetch what executors hold, and those that hand over jobs.
+pub(crate) fn with_tls(config: SessionConfig, tls: Option<&ClientTls>) -> SessionConfig {
+    let Some(tls) = tls.cloned() else { return config };
+    config.with_ballista_override_create_grpc_client_endpoint(Arc::new(move |endpoint| Ok(tls.endpoint(&endpoint)?)))
 }
 
 /// A runtime whose plans see facts that jobs may name, which they can read, and nothing else: a plan may be anybody's, and those of DataFusion
@@ -46,7 +56,7 @@ pub(crate) fn facts_runtime(stores: Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
 
 /// Memory consumers that an error about memory names.
-const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
+pub(crate) const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
 
 /// The session in which a scheduler plans a job.
 ///
@@ -58,13 +68,14 @@ pub(crate) fn planning_session(config: SessionConfig, runtime: Arc<RuntimeEnv>) 
     Ok(session)
 }
 
-/// Makes the functions known that views use: plans name them.
+/// Makes the functions known that views use, and those that queries have under guard: plans name them.
 ///
 /// # Errors
 /// Never: a function of the same name is replaced.
 pub(crate) fn register_functions(session: &mut SessionState) -> Result<()> {
-    for function in id_functions() {
-        session.register_udf(Arc::new(function))?;
+    let guarded: Vec<_> = session.scalar_functions().values().map(guarded).collect();
+    for function in guarded.into_iter().chain(id_functions().map(Arc::new)).chain([Arc::new(concatenation())]) {
+        session.register_udf(function)?;
     }
     Ok(())
 }
@@ -126,8 +137,19 @@ pub(crate) fn query_name(client: &str) -> String {
 /// # Errors
 /// When the URL is not one, or a setting is unknown to Ballista. No connection is made before the first query.
 pub async fn job_session(url: &str, stores: Arc<Stores>, settings: &JobSettings) -> Result<SessionContext> {
+    job_session_with(url, stores, settings, None).await
+}
+
+/// The same, showing what a cluster asks for.
+pub(crate) async fn job_session_with(
+    url: &str,
+    stores: Arc<Stores>,
+    settings: &JobSettings,
+    tls: Option<&ClientTls>,
+) -> Result<SessionContext> {
     let codec = LogicalCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), stores);
-    let mut config = session_config().with_ballista_logical_extension_codec(Arc::new(codec)).with_ballista_job_name(&settings.name);
+    let config = session_config().with_ballista_logical_extension_codec(Arc::new(codec)).with_ballista_job_name(&settings.name);
+    let mut config = with_tls(config, tls);
     config.options_mut().set("ballista.scheduler.max_partitions_per_task", &settings.max_partitions_per_task.to_string())?;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     SessionContext::remote_with_state(url, state).await

@@ -9,6 +9,8 @@
 //!   Yielding: joins that can be given up                                (yielding.rs)
 //! ChangesFunction: `changes('a', 'b')`, what differs between two runs   (changes.rs)
 //! listings: runs, their files, repositories and errors as tables        (listings.rs)
+//! guarded functions: bounds to what a batch may become                 (guard.rs)
+//! explain: errors in words for who wrote the SQL                        (message.rs)
 //! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
@@ -22,8 +24,10 @@ mod facts_table;
 mod files_scan;
 mod flat_tables;
 mod flatten;
+mod guard;
 pub mod listings;
 mod locality;
+mod message;
 pub mod operator;
 mod rows;
 mod session;
@@ -38,6 +42,8 @@ pub use changes::{CHANGES, CHANGES_COLUMNS, ChangesFunction};
 pub use codec::QueryCodec;
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
+pub use guard::{GuardedOperators, concatenation, guarded};
+pub use message::{Hints, explain};
 pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;

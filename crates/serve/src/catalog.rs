@@ -3,7 +3,7 @@
 //! ```text
 //! facts.public.<table or view>      the run that the session has chosen, else the current one
 //! facts.bytefacts.<listing>         runs, files, repositories, errors
-//! facts.system.<listing>            executors, jobs, bins, cache, queries
+//! facts.system.<listing>            executors, jobs, bins, cache, queries, options
 //! runs."<run>".<table or view>      any committed run, by its id
 //! ```
 //!
@@ -20,6 +20,8 @@ use bytefacts_query::listings::{self, Listed, Listings, Rows};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
 
+use crate::options::SessionOptions;
+use crate::planner::Asked;
 use crate::queries::Queries;
 use crate::runs::Runs;
 use crate::spread::Executors;
@@ -37,12 +39,19 @@ pub(crate) fn of(
     runs: &Arc<Runs>,
     run: Option<RunId>,
     queries: &Arc<Queries>,
-    user: Option<&str>,
+    asked: &Asked<'_>,
     executors: Option<Arc<dyn Executors>>,
 ) -> Arc<dyn CatalogProviderList> {
     let runs = Arc::clone(runs);
     let list = MemoryCatalogProviderList::new();
-    let told = Told { runs: Arc::clone(&runs), run: run.clone(), queries: Arc::clone(queries), user: user.map(str::to_owned), executors };
+    let told = Told {
+        runs: Arc::clone(&runs),
+        run: run.clone(),
+        queries: Arc::clone(queries),
+        user: asked.user.map(str::to_owned),
+        options: asked.options.clone(),
+        executors,
+    };
     list.register_catalog(
         FACTS.to_owned(),
         Arc::new(FactsCatalog { told: Arc::new(told), shown: Arc::new(OfRun { runs: Arc::clone(&runs), run }) }),
@@ -124,6 +133,7 @@ struct Told {
     run: Option<RunId>,
     queries: Arc<Queries>,
     user: Option<String>,
+    options: SessionOptions,
     executors: Option<Arc<dyn Executors>>,
 }
 
@@ -158,7 +168,7 @@ struct OfService {
 #[async_trait]
 impl Rows for OfService {
     async fn rows(&self) -> Result<RecordBatch> {
-        let Told { runs, run, queries, user, executors } = &*self.told;
+        let Told { runs, run, queries, user, options, executors } = &*self.told;
         let cluster = async || match executors {
             Some(executors) => executors.state().await.map(Some),
             None => Ok(None),
@@ -168,6 +178,7 @@ impl Rows for OfService {
             "jobs" => listing::jobs(cluster().await?.as_ref()),
             "bins" => listing::bins(&runs.facts(), run.as_ref()).await,
             "cache" => listing::cache(&runs.facts()).await,
+            "options" => listing::options(options, run.as_ref()),
             _ => listing::queries(&queries.records(user.as_deref())),
         }
     }

@@ -1,7 +1,10 @@
 //! Errors: of the service itself, and of statements as clients get them.
 
+use bytefacts_query::{Hints, explain};
 use datafusion::error::DataFusionError;
 use tonic::Status;
+
+use crate::{contract, listing};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +20,6 @@ pub enum ServeError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The certificate or its key cannot be used.
-    #[error("TLS: {0}")]
-    Tls(String),
     /// A session over the facts cannot be made.
     #[error("cannot open the facts: {0}")]
     Facts(#[from] DataFusionError),
@@ -37,19 +37,37 @@ pub enum ServeError {
 /// Bytes of an error's text that are sent. It travels in a header, and clients refuse headers of more than 8 KiB.
 const MAX_MESSAGE: usize = 2000;
 
-/// What a client is told of an error of the engine.
+/// Where names are found, by statements.
+const HINTS: Hints =
+    Hints { tables: "SHOW TABLES lists the tables and views", columns: "SHOW COLUMNS FROM NAME lists the columns of a table or view" };
+
+/// What a client is told of an error of the engine. Where it is about stores and files, the log has the whole of it, and the client no path.
 pub(crate) fn status(error: &DataFusionError) -> Status {
     use DataFusionError as E;
-    let text = short(&error.strip_backtrace());
+    let names: Vec<_> = contract::names().map(str::to_owned).chain(listing::ALL.iter().map(|listing| listing.full_name())).collect();
+    let text = explain(error, &names, HINTS);
+    let inside = |text: &str| {
+        tracing::warn!(%error, "a statement has failed by what stands behind this server");
+        short(&without_paths(text))
+    };
     match error.find_root() {
-        E::ResourcesExhausted(_) => Status::resource_exhausted(text),
-        E::NotImplemented(_) => Status::unimplemented(text),
-        E::Internal(_) | E::ExecutionJoin(_) | E::Ffi(_) => Status::internal(text),
+        E::ResourcesExhausted(_) => Status::resource_exhausted(short(&without_paths(&text))),
+        E::NotImplemented(_) => Status::unimplemented(short(&text)),
+        E::Internal(_) | E::ExecutionJoin(_) | E::Ffi(_) => Status::internal(inside(&text)),
         // Of stores and clusters: it may be well the next time.
-        E::IoError(_) | E::ObjectStore(_) | E::ParquetError(_) | E::External(_) => Status::unavailable(text),
+        E::IoError(_) | E::ObjectStore(_) | E::ParquetError(_) | E::External(_) => Status::unavailable(inside(&text)),
         // The statement or the values that it meets.
-        _ => Status::invalid_argument(text),
+        _ => Status::invalid_argument(short(&text)),
     }
+}
+
+/// A text in which no word is a path or a place.
+fn without_paths(text: &str) -> String {
+    let is_path = |word: &str| {
+        let bare = word.trim_start_matches(['(', '[', '{', '"', '\'', '`', ':', '=']);
+        bare.contains("://") || (bare.len() > 1 && bare.starts_with('/')) || bare.matches('/').count() >= 2
+    };
+    text.split(' ').map(|word| if is_path(word) { "…" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 /// The first bytes of a text, as far as a header may be long.
@@ -59,6 +77,11 @@ pub(crate) fn short(text: &str) -> String {
     }
     let end = (0..=MAX_MESSAGE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{} …", text.get(..end).unwrap_or_default())
+}
+
+/// What is told of a fault of ours: the log has more.
+pub(crate) fn fault() -> Status {
+    Status::internal("the query failed by a fault of this server, and its rows are not all: the server's log says more")
 }
 
 /// An error of this service's own.
@@ -82,6 +105,29 @@ mod tests {
             (DataFusionError::Internal("bug".into()), Code::Internal),
         ] {
             assert_eq!(status(&error).code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_comes_with_the_nearest_and_no_catalog_that_nobody_wrote() {
+        let missing = |name: &str| status(&DataFusionError::Plan(format!("table 'facts.public.{name}' not found"))).message().to_owned();
+        let expected = "table 'py_bc_block' not found: did you mean py_bc_blocks?\nhint: SHOW TABLES lists the tables and views";
+        assert_eq!(missing("py_bc_block"), expected);
+        let listed = status(&DataFusionError::Plan("table 'facts.bytefacts.rums' not found".into()));
+        assert!(listed.message().contains("did you mean bytefacts.runs?"), "{listed}");
+    }
+
+    #[test]
+    fn no_path_of_the_server_is_told() {
+        let errors: [DataFusionError; 4] = [
+            std::io::Error::other("cannot read /srv/facts/x.parquet").into(),
+            DataFusionError::External("Generic LocalFileSystem error: Unable to open file /srv/facts/a b: denied".into()),
+            DataFusionError::External("Object at location srv/facts/run.parquet not found: (path: \"/srv/facts/run.parquet\")".into()),
+            DataFusionError::ResourcesExhausted("cannot make s3://bucket/secret/x larger".into()),
+        ];
+        for error in errors {
+            let status = status(&error);
+            assert!(!status.message().contains("srv") && !status.message().contains("secret"), "{status}");
         }
     }
 

@@ -25,6 +25,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::{COOKIE, Caller, Door};
+use crate::connections::Connection;
 use crate::error::{internal, short, status};
 use crate::execution::Execution;
 use crate::gate::{self, Statement};
@@ -33,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::options::ServeOptions;
 use crate::planner::{Asked, Planned, Planner, Prepared, values};
 use crate::prepared::{PreparedStatement, PreparedStatements};
-use crate::queries::{Queries, Query, Question};
+use crate::queries::{Queries, Query};
 use crate::seal::{Purpose, Seal};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::now_seconds;
@@ -79,18 +80,24 @@ impl Service {
         caller
     }
 
-    /// Reads a statement on the threads that have the stack for it.
-    async fn read(&self, text: &str) -> Result<Statement, Status> {
+    /// Reads a statement where there is the stack for it.
+    async fn read(&self, text: &str, caller: &Caller) -> Result<Statement, Status> {
         let text = text.to_owned();
-        let read = self.execution.spawn(async move { gate::read(&text) }).await.map_err(internal)?;
+        let read = self.execution.plan(caller.user.as_deref(), caller.limits.time, async move { gate::read(&text) }).await?;
         read.map_err(|refused| {
             self.metrics.refused.inc();
             Status::invalid_argument(short(&refused.to_string()))
         })
     }
 
-    /// Plans on the same threads.
-    async fn plan(&self, statement: Statement, bound: Option<&PreparedStatement>, caller: &Caller) -> Result<Planned, Status> {
+    /// Plans a query, within what is left of its time.
+    async fn plan(
+        &self,
+        statement: Statement,
+        bound: Option<&PreparedStatement>,
+        caller: &Caller,
+        limit: Duration,
+    ) -> Result<Planned, Status> {
         let Statement::Query { parsed, parameters } = statement else { return Err(internal("an option is no query")) };
         let known = bound.and_then(|prepared| prepared.known.clone());
         let values = match (parameters.is_empty(), bound.and_then(|prepared| prepared.bound.clone()), &known) {
@@ -104,23 +111,24 @@ impl Service {
             }
         };
         let announced = known.filter(|_| values.is_some()).map(|known| known.schema);
-        let (planner, caller) = (Arc::clone(&self.planner), caller.clone());
-        let planned = self.execution.spawn(async move {
+        let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
+        let planned = self.execution.plan(user, limit, async move {
             let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
             planner.plan(&parsed, values, announced.as_deref(), &asked).await
         });
-        planned.await.map_err(internal)?.map_err(|error| self.refused(&error))
+        planned.await?.map_err(|error| self.refused(&error))
     }
 
     /// The columns and parameters of a statement that is to be prepared.
     async fn columns(&self, statement: &Statement, caller: &Caller) -> Result<Option<Prepared>, Status> {
         let Statement::Query { parsed, parameters } = statement.clone() else { return Ok(None) };
-        let (planner, caller) = (Arc::clone(&self.planner), caller.clone());
-        let prepared = self.execution.spawn(async move {
+        let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
+        let limit = caller.limits.time;
+        let prepared = self.execution.plan(user, limit, async move {
             let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
             planner.prepare(&parsed, &parameters, &asked).await
         });
-        prepared.await.map_err(internal)?.map(Some).map_err(|error| self.refused(&error))
+        prepared.await?.map(Some).map_err(|error| self.refused(&error))
     }
 
     fn refused(&self, error: &datafusion::error::DataFusionError) -> Status {
@@ -137,10 +145,9 @@ impl Service {
         bound: Option<&PreparedStatement>,
         wait: Duration,
     ) -> Result<Arc<Query>, Status> {
-        self.queries.admit(caller.user.as_deref(), &caller.limits)?;
-        let planned = self.plan(statement, bound, caller).await?;
-        let question = Question { user: caller.user.clone(), statement: short(text) };
-        let query = self.queries.start(question, planned, caller.limits, &self.options, &self.execution).map_err(internal)?;
+        let admitted = self.queries.admit(caller.user.as_deref(), &caller.limits)?;
+        let planned = self.plan(statement, bound, caller, admitted.left(&caller.limits)).await?;
+        let query = self.queries.start(admitted, short(text), planned, caller.limits, &self.options, &self.execution).map_err(internal)?;
         let mut untold = Untold(Some(Arc::clone(&query)));
         query.is_ready(wait).await;
         match query.failure() {
@@ -201,7 +208,7 @@ impl Service {
         let (text, statement, prepared) = match command {
             Command::CommandStatementQuery(query) => {
                 no_transaction(query.transaction_id.as_deref())?;
-                let statement = self.read(&query.query).await?;
+                let statement = self.read(&query.query, caller).await?;
                 (query.query, statement, None)
             }
             Command::CommandPreparedStatementQuery(query) => {
@@ -212,7 +219,7 @@ impl Service {
         };
         if let Statement::Set { name, value } = statement {
             // Drivers that know queries alone set options by them; there is nothing to be read.
-            self.set(caller, &name, value.as_deref())?;
+            self.set(caller, &name, value.as_deref()).await?;
             let nothing = Schema::empty();
             return Ok((announced(&nothing, descriptor)?.with_total_records(0), None));
         }
@@ -221,7 +228,10 @@ impl Service {
     }
 
     /// Sets an option of the session of a caller, who must be able to keep one.
-    fn set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
+    async fn set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
+        let mut wanted = caller.options.clone();
+        wanted.set(name, value).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.planner.check(&wanted).await.map_err(|error| self.refused(&error))?;
         let id = match &caller.keeping {
             Keeping::Session(id) => id.clone(),
             Keeping::Cookies => self.door.begin_session(caller)?,
@@ -242,7 +252,7 @@ impl Service {
             return Ok(schema);
         }
         let known = match command {
-            Command::CommandStatementQuery(query) => self.columns(&self.read(&query.query).await?, caller).await?,
+            Command::CommandStatementQuery(query) => self.columns(&self.read(&query.query, caller).await?, caller).await?,
             Command::CommandPreparedStatementQuery(query) => {
                 self.prepared.get(&query.prepared_statement_handle, caller.user.as_deref())?.known
             }
@@ -358,14 +368,16 @@ impl FlightService for Service {
         let command = command(&request.get_ref().ticket)?;
         if let Command::TicketStatementQuery(ticket) = &command {
             let query = self.of_ticket(ticket, &caller)?;
-            let messages = query.read().ok_or_else(|| Status::not_found("the result is read already, or was: ask again"))?;
+            let connection = request.extensions().get::<Connection>().cloned();
+            let messages = query.read(connection).ok_or_else(|| Status::not_found("the result is read already, or was: ask again"))?;
             self.queries.forget(&query);
             return Ok(respond(&caller, messages.boxed()));
         }
         let Some(schema) = metadata::schema(&command) else { return Err(unknown(command.type_url())) };
         let (planner, options) = (Arc::clone(&self.planner), caller.options.clone());
-        let answered = self.execution.spawn(async move { metadata::answer(command, &planner, &options).await });
-        let answered = answered.await.map_err(internal)?.map_err(|error| status(&error))?;
+        let user = caller.user.as_deref();
+        let answered = self.execution.plan(user, caller.limits.time, async move { metadata::answer(command, &planner, &options).await });
+        let answered = answered.await?.map_err(|error| status(&error))?;
         let mut encoder = Encoder::new(self.options.message_bytes);
         if let Some(batch) = answered {
             encoder.take(batch);

@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Se
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use crate::options::NAMES;
+
 /// Bytes of a statement.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// Tokens of a statement, spaces not counted. A chain of operators makes a tree half as deep as it has tokens.
@@ -85,6 +87,9 @@ pub(crate) fn read(text: &str) -> Result<Statement, Refused> {
     if let Some(set) = option(&parsed)? {
         return Ok(set);
     }
+    if let Some(shown) = shown(&parsed)? {
+        return Ok(Statement::Query { parsed: Box::new(shown), parameters: Vec::new() });
+    }
     check(&parsed)?;
     Ok(Statement::Query { parsed: Box::new(parsed), parameters })
 }
@@ -126,7 +131,7 @@ fn option(parsed: &Parsed) -> Result<Option<Statement>, Refused> {
     let ours = |variable: &ObjectName| {
         let words = variable.0.iter().filter_map(|part| part.as_ident()).map(|word| word.value.to_ascii_lowercase());
         let name = words.collect::<Vec<_>>().join(".");
-        if name.starts_with("bytefacts.") { Ok(name) } else { Err(Refused::Writes(format!("SET {name}"))) }
+        if is_set_by_statement(&name) { Ok(name) } else { Err(Refused::Writes(format!("SET {name}"))) }
     };
     match parsed {
         Parsed::Statement(statement) => match &**statement {
@@ -141,6 +146,29 @@ fn option(parsed: &Parsed) -> Result<Option<Statement>, Refused> {
         Parsed::Reset(ResetStatement::Variable(variable)) => Ok(Some(Statement::Set { name: ours(variable)?, value: None })),
         _ => Ok(None),
     }
+}
+
+/// The query that `SHOW name` or `SHOW ALL` stands for. Of the engine's own options there is nothing to be told, since none can be set.
+fn shown(parsed: &Parsed) -> Result<Option<Parsed>, Refused> {
+    let Parsed::Statement(statement) = parsed else { return Ok(None) };
+    let Sql::ShowVariable { variable } = &**statement else { return Ok(None) };
+    let name = variable.iter().map(|word| word.value.to_ascii_lowercase()).collect::<Vec<_>>().join(".");
+    let condition = match NAMES.into_iter().find(|option| *option == name && is_set_by_statement(option)) {
+        Some(option) => format!("WHERE name = '{option}'"),
+        None if name == "all" => String::new(),
+        None => {
+            let all = NAMES.into_iter().filter(|name| is_set_by_statement(name)).collect::<Vec<_>>().join(" and ");
+            return Err(Refused::Syntax(format!("there is no option {name}: there are {all}, and SHOW ALL tells both")));
+        }
+    };
+    let query = format!("SELECT name, value FROM facts.system.options {condition} ORDER BY name");
+    let parser = DFParserBuilder::new(query.as_str()).build();
+    let statements = parser.and_then(|mut parser| parser.parse_statements());
+    Ok(statements.map_err(|error| syntax(&error.strip_backtrace()))?.pop_front())
+}
+
+fn is_set_by_statement(name: &str) -> bool {
+    name.starts_with("bytefacts.")
 }
 
 /// The value of an option, unless it is DEFAULT.
@@ -214,7 +242,6 @@ impl Visitor for Check {
             | Sql::ExplainTable { .. }
             | Sql::ShowTables { .. }
             | Sql::ShowColumns { .. }
-            | Sql::ShowVariable { .. }
             | Sql::ShowFunctions { .. } => ControlFlow::Continue(()),
             other => ControlFlow::Break(Refused::Writes(first_words(other))),
         }
@@ -312,7 +339,9 @@ mod tests {
             "EXPLAIN ANALYZE SELECT 1",
             "SHOW TABLES",
             "SHOW COLUMNS FROM t",
-            "SHOW datafusion.execution.batch_size",
+            "SHOW bytefacts.run",
+            "SHOW BYTEFACTS.EXECUTION",
+            "SHOW ALL",
             "DESCRIBE t",
             "(SELECT 1) UNION ALL (SELECT 2)",
             "SELECT 'DROP TABLE t; --' AS text",
@@ -359,6 +388,9 @@ mod tests {
             "KILL 1",
             "LOAD DATA INPATH '/etc' INTO TABLE t",
             "CALL p()",
+            "SHOW datafusion.execution.batch_size",
+            "SHOW bytefacts.nonsense",
+            "EXPLAIN SHOW ALL",
         ] {
             let refusal = refused(text);
             assert!(matches!(refusal, Refused::Writes(_) | Refused::Syntax(_)), "{text}: {refusal:?}");

@@ -1,7 +1,8 @@
 //! SQL for every client: an Arrow Flight SQL service over committed facts.
 //!
 //! ```text
-//! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs, tls.rs, watched.rs)
+//! connection ─▶ call                                      (connections.rs)
+//! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs)
 //!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
 //!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
 //!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs, spread.rs)
@@ -14,6 +15,7 @@
 
 mod access;
 mod catalog;
+mod connections;
 mod contract;
 mod error;
 mod execution;
@@ -31,9 +33,7 @@ mod runs;
 mod seal;
 mod sessions;
 mod spread;
-mod tls;
 mod users;
-mod watched;
 mod wire;
 
 use std::net::SocketAddr;
@@ -42,18 +42,17 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use bytefacts_stores::Stores;
+use bytefacts_tls::ServerTls;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_stream::wrappers::TcpListenerStream;
 
 pub use self::access::Access;
 pub use self::error::ServeError;
 pub use self::options::{Limits, OwnLimits, ServeOptions};
 pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread};
-pub use self::tls::Tls;
 pub use self::users::Users;
 
 use self::access::Door;
@@ -99,7 +98,7 @@ impl Server {
         stores: Stores,
         location: &str,
         access: Access,
-        tls: Option<Tls>,
+        tls: Option<ServerTls>,
         spread: Option<Spread>,
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(ServeError::Port)?;
@@ -109,7 +108,7 @@ impl Server {
         let queries = Arc::new(Queries::new(options.running, Arc::clone(&metrics)));
         let execution = Arc::new(Execution::new(options.threads)?);
         let runs = Arc::new(Runs::open(stores, location)?);
-        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread).await?);
+        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread, Arc::clone(&metrics)).await?);
         let service = Service {
             options,
             planner,
@@ -127,17 +126,14 @@ impl Server {
         let router = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
-            .tcp_nodelay(true)
             .add_service(health)
             .add_service(FlightServiceServer::new(service).max_decoding_message_size(MAX_INCOMING));
         let told_to_leave = async move {
             // Whoever has let the sender go wants it to end too.
             let _: Result<_, _> = left.wait_for(|left| *left).await;
         };
-        let serving = match tls {
-            Some(tls) => tokio::spawn(router.serve_with_incoming_shutdown(tls.accept(listener), told_to_leave)),
-            None => tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told_to_leave)),
-        };
+        let connections = connections::incoming(listener, tls, options.connections, metrics.connections.clone());
+        let serving = tokio::spawn(router.serve_with_incoming_shutdown(connections, told_to_leave));
         Ok(Self { address, metrics, queries, leave, serving })
     }
 

@@ -8,6 +8,7 @@ use bytefacts_query::listings::Kind::{Flag, Number, Text, Time};
 use bytefacts_query::listings::{self, Listing, flags, maybe_numbers, maybe_texts, maybe_times, numbers, texts, times};
 use datafusion::common::Result;
 
+use crate::options::{EXECUTION, Execution, RUN, SessionOptions};
 use crate::queries::Record;
 use crate::runs::external;
 use crate::spread::{ClusterState, ExecutorState, JobState};
@@ -73,6 +74,19 @@ const JOBS: Listing = Listing {
     ],
 };
 
+/// The options of the session, as `SHOW` tells them.
+pub(crate) const OPTIONS: Listing = Listing {
+    schema: SYSTEM_SCHEMA,
+    name: "options",
+    doc: "the options of the session",
+    columns: &[
+        ("name", Text, false, "the option, as SET takes it"),
+        ("value", Text, true, "what holds: of the run the current one, where none is set; null where no run is committed"),
+        ("is_set", Flag, false, "whether the session, or a header of the call, has set it"),
+        ("description", Text, false, "what it is for"),
+    ],
+};
+
 /// The bins of runs.
 const BINS: Listing = Listing {
     schema: SYSTEM_SCHEMA,
@@ -106,7 +120,7 @@ const CACHE: Listing = Listing {
 };
 
 /// The tables of the schema `system`.
-pub(crate) const SYSTEM: [&Listing; 5] = [&EXECUTORS, &JOBS, &BINS, &CACHE, &QUERIES];
+pub(crate) const SYSTEM: [&Listing; 6] = [&EXECUTORS, &JOBS, &BINS, &CACHE, &QUERIES, &OPTIONS];
 
 /// All that is told beside facts.
 pub(crate) fn all() -> impl Iterator<Item = &'static Listing> {
@@ -198,5 +212,20 @@ pub(crate) async fn cache(facts: &FactsStore) -> Result<RecordBatch> {
         numbers(all, |run| run.stats.cache_shared_hits),
         numbers(all, |run| run.stats.cache_misses),
         numbers(all, |run| run.stats.compile_cpu_us / 1000),
+    ])
+}
+
+/// [`OPTIONS`], where `public` shows this run.
+pub(crate) fn options(set: &SessionOptions, run: Option<&RunId>) -> Result<RecordBatch> {
+    let all = [
+        (EXECUTION, Some(set.execution.name()), set.execution != Execution::default(), "where queries run: auto, local or cluster"),
+        (RUN, run.map(RunId::as_str), set.run.is_some(), "the run that `public` shows"),
+    ];
+    let all = all.as_slice();
+    OPTIONS.rows(vec![
+        texts(all, |option| option.0),
+        maybe_texts(all, |option| option.1),
+        flags(all, |option| option.2),
+        texts(all, |option| option.3),
     ])
 }

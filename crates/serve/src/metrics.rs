@@ -23,6 +23,10 @@ pub(crate) struct Metrics {
     pub(crate) unauthenticated: IntCounter,
     /// Prepared statements that are kept.
     pub(crate) prepared: IntGauge,
+    /// Connections that are open.
+    pub(crate) connections: IntGauge,
+    /// Plans that were made to be run.
+    pub(crate) plans: IntCounter,
 }
 
 impl Metrics {
@@ -46,6 +50,8 @@ impl Metrics {
             )?,
             unauthenticated: IntCounter::new("bytefacts_sql_unauthenticated_total", "Calls without a login that counts.")?,
             prepared: IntGauge::new("bytefacts_sql_prepared_statements", "Prepared statements that are kept.")?,
+            connections: IntGauge::new("bytefacts_sql_connections", "Connections that are open.")?,
+            plans: IntCounter::new("bytefacts_sql_plans_total", "Plans that were made to be run, and to tell columns.")?,
         };
         let info = Opts::new("bytefacts_build_info", "1, with the version as label.").const_label("version", env!("CARGO_PKG_VERSION"));
         let info = IntGauge::with_opts(info)?;
@@ -59,6 +65,8 @@ impl Metrics {
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.unauthenticated.clone()))?;
         registry.register(Box::new(metrics.prepared.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.plans.clone()))?;
         registry.register(Box::new(info))?;
         Ok(metrics)
     }

@@ -68,6 +68,10 @@ pub struct ServeOptions {
     pub early: Duration,
     /// How long a result waits to be fetched.
     pub unclaimed: Duration,
+    /// How long a result that is being read waits for its reader to go on.
+    pub reader: Duration,
+    /// Connections that there may be at a time.
+    pub connections: usize,
     /// How long a login and a session last.
     pub login: Duration,
     /// Bytes of one message, which a single row must fit into. Go and Python read 16 MiB unless they are told otherwise.
@@ -82,6 +86,8 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             early: Duration::from_secs(2),
             unclaimed: Duration::from_mins(1),
+            reader: Duration::from_mins(1),
+            connections: 1024,
             login: Duration::from_hours(24),
             message_bytes: 16 << 20,
         }
@@ -113,12 +119,23 @@ pub(crate) enum Execution {
     Cluster,
 }
 
+impl Execution {
+    /// Its name, as it is set.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 /// Bytes of a value.
 const MAX_VALUE: usize = 200;
 
 /// Names of options, in alphabetical order.
 pub(crate) const RUN: &str = "bytefacts.run";
-const EXECUTION: &str = "bytefacts.execution";
+pub(crate) const EXECUTION: &str = "bytefacts.execution";
 const CATALOG: &str = "catalog";
 const SCHEMA: &str = "schema";
 pub(crate) const NAMES: [&str; 4] = [EXECUTION, RUN, CATALOG, SCHEMA];
@@ -163,11 +180,7 @@ impl SessionOptions {
 
     /// All options that have a value.
     pub(crate) fn all(&self) -> BTreeMap<&'static str, String> {
-        let execution = match self.execution {
-            Execution::Auto => "auto",
-            Execution::Local => "local",
-            Execution::Cluster => "cluster",
-        };
+        let execution = self.execution.name();
         let run = self.run.as_ref().map(|run| run.as_str().to_owned());
         let all = [(EXECUTION, Some(execution.to_owned())), (RUN, run), (CATALOG, self.catalog.clone()), (SCHEMA, self.schema.clone())];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

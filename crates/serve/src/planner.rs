@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_landing::RunId;
-use bytefacts_query::{CHANGES, ChangesFunction};
+use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation, guarded};
 use datafusion::catalog::TableFunction;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err, resources_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -20,16 +20,16 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 
 use crate::catalog;
 use crate::gate::{self, Statement};
+use crate::metrics::Metrics;
 use crate::options::{Execution, Limits, SessionOptions};
 use crate::queries::{Queries, lock};
 use crate::runs::Runs;
-use crate::spread::{Executors, Spread, file_bytes};
+use crate::spread::{Executors, Spread, scanned_bytes};
 use crate::wire;
 
 /// Rows of a batch. Fewer than the engine's own default, since rows of the root table may be megabytes each.
@@ -50,6 +50,15 @@ const GREEDY: [&str; 12] = [
     "approx_percentile_cont",
     "approx_percentile_cont_with_weight",
 ];
+
+/// Bytes of a constant that is long wherever it stands.
+const LONG_CONSTANT: usize = 1 << 10;
+
+/// Bytes that the constants of a statement may have.
+const CONSTANTS: usize = 32 << 20;
+
+/// Bytes that constants may have in the rows of a batch.
+const BATCH_CONSTANTS: usize = 64 << 20;
 
 /// How many memory consumers an error about memory names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
@@ -95,6 +104,7 @@ pub(crate) struct Planner {
     queries: Arc<Queries>,
     partitions: usize,
     spread: Option<Spread>,
+    metrics: Arc<Metrics>,
     /// The columns of tables that were asked for.
     columns: Mutex<BTreeMap<&'static str, SchemaRef>>,
 }
@@ -104,7 +114,13 @@ impl Planner {
     ///
     /// # Errors
     /// When the session cannot be made, a fault of ours.
-    pub(crate) async fn new(runs: Arc<Runs>, queries: Arc<Queries>, partitions: usize, spread: Option<Spread>) -> Result<Self> {
+    pub(crate) async fn new(
+        runs: Arc<Runs>,
+        queries: Arc<Queries>,
+        partitions: usize,
+        spread: Option<Spread>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
         let place = runs.place();
         let environment = RuntimeEnvBuilder::new().build_arc()?;
         environment.register_object_store(&place.root, Arc::clone(&place.store));
@@ -113,16 +129,21 @@ impl Planner {
         let is_greedy =
             |name: &str, aliases: &[String]| GREEDY.contains(&name) || aliases.iter().any(|alias| GREEDY.contains(&alias.as_str()));
         let functions = left(state.scalar_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
+        // What is left of those that make much of little is asked beforehand how much.
+        let functions = functions.iter().map(guarded).chain([Arc::new(concatenation())]).collect();
+        let mut operators = state.expr_planners().to_vec();
+        operators.push(Arc::new(GuardedOperators));
         let aggregates = left(state.aggregate_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
         let changes = Arc::new(ChangesFunction::new(place.clone()).await?);
         let base = SessionStateBuilder::new_from_existing(state)
+            .with_expr_planners(operators)
             .with_scalar_functions(functions)
             .with_aggregate_functions(aggregates)
             .with_table_functions(HashMap::from([(CHANGES.to_owned(), Arc::new(TableFunction::new(CHANGES.to_owned(), changes)))]))
             .with_table_factories(HashMap::new())
             .with_file_formats(Vec::new())
             .build();
-        Ok(Self { base, environment, runs, queries, partitions, spread, columns: Mutex::default() })
+        Ok(Self { base, environment, runs, queries, partitions, spread, metrics, columns: Mutex::default() })
     }
 
     /// The runs.
@@ -142,43 +163,68 @@ impl Planner {
         asked: &Asked<'_>,
     ) -> Result<Planned> {
         let session = self.session(asked).await?;
-        let here = async |session: &SessionContext| {
-            let mut plan = logical(session, statement).await?;
-            if let Some(parameters) = parameters.clone() {
-                plan = plan.with_param_values(parameters)?;
-            }
-            let frame = session.execute_logical_plan(plan).await?;
-            let context = Arc::new(frame.task_ctx());
-            Ok::<_, DataFusionError>((frame.create_physical_plan().await?, context))
-        };
-        let (mut plan, mut context) = here(&session).await?;
-        let executors = self.executors_for(&plan, asked)?;
-        if let Some(executors) = &executors {
-            let mut state = executors.planning(session.state());
-            state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
-            (plan, context) = here(&SessionContext::new_with_state(state)).await?;
+        let mut logical = logical(&session, statement).await?;
+        if let Some(parameters) = parameters {
+            logical = logical.with_param_values(parameters)?;
         }
+        let (plan, context, executors) = self.physical(session.state(), logical, asked).await?;
         let own = wire::schema(&plan.schema());
         let schema = announced.and_then(|announced| as_announced(announced, &own)).unwrap_or(own);
         Ok(Planned { plan, context, executors, schema })
     }
 
-    /// Who runs a query, unless this process does: where its session says so, or where it reads much.
-    fn executors_for(&self, plan: &Arc<dyn ExecutionPlan>, asked: &Asked<'_>) -> Result<Option<Arc<dyn Executors>>> {
-        if plan.downcast_ref::<ExplainExec>().is_some() {
-            return Ok(None);
+    /// The plan that runs, what it runs with, and who runs it unless this process does: executors where the session says so, or where it reads much.
+    async fn physical(
+        &self,
+        state: SessionState,
+        logical: LogicalPlan,
+        asked: &Asked<'_>,
+    ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>, Option<Arc<dyn Executors>>)> {
+        self.metrics.plans.inc();
+        let is_told = matches!(logical, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        let spread = match asked.options.execution {
+            Execution::Local => None,
+            _ if is_told => None,
+            Execution::Auto => self.spread.as_ref(),
+            Execution::Cluster => Some(self.spread.as_ref().map_or_else(no_cluster, Ok)?),
+        };
+        let optimized = state.optimize(&logical)?;
+        let executors = match spread {
+            Some(spread) => match (scanned_bytes(&state, &optimized).await?, asked.options.execution) {
+                (None, Execution::Cluster) => {
+                    return plan_err!("bytefacts.execution is cluster, and the query reads what only this server has: take auto or local");
+                }
+                (Some(_), Execution::Cluster) => Some(&spread.executors),
+                (bytes, _) => bytes.is_some_and(|bytes| bytes >= spread.least_bytes).then_some(&spread.executors),
+            },
+            None => None,
+        };
+        let (mut state, optimized) = match executors {
+            Some(executors) => {
+                let mut state = executors.planning(state);
+                state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
+                executors.limit(state.config_mut(), &asked.limits);
+                let optimized = state.optimize(&logical)?;
+                (state, optimized)
+            }
+            None => (state, optimized),
+        };
+        *state.config_mut() = state.config().clone().with_batch_size(batch_rows(&optimized)?);
+        let plan = state.query_planner().create_physical_plan(&optimized, &state).await?;
+        Ok((plan, state.task_ctx(), executors.map(Arc::clone)))
+    }
+
+    /// Whether there is what a session has chosen.
+    ///
+    /// # Errors
+    /// When there is not, or the store does not say.
+    pub(crate) async fn check(&self, options: &SessionOptions) -> Result<()> {
+        if options.execution == Execution::Cluster && self.spread.is_none() {
+            return no_cluster();
         }
-        let bytes = file_bytes(plan)?;
-        match (asked.options.execution, &self.spread, bytes) {
-            (Execution::Local, ..) | (Execution::Auto, None, _) | (Execution::Auto, _, None) => Ok(None),
-            (Execution::Auto, Some(spread), Some(bytes)) => Ok((bytes >= spread.least_bytes).then(|| Arc::clone(&spread.executors))),
-            (Execution::Cluster, None, _) => {
-                plan_err!("bytefacts.execution is cluster, and this server knows none: it was started without --cluster")
-            }
-            (Execution::Cluster, Some(_), None) => {
-                plan_err!("bytefacts.execution is cluster, and the query reads what only this server has: take auto or local")
-            }
-            (Execution::Cluster, Some(spread), Some(_)) => Ok(Some(Arc::clone(&spread.executors))),
+        match &options.run {
+            Some(run) => self.runs.check(run).await,
+            None => Ok(()),
         }
     }
 
@@ -246,7 +292,7 @@ impl Planner {
         let executors = self.spread.as_ref().map(|spread| Arc::clone(&spread.executors));
         let state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_config(config)
-            .with_catalog_list(catalog::of(&self.runs, run, &self.queries, asked.user, executors))
+            .with_catalog_list(catalog::of(&self.runs, run, &self.queries, asked, executors))
             .with_runtime_env(self.environment_of(&asked.limits)?)
             .build();
         Ok(SessionContext::new_with_state(state))
@@ -262,6 +308,35 @@ impl Planner {
             .with_disk_manager_builder(files)
             .build_arc()
     }
+}
+
+fn no_cluster<T>() -> Result<T> {
+    plan_err!("bytefacts.execution is cluster, and this server knows none: it was started without --cluster")
+}
+
+/// Rows of a batch of a plan. A constant of a statement is as long as its text or longer, and stands in each row: where it is long, batches are short.
+///
+/// # Errors
+/// When no batch would be short enough.
+fn batch_rows(plan: &LogicalPlan) -> Result<usize> {
+    let mut bytes = 0;
+    plan.apply_with_subqueries(|node| {
+        let is_shown = matches!(node, LogicalPlan::Projection(_));
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr
+                    && (is_shown || value.size() >= LONG_CONSTANT)
+                {
+                    bytes += value.size();
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if bytes > CONSTANTS {
+        return resources_err!("the constants of the statement have become {bytes} bytes, of {CONSTANTS} at most: shorten them");
+    }
+    Ok((BATCH_CONSTANTS / bytes.max(1)).clamp(1, BATCH_ROWS))
 }
 
 /// The functions that are left, each once and in the order of their names, by what is said of one: its name, and whether it goes.

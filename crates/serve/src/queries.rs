@@ -1,21 +1,22 @@
 //! The queries that are open, and the last that were.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tonic::Status;
 
-use crate::error::{ServeError, internal, status};
-use crate::execution::Execution;
+use crate::connections::Connection;
+use crate::error::{ServeError, fault, internal, status};
+use crate::execution::{self, Execution};
 use crate::metrics::Metrics;
 use crate::options::{Limits, ServeOptions};
 use crate::planner::Planned;
@@ -42,6 +43,8 @@ pub(crate) enum Outcome {
     Left,
     /// Nobody has come for its result.
     Expired,
+    /// Its reader has taken nothing for so long.
+    Idle(Duration),
 }
 
 impl Outcome {
@@ -53,6 +56,7 @@ impl Outcome {
             Self::Cancelled(_) => "cancelled",
             Self::Left => "left",
             Self::Expired => "expired",
+            Self::Idle(_) => "idle",
         }
     }
 
@@ -63,6 +67,10 @@ impl Outcome {
             Self::Failed(status) => Some(status.clone()),
             Self::Cancelled(why) => Some(Status::cancelled(*why)),
             Self::Expired => Some(Status::deadline_exceeded("nobody came for the result in time: ask again")),
+            Self::Idle(patience) => Some(Status::deadline_exceeded(format!(
+                "nothing of the result was read for {} s, and it was given up: read it as it comes, or ask for less at a time",
+                patience.as_secs()
+            ))),
         }
     }
 }
@@ -93,7 +101,17 @@ pub(crate) struct Query {
     ended: Mutex<Option<(Outcome, Duration)>>,
     /// When somebody was last told of it.
     told: Mutex<Instant>,
-    messages: Mutex<Option<mpsc::Receiver<FlightData>>>,
+    result: Mutex<ResultOf>,
+}
+
+/// The result of a query, as far as it lies ready.
+struct ResultOf {
+    /// None once nobody is to read it.
+    messages: Option<mpsc::Receiver<FlightData>>,
+    /// Since when somebody reads it.
+    claimed: Option<Instant>,
+    /// What it is read over, as long as it is.
+    connection: Option<Connection>,
 }
 
 /// What is told of a query.
@@ -146,25 +164,14 @@ impl Query {
     }
 
     /// Its messages, the schema first; once only. When the stream is dropped, the work ends.
-    pub(crate) fn read(self: &Arc<Self>) -> Option<impl Stream<Item = Result<FlightData, Status>> + Send + 'static> {
-        let messages = lock(&self.messages).take()?;
-        let first = wire::schema_message(&self.schema);
-        let query = Arc::clone(self);
-        let rest = futures::stream::unfold(Some(messages), move |messages| {
-            let query = Arc::clone(&query);
-            async move {
-                let mut messages = messages?;
-                match messages.recv().await {
-                    Some(message) => Some((Ok(message), Some(messages))),
-                    // How it has ended is written down before the last of it is read.
-                    None => match query.outcome() {
-                        Some(outcome) => outcome.error().map(|status| (Err(status), None)),
-                        None => Some((Err(fault()), None)),
-                    },
-                }
-            }
-        });
-        Some(futures::stream::once(async { Ok(first) }).chain(rest))
+    pub(crate) fn read(self: &Arc<Self>, connection: Option<Connection>) -> Option<Reader> {
+        let mut result = lock(&self.result);
+        if result.claimed.is_some() {
+            return None;
+        }
+        result.claimed = Some(Instant::now());
+        result.connection = connection;
+        Some(Reader { query: Arc::clone(self), first: Some(wire::schema_message(&self.schema)), is_over: false })
     }
 
     /// Whether it counts among those that its user may have open: it works, or all of its rows wait to be read.
@@ -182,7 +189,12 @@ impl Query {
     }
 
     fn is_unclaimed(&self) -> bool {
-        lock(&self.messages).is_some()
+        lock(&self.result).claimed.is_none()
+    }
+
+    /// Since when somebody reads it.
+    fn claimed(&self) -> Option<Instant> {
+        lock(&self.result).claimed
     }
 
     fn record(&self) -> Record {
@@ -202,14 +214,95 @@ impl Query {
     }
 }
 
+/// Whoever reads the messages of a query.
+pub(crate) struct Reader {
+    query: Arc<Query>,
+    first: Option<FlightData>,
+    is_over: bool,
+}
+
+impl Stream for Reader {
+    type Item = Result<FlightData, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let next = lock(&self.query.result).messages.as_mut().map(|messages| messages.poll_recv(context));
+        match next {
+            Some(Poll::Pending) => Poll::Pending,
+            Some(Poll::Ready(Some(message))) => Poll::Ready(Some(Ok(message))),
+            // How it has ended is written down before the last of it is read.
+            None | Some(Poll::Ready(None)) => {
+                self.is_over = true;
+                let error = self.query.outcome().map_or_else(|| Some(fault()), |outcome| outcome.error());
+                Poll::Ready(error.map(Err))
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut result = lock(&self.query.result);
+        (result.messages, result.connection) = (None, None);
+    }
+}
+
 /// All queries.
 pub(crate) struct Queries {
-    open: Mutex<BTreeMap<String, Arc<Query>>>,
+    open: Mutex<Open>,
     over: Mutex<VecDeque<Record>>,
     /// What may work at a time.
     places: Arc<Semaphore>,
     running: usize,
     metrics: Arc<Metrics>,
+}
+
+/// The queries that are open, and those that are to be.
+#[derive(Default)]
+struct Open {
+    queries: BTreeMap<String, Arc<Query>>,
+    /// How many of each user are being planned.
+    planned: BTreeMap<Option<String>, usize>,
+}
+
+impl Open {
+    fn release(&mut self, user: &Option<String>) {
+        if let Some(count) = self.planned.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.planned.remove(user);
+            }
+        }
+    }
+}
+
+/// The place of a query that is to be: it counts from before its plan is made, so that calls at the same time do not race past a limit.
+pub(crate) struct Admitted {
+    queries: Arc<Queries>,
+    user: Option<String>,
+    /// When it came: its time runs from here.
+    begun: Instant,
+    is_used: bool,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.is_used {
+            lock(&self.queries.open).release(&self.user);
+        }
+    }
+}
+
+impl Admitted {
+    /// How much of its time is left.
+    pub(crate) fn left(&self, limits: &Limits) -> Duration {
+        limits.time.saturating_sub(self.begun.elapsed())
+    }
 }
 
 impl std::fmt::Debug for Queries {
@@ -226,25 +319,30 @@ impl Queries {
         Self { open: Mutex::default(), over: Mutex::default(), places, running, metrics }
     }
 
-    /// Refuses a further query where too many are open.
-    pub(crate) fn admit(&self, user: Option<&str>, limits: &Limits) -> Result<(), Status> {
-        let open = lock(&self.open);
-        let (all, most) = (open.len(), self.running * WAITING);
+    /// Lets a further query in, unless too many are open.
+    pub(crate) fn admit(self: &Arc<Self>, user: Option<&str>, limits: &Limits) -> Result<Admitted, Status> {
+        let mut open = lock(&self.open);
+        let (all, most) = (open.queries.len() + open.planned.values().sum::<usize>(), self.running * WAITING);
         if all >= most {
             return Err(Status::resource_exhausted(format!("{all} queries are open, of {most} at most: try again in a while")));
         }
-        let own = open.values().filter(|query| query.question.user.as_deref() == user && query.counts()).count();
+        let user = user.map(str::to_owned);
+        let of_user = open.queries.values().filter(|query| query.question.user == user && query.counts()).count();
+        let own = of_user + open.planned.get(&user).copied().unwrap_or_default();
         if own >= limits.queries {
             let text = format!("{own} queries of yours are open, of {} at most: read or cancel them first", limits.queries);
             return Err(Status::resource_exhausted(text));
         }
-        Ok(())
+        *open.planned.entry(user.clone()).or_default() += 1;
+        drop(open);
+        Ok(Admitted { queries: Arc::clone(self), user, begun: Instant::now(), is_used: false })
     }
 
     /// Starts a query.
     pub(crate) fn start(
         self: &Arc<Self>,
-        question: Question,
+        mut admitted: Admitted,
+        statement: String,
         planned: Planned,
         limits: Limits,
         options: &ServeOptions,
@@ -253,42 +351,60 @@ impl Queries {
         let (sender, receiver) = mpsc::channel(READY);
         let query = Arc::new(Query {
             id: random_id()?,
-            question,
+            question: Question { user: admitted.user.clone(), statement },
             schema: Arc::clone(&planned.schema),
-            started: Instant::now(),
-            started_at: SystemTime::now(),
+            started: admitted.begun,
+            started_at: SystemTime::now().checked_sub(admitted.begun.elapsed()).unwrap_or_else(SystemTime::now),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             ready: watch::Sender::new(false),
             stop: watch::Sender::new(None),
             ended: Mutex::new(None),
             told: Mutex::new(Instant::now()),
-            messages: Mutex::new(Some(receiver)),
+            result: Mutex::new(ResultOf { messages: Some(receiver), claimed: None, connection: None }),
         });
-        lock(&self.open).insert(query.id.clone(), Arc::clone(&query));
+        let mut open = lock(&self.open);
+        open.release(&admitted.user);
+        admitted.is_used = true;
+        open.queries.insert(query.id.clone(), Arc::clone(&query));
+        drop(open);
         self.metrics.open.inc();
         let work = Work {
             query: Arc::clone(&query),
-            planned,
+            planned: Arc::new(planned),
             limits,
             message_bytes: options.message_bytes,
             unclaimed: options.unclaimed,
+            reader: options.reader,
             places: Arc::clone(&self.places),
             execution: Arc::clone(execution),
             metrics: Arc::clone(&self.metrics),
         };
-        let (queries, unclaimed) = (Arc::clone(self), options.unclaimed);
-        execution.detach(async move {
+        let (queries, unclaimed, reader) = (Arc::clone(self), options.unclaimed, options.reader);
+        tokio::spawn(async move {
             let query = Arc::clone(&work.query);
-            // An operator that panics must not look like the end of the rows, nor keep its place.
-            let outcome = AssertUnwindSafe(work.run(&sender)).catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(fault()));
+            let outcome = work.run(&sender).await;
+            let is_idle = matches!(outcome, Outcome::Idle(_));
             queries.end(&query, outcome);
+            if is_idle {
+                // What lies ready is memory, and nobody is about to read it.
+                lock(&query.result).messages = None;
+            }
             // Only now, so that whoever reads to the end finds the outcome.
             drop(sender);
             if query.is_unclaimed() {
                 sleep(unclaimed).await;
             }
             queries.forget(&query);
+            if is_idle {
+                // Who does not even take the word that the query was given up holds what is being sent, and its connection for ever.
+                sleep(reader).await;
+                let connection = lock(&query.result).connection.take();
+                if let Some(connection) = connection {
+                    tracing::info!(query = query.id, "a connection is closed over which nothing is read");
+                    connection.close();
+                }
+            }
         });
         Ok(query)
     }
@@ -322,18 +438,18 @@ impl Queries {
     /// Forgets a query that has ended; what is left of it is its reader's.
     pub(crate) fn forget(&self, query: &Query) {
         if query.outcome().is_some() {
-            lock(&self.open).remove(&query.id);
+            lock(&self.open).queries.remove(&query.id);
         }
     }
 
     /// The query of this name, if it is open or waits to be fetched.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Query>> {
-        lock(&self.open).get(id).cloned()
+        lock(&self.open).queries.get(id).cloned()
     }
 
     /// Ends all.
     pub(crate) fn cancel_all(&self, why: &'static str) {
-        let open: Vec<_> = lock(&self.open).values().cloned().collect();
+        let open: Vec<_> = lock(&self.open).queries.values().cloned().collect();
         for query in open {
             query.cancel(why);
         }
@@ -343,7 +459,8 @@ impl Queries {
     pub(crate) fn records(&self, user: Option<&str>) -> Vec<Record> {
         let over = lock(&self.over).clone();
         let known: std::collections::BTreeSet<_> = over.iter().map(|record| record.id.clone()).collect();
-        let open: Vec<_> = lock(&self.open).values().map(|query| query.record()).filter(|record| !known.contains(&record.id)).collect();
+        let open: Vec<_> =
+            lock(&self.open).queries.values().map(|query| query.record()).filter(|record| !known.contains(&record.id)).collect();
         let mut all: Vec<_> = over.into_iter().chain(open).filter(|record| record.user.as_deref() == user).collect();
         all.sort_by(|a, b| (a.started_at_ms, &a.id).cmp(&(b.started_at_ms, &b.id)));
         all
@@ -353,10 +470,11 @@ impl Queries {
 /// A query at work.
 struct Work {
     query: Arc<Query>,
-    planned: Planned,
+    planned: Arc<Planned>,
     limits: Limits,
     message_bytes: usize,
     unclaimed: Duration,
+    reader: Duration,
     places: Arc<Semaphore>,
     execution: Arc<Execution>,
     metrics: Arc<Metrics>,
@@ -367,20 +485,18 @@ impl Work {
     async fn run(self, sender: &mpsc::Sender<FlightData>) -> Outcome {
         let mut stop = self.query.stop.subscribe();
         let limit = self.limits.time;
-        let work = pin!(self.produce(sender));
+        let deadline = self.query.started + limit;
+        let work = pin!(self.work(sender));
         tokio::select! {
             biased;
             stopped = stop.wait_for(Option::is_some) => Outcome::Cancelled(stopped.ok().and_then(|why| *why).unwrap_or("cancelled")),
             () = sender.closed() => Outcome::Left,
-            () = sleep(limit) => {
+            () = sleep_until(deadline.into()) => {
                 let text = format!("the query has taken {} s, which is all that it may: ask for less at a time", limit.as_secs());
                 Outcome::Failed(Status::deadline_exceeded(text))
             }
             () = self.nobody_comes() => Outcome::Expired,
-            done = work => match done {
-                Ok(()) => Outcome::Finished,
-                Err(status) => Outcome::Failed(status),
-            },
+            outcome = work => outcome,
         }
     }
 
@@ -393,27 +509,67 @@ impl Work {
         }
     }
 
+    /// Waits for its place, and works.
+    async fn work(&self, sender: &mpsc::Sender<FlightData>) -> Outcome {
+        let place = match Arc::clone(&self.places).acquire_owned().await {
+            Ok(place) => place,
+            Err(error) => return Outcome::Failed(internal(error)),
+        };
+        let rows = Rows {
+            query: Arc::clone(&self.query),
+            planned: Arc::clone(&self.planned),
+            most: self.limits.rows,
+            message_bytes: self.message_bytes,
+            patience: self.reader,
+            sender: sender.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let mut running = match self.execution.start(&self.planned, place, rows.hand_over()) {
+            Ok(running) => running,
+            Err(error) => return Outcome::Failed(internal(format!("the system gives no threads for the query: {error}"))),
+        };
+        // An operator that panics must not look like the end of the rows.
+        running.done().await.unwrap_or_else(|error| Outcome::Failed(execution::panicked(&error)))
+    }
+}
+
+/// What hands over the rows of a query.
+struct Rows {
+    query: Arc<Query>,
+    planned: Arc<Planned>,
+    most: Option<u64>,
+    message_bytes: usize,
+    patience: Duration,
+    sender: mpsc::Sender<FlightData>,
+    metrics: Arc<Metrics>,
+}
+
+impl Rows {
     /// Hands over messages until there are none left.
-    async fn produce(&self, sender: &mpsc::Sender<FlightData>) -> Result<(), Status> {
-        let _place = self.places.acquire().await.map_err(internal)?;
-        let mut batches = self.execution.run(&self.planned).await.map_err(|error| status(&error))?;
+    async fn hand_over(self) -> Outcome {
+        match self.messages().await {
+            Ok(()) => Outcome::Finished,
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn messages(&self) -> Result<(), Outcome> {
+        let failed = |status: Status| Outcome::Failed(status);
+        let mut batches = execution::rows(&self.planned).await.map_err(|error| failed(status(&error)))?;
         let mut encoder = Encoder::new(self.message_bytes);
         let (mut seen, mut sent) = (0, 0);
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|error| status(&error))?;
+            let batch = batch.map_err(|error| failed(status(&error)))?;
             seen += batch.num_rows() as u64;
-            if let Some(most) = self.limits.rows.filter(|most| seen > *most) {
-                return Err(Status::resource_exhausted(format!(
+            if let Some(most) = self.most.filter(|most| seen > *most) {
+                return Err(failed(Status::resource_exhausted(format!(
                     "the result has more than {most} rows, which is all that it may: add a LIMIT"
-                )));
+                ))));
             }
-            encoder.take(wire::conform(&batch, &self.planned.schema).map_err(internal)?);
-            while let Some((message, rows)) = encoder.next()? {
+            encoder.take(wire::conform(&batch, &self.planned.schema).map_err(|error| failed(internal(error)))?);
+            while let Some((message, rows)) = encoder.next().map_err(failed)? {
                 let bytes = message.data_body.len() as u64;
-                // Whoever has gone away is noticed by whoever waits for that.
-                if sender.send(message).await.is_err() {
-                    return std::future::pending().await;
-                }
+                self.send(message).await?;
                 self.query.rows.fetch_add(rows as u64, Ordering::Relaxed);
                 self.query.bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.metrics.rows.inc_by(rows as u64);
@@ -427,10 +583,25 @@ impl Work {
         }
         Ok(())
     }
-}
 
-fn fault() -> Status {
-    Status::internal("the query failed by a fault of this server, and its rows are not all: the server's log says more")
+    /// Lays a message ready, once there is room for it: whoever reads slowly makes the query wait, and whoever does not read at all ends it.
+    async fn send(&self, message: FlightData) -> Result<(), Outcome> {
+        let begun = Instant::now();
+        let mut sending = pin!(self.sender.send(message));
+        loop {
+            // Whoever has not come yet is another matter.
+            let waiting_since = self.query.claimed().map_or_else(Instant::now, |claimed| claimed.max(begun));
+            let left = self.patience.saturating_sub(waiting_since.elapsed());
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map_err(|_| Outcome::Left),
+                () = sleep(left) => {}
+            }
+            if self.query.claimed().is_some_and(|claimed| claimed.max(begun).elapsed() >= self.patience) {
+                return Err(Outcome::Idle(self.patience));
+            }
+        }
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -81,14 +81,23 @@ impl Runs {
         }
     }
 
+    /// Whether a run is committed.
+    ///
+    /// # Errors
+    /// When it is not, or the store does not say.
+    pub(crate) async fn check(&self, run: &RunId) -> Result<()> {
+        if self.facts().committed(run).await.map_err(external)?.is_none() {
+            return plan_err!("run {run} is not committed: SELECT run_id FROM bytefacts.runs lists those that are");
+        }
+        Ok(())
+    }
+
     /// The session over a run.
     async fn of(&self, run: &RunId) -> Result<Arc<SessionContext>> {
         if let Some(session) = self.lock().get(run) {
             return Ok(session);
         }
-        if self.facts().committed(run).await.map_err(external)?.is_none() {
-            return plan_err!("run {run} is not committed: SELECT run_id FROM bytefacts.runs lists those that are");
-        }
+        self.check(run).await?;
         let session = Arc::new(facts_session(&self.stores, &self.location, Some(run.clone())).await?);
         self.lock().insert(run, Arc::clone(&session));
         Ok(session)

@@ -7,17 +7,25 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::prelude::SessionConfig;
+
+use crate::options::Limits;
 
 /// The executors of a cluster.
 #[async_trait]
 pub trait Executors: std::fmt::Debug + Send + Sync {
     /// A state that plans what they can run.
     fn planning(&self, state: SessionState) -> SessionState;
+
+    /// Has the settings of a plan say what it may take of each executor.
+    fn limit(&self, config: &mut SessionConfig, limits: &Limits);
 
     /// Parts of a plan that they work on at a time, together.
     ///
@@ -90,11 +98,39 @@ pub struct Spread {
     pub least_bytes: u64,
 }
 
+/// Bytes of the data files that a plan reads, by what its scans leave of them; none if it also reads what only this process has.
+///
+/// # Errors
+/// When what is to be scanned cannot be looked up.
+pub(crate) async fn scanned_bytes(state: &SessionState, plan: &LogicalPlan) -> Result<Option<u64>> {
+    let (mut scans, mut is_local) = (Vec::new(), false);
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => scans.push(scan.clone()),
+            LogicalPlan::Values(_) => is_local = true,
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if is_local {
+        return Ok(None);
+    }
+    let mut all = 0;
+    for scan in scans {
+        let provider = source_as_provider(&scan.source)?;
+        let filters = unnormalize_cols(scan.filters.iter().cloned());
+        let plan = provider.scan(state, scan.projection.as_ref(), &filters, scan.fetch).await?;
+        let Some(bytes) = file_bytes(&plan)? else { return Ok(None) };
+        all += bytes;
+    }
+    Ok(Some(all))
+}
+
 /// Bytes of the data files that a plan reads; none if it also reads what only this process has.
 ///
 /// # Errors
 /// Never: nothing that is asked for can fail.
-pub(crate) fn file_bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
+fn file_bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
     let mut bytes = Some(0);
     plan.apply(|node| {
         if node.children().is_empty() {

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argon2::password_hash::PasswordVerifier as _;
 use argon2::{Argon2, PasswordHash};
+use bytefacts_tls::Watched;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -27,7 +28,6 @@ use crate::error::ServeError;
 use crate::options::OwnLimits;
 use crate::queries::lock;
 use crate::seal::{Purpose, Seal};
-use crate::watched::Watched;
 
 /// Passwords that are checked at a time: each takes a core and some 20 MB for some milliseconds, which is what makes guessing dear.
 const CHECKS: usize = 2;

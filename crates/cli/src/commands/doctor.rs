@@ -85,7 +85,7 @@ pub async fn run(args: args::Doctor, output: &mut Output) -> anyhow::Result<Exit
     }
     checks.extend(machine::limits());
     if let Some(url) = cluster {
-        checks.extend(cluster::cluster(&url).await);
+        checks.extend(cluster::cluster(&url, settings.cluster_tls.client()?).await);
     }
 
     let healthy = checks.iter().all(|check| check.verdict != Verdict::Fail);

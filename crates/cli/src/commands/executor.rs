@@ -52,6 +52,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
         cores,
         node: node_name,
         id: id.clone(),
+        tls: settings.cluster_tls.of_daemon(address, args.daemon.insecure || own.insecure)?,
     };
     let work_dir = options.work_dir.clone();
     let equipment = NodeOptions { workers: cores, memory_budget_bytes: own.memory_budget_bytes, worker: WorkerSettings::default() };
@@ -63,7 +64,8 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let starting = Starting::new(listener, options, Arc::clone(&node))?;
     let (view, probed) = (starting.view(), starting.view());
     let probes = args.daemon.probes.unwrap_or(own.probes);
-    let probes = ProbeServer::start(probes, metrics::of_executor(Arc::clone(&node), view.clone())?, move || probed.is_connected()).await?;
+    let probes =
+        ProbeServer::start(probes, vec![metrics::of_executor(Arc::clone(&node), view.clone())?], move || probed.is_connected()).await?;
     tracing::info!(probes = %probes.address, "health and metrics are served");
     let mut executor = tokio::select! {
         joined = starting.join() => joined?,
@@ -72,7 +74,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
             return Ok(left_early(signal));
         }
     };
-    Announcement { role: "executor", id, address, probes: probes.address }.write(args.daemon.format, output)?;
+    Announcement { role: "executor", id, address, probes: probes.address, sql: None, next: None }.write(args.daemon.format, output)?;
 
     tokio::select! {
         reason = executor.failed() => bail!("the executor failed: {reason}"),

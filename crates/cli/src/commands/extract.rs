@@ -384,7 +384,7 @@ impl<'a> Work<'a> {
                 NOTE_EVERY.as_secs()
             );
         }
-        let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job));
+        let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job)).with_tls(self.settings.cluster_tls.client()?);
         self.follow(&client, job, patience, Arc::new(Progress::default()), true).await
     }
 

@@ -1,17 +1,21 @@
 //! `bytefacts scheduler`: plans jobs and hands their bins to executors.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use bytefacts_cluster::{Scheduler, SchedulerOptions, listen, metrics};
+use bytefacts_cluster::{QueryCluster, Scheduler, SchedulerOptions, listen, metrics};
+use bytefacts_serve::Server;
 use bytefacts_stores::Stores;
 use tokio::time::{sleep, timeout};
 
 use crate::args;
-use crate::config::Settings;
+use crate::commands::serve;
+use crate::config::{ServeSettings, Settings};
 use crate::daemon::{Announcement, ProbeServer, reachable_host};
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
+use crate::facts::Facts;
 use crate::output::Output;
 use crate::signals::Signals;
 
@@ -23,9 +27,17 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     let settings = Settings::read(args.daemon.config.as_deref())?;
     let signals = Signals::listen()?;
     let (listener, address) = listen(args.daemon.listen.unwrap_or(settings.scheduler.listen))?;
+    let tls = settings.cluster_tls.of_daemon(address, args.daemon.insecure || settings.scheduler.insecure)?;
     let access = settings.access.access(address.ip().is_loopback())?;
     let stores = Arc::new(Stores::new(settings.stores).with_access(access));
+    let (client_tls, sql) = (settings.cluster_tls.client()?, settings.serve);
+    let sql_stores = Stores::new(settings.stores);
     let settings = settings.scheduler;
+    let sql_facts = match (args.sql_listen.or(settings.sql_listen), args.facts.or(settings.facts)) {
+        (Some(listen), Some(facts)) => Some((ServeSettings { listen, ..sql }, Facts::open(&facts)?)),
+        (Some(_), None) => return Err(UsageError("--sql-listen needs the facts to answer over: --facts FACTS".to_owned()).into()),
+        (None, _) => None,
+    };
     // Where executors pull nobody dials by this name: it only tells schedulers apart.
     let external_host = match args.daemon.external_host.or(settings.external_host).or(reachable_host(address).map(|host| host.to_string()))
     {
@@ -39,18 +51,34 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
         no_executors_grace: Duration::from_secs(settings.no_executors_seconds),
         min_executors: settings.min_executors,
     };
-    let mut scheduler = Scheduler::start(listener, &options, stores).await?;
+    let server_tls = tls.map(|mutual| mutual.server()).transpose().map_err(|error| UsageError(format!("cluster_tls: {error}")))?;
+    let mut scheduler = Scheduler::start_with(listener, &options, stores, server_tls).await?;
+    let mut sql = match sql_facts {
+        // It asks as any server does: what it may is decided by the same walls.
+        Some((own, facts)) => {
+            let own_address = SocketAddr::new(reachable_host(address).unwrap_or(Ipv4Addr::LOCALHOST.into()), address.port());
+            let cluster = QueryCluster::new(&format!("df://{own_address}")).with_tls(client_tls);
+            Some(serve::start(&own, sql_stores, &facts, Some(cluster)).await?)
+        }
+        None => None,
+    };
     let (view, probed) = (scheduler.view(), scheduler.view());
     let probes = args.daemon.probes.unwrap_or(settings.probes);
-    let probes = ProbeServer::start(probes, metrics::of_scheduler(view.clone())?, move || probed.is_ready()).await?;
-    Announcement { role: "scheduler", id: options.external_host.clone(), address, probes: probes.address }
+    let registries = [metrics::of_scheduler(view.clone())?].into_iter().chain(sql.as_ref().map(Server::metrics)).collect();
+    let probes = ProbeServer::start(probes, registries, move || probed.is_ready()).await?;
+    let sql_address = sql.as_ref().map(Server::address);
+    Announcement { role: "scheduler", id: options.external_host.clone(), address, probes: probes.address, sql: sql_address, next: None }
         .write(args.daemon.format, output)?;
 
     tokio::select! {
         reason = scheduler.failed() => bail!("the scheduler failed: {reason}"),
+        reason = failed(sql.as_mut()) => bail!("the SQL service of the scheduler failed: {reason}"),
         signal = signals.first() => tracing::info!(signal, running_jobs = view.running_jobs(), "leaving"),
     }
     probes.leave();
+    if let Some(sql) = sql {
+        sql.stop().await;
+    }
     let idle = async {
         while view.running_jobs() + view.queued_jobs() > 0 {
             sleep(Duration::from_millis(100)).await;
@@ -62,4 +90,12 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     }
     scheduler.stop().await;
     Ok(Exit::Clean)
+}
+
+/// Waits until the SQL service fails, if there is one.
+async fn failed(sql: Option<&mut Server>) -> String {
+    match sql {
+        Some(sql) => sql.failed().await,
+        None => std::future::pending().await,
+    }
 }

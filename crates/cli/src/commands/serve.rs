@@ -1,21 +1,25 @@
 //! `bytefacts serve`: SQL for every client, over Arrow Flight SQL.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use async_trait::async_trait;
 use bytefacts_cluster::{self as cluster, ClusterStatus, ExecutorStatus, JobStatus, QueryCluster, listen};
-use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Server, Spread, Tls, Users};
+use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Limits, Server, Spread, Users};
 use bytefacts_stores::Stores;
+use bytefacts_tls::ServerTls;
 use datafusion::common::Result;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::sleep;
 
 use crate::args;
 use crate::commands::extract::scheduler_url;
-use crate::config::Settings;
+use crate::config::{ServeSettings, Settings};
 use crate::daemon::{Announcement, ProbeServer, reachable_host};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
@@ -28,49 +32,119 @@ use crate::signals::Signals;
 /// When it cannot start, or fails.
 pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit> {
     let settings = Settings::read(args.config.as_deref())?;
-    let own = settings.serve;
+    let mut own = settings.serve.clone();
+    own.listen = args.listen.unwrap_or(own.listen);
+    own.users = args.users.or(own.users);
+    own.insecure |= args.insecure;
+    (own.tls_cert, own.tls_key) = (args.tls_cert.or(own.tls_cert), args.tls_key.or(own.tls_key));
     let signals = Signals::listen()?;
+    let cluster = match args.cluster.or(own.cluster.take()) {
+        Some(url) => Some(QueryCluster::new(&scheduler_url(&url)?).with_tls(settings.cluster_tls.client()?)),
+        None => None,
+    };
     let facts = Facts::open(&args.facts)?;
+    let watching = cluster.clone().map(|cluster| tokio::spawn(watch(cluster)));
+    let mut service = start(&own, Stores::new(settings.stores), &facts, cluster).await?;
+    let probes = ProbeServer::start(args.probes.unwrap_or(own.probes), vec![service.metrics()], || true).await?;
+    let address = service.address();
+    let id = match reachable_host(address) {
+        Some(host) => host.to_string(),
+        None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+    };
+    let connect = connection(address, &own);
+    Announcement { role: "server", id, address, probes: probes.address, sql: None, next: Some(connect) }.write(args.format, output)?;
+
+    tokio::select! {
+        reason = service.failed() => bail!("the server failed: {reason}"),
+        signal = signals.first() => tracing::info!(signal, "leaving"),
+    }
+    probes.leave();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
+    service.stop().await;
+    Ok(Exit::Clean)
+}
+
+/// Starts the service: the same for this command and inside a scheduler.
+///
+/// # Errors
+/// When its settings mean nothing or are not safe where it listens, or it cannot start.
+pub async fn start(own: &ServeSettings, stores: Stores, facts: &Facts, cluster: Option<QueryCluster>) -> anyhow::Result<Server> {
     let options = own.options()?;
-    let (listener, address) = listen(args.listen.unwrap_or(own.listen))?;
-    let access = match args.users.or(own.users) {
-        Some(file) => Access::Users(Box::new(Users::read(&file).map_err(|error| UsageError(error.to_string()))?)),
-        None if address.ip().is_loopback() || args.insecure || own.insecure => Access::Open,
+    let (listener, address) = listen(own.listen)?;
+    let access = match &own.users {
+        Some(file) => Access::Users(Box::new(Users::read(file).map_err(|error| UsageError(error.to_string()))?)),
+        None if address.ip().is_loopback() || own.insecure => Access::Open,
         None => {
-            let text = "whoever reaches this address could read the facts: give --users FILE, or --insecure if that is meant";
+            let text = "whoever reaches this address could read the facts: give --users FILE, or --insecure if that is meant \
+                        (serve.users and serve.insecure in the settings)";
             return Err(UsageError(format!("{address}: {text}")).into());
         }
     };
-    let tls = match (args.tls_cert.or(own.tls_cert), args.tls_key.or(own.tls_key)) {
-        (Some(certificates), Some(key)) => Some(Tls::read(&certificates, &key).map_err(|error| UsageError(error.to_string()))?),
+    let tls = match (&own.tls_cert, &own.tls_key) {
+        (Some(certificates), Some(key)) => Some(ServerTls::read(certificates, key).map_err(|error| UsageError(error.to_string()))?),
         (None, None) => None,
         _ => return Err(UsageError("a certificate and its key belong together: serve.tls_cert and serve.tls_key".to_owned()).into()),
     };
     if tls.is_none() && matches!(access, Access::Users(_)) && !address.ip().is_loopback() {
         tracing::warn!("passwords and tokens travel in the clear: give --tls-cert and --tls-key, unless a proxy in front encrypts");
     }
-    let spread = match args.cluster.or(own.cluster) {
-        Some(url) => {
-            let executors = Arc::new(ClusterExecutors(QueryCluster::new(&scheduler_url(&url)?)));
-            Some(Spread { executors, least_bytes: own.cluster_bytes })
-        }
-        None => None,
-    };
-    let mut server = Server::start(listener, options, Stores::new(settings.stores), facts.location.uri(), access, tls, spread).await?;
-    let probes = ProbeServer::start(args.probes.unwrap_or(own.probes), server.metrics(), || true).await?;
-    let id = match reachable_host(address) {
-        Some(host) => host.to_string(),
-        None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
-    };
-    Announcement { role: "server", id, address, probes: probes.address }.write(args.format, output)?;
-
-    tokio::select! {
-        reason = server.failed() => bail!("the server failed: {reason}"),
-        signal = signals.first() => tracing::info!(signal, "leaving"),
+    if let Err(error) = allow_files(options.connections) {
+        tracing::warn!(%error, "the system may give too few open files for serve.connections");
     }
-    probes.leave();
-    server.stop().await;
-    Ok(Exit::Clean)
+    let spread = cluster.map(|cluster| Spread { executors: Arc::new(ClusterExecutors(cluster)), least_bytes: own.cluster_bytes });
+    Ok(Server::start(listener, options, stores, facts.location.uri(), access, tls, spread).await?)
+}
+
+/// Where a client connects, as it is told.
+fn connection(address: SocketAddr, own: &ServeSettings) -> String {
+    let scheme = if own.tls_cert.is_some() { "grpc+tls" } else { "grpc" };
+    let host = reachable_host(address).map_or_else(|| "HOST".to_owned(), |_| address.ip().to_string());
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    format!(
+        "connect to {scheme}://{host}:{}, from Python by adbc_driver_flightsql.dbapi.connect; docs/sql.md has other clients",
+        address.port()
+    )
+}
+
+/// Open files beside those of connections: of facts, of temporary files, of threads.
+const OTHER_FILES: u64 = 1024;
+
+/// Asks the system for as many open files as connections may need.
+fn allow_files(connections: usize) -> nix::Result<()> {
+    let wanted = connections as u64 + OTHER_FILES;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < wanted { setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard) } else { Ok(()) }
+}
+
+/// How often is looked whether the cluster is there.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Says when the cluster is not there, and when it is again. Queries ask it anew each time, so that nothing else is to be done.
+async fn watch(cluster: QueryCluster) {
+    let mut was_there = None;
+    loop {
+        match cluster.knock().await {
+            Ok(()) => {
+                if was_there == Some(false) {
+                    tracing::info!("the cluster is there");
+                }
+                was_there = Some(true);
+            }
+            Err(error) => {
+                if was_there != Some(false) {
+                    tracing::warn!(
+                        %error,
+                        "the cluster is not there: queries that are left to it fail until it is, others are answered; start it by \
+                         `bytefacts scheduler`, or leave --cluster out"
+                    );
+                }
+                was_there = Some(false);
+            }
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// A Ballista cluster as the service wants it.
@@ -81,6 +155,10 @@ struct ClusterExecutors(QueryCluster);
 impl Executors for ClusterExecutors {
     fn planning(&self, state: SessionState) -> SessionState {
         QueryCluster::planning(state)
+    }
+
+    fn limit(&self, config: &mut SessionConfig, limits: &Limits) {
+        QueryCluster::limit(config, limits.memory_bytes, limits.spill_bytes);
     }
 
     async fn cores(&self) -> Result<usize> {
@@ -135,13 +213,15 @@ fn job_state(job: JobStatus) -> JobState {
     }
 }
 
-impl crate::config::ServeSettings {
+impl ServeSettings {
     /// As the service takes them.
     ///
     /// # Errors
     /// When they mean nothing.
     fn options(&self) -> Result<bytefacts_serve::ServeOptions, UsageError> {
-        let fault = if self.threads == Some(0) || self.running == 0 || self.queries_per_user == 0 {
+        let fault = if self.reader_seconds == 0 || self.connections == 0 {
+            "serve.reader_seconds and serve.connections are at least 1"
+        } else if self.threads == Some(0) || self.running == 0 || self.queries_per_user == 0 {
             "serve.threads, serve.running and serve.queries_per_user are at least 1"
         } else if self.query_seconds == 0 || self.unclaimed_seconds == 0 || self.login_seconds == 0 {
             "serve.query_seconds, serve.unclaimed_seconds and serve.login_seconds are at least 1"
@@ -152,7 +232,7 @@ impl crate::config::ServeSettings {
             return Ok(bytefacts_serve::ServeOptions {
                 threads: self.threads.map_or(defaults.threads, usize::from),
                 running: self.running,
-                limits: bytefacts_serve::Limits {
+                limits: Limits {
                     time: Duration::from_secs(self.query_seconds),
                     rows: self.query_rows,
                     memory_bytes: self.query_memory_bytes,
@@ -161,6 +241,8 @@ impl crate::config::ServeSettings {
                 },
                 early: Duration::from_millis(self.early_milliseconds),
                 unclaimed: Duration::from_secs(self.unclaimed_seconds),
+                reader: Duration::from_secs(self.reader_seconds),
+                connections: self.connections,
                 login: Duration::from_secs(self.login_seconds),
                 message_bytes: self.message_bytes,
             });

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use bytefacts_stores::{Access, Allowed};
+use bytefacts_tls::{ClientTls, Mutual};
 use serde::{Deserialize, Deserializer};
 
 use crate::exit::UsageError;
@@ -12,7 +13,7 @@ use crate::exit::UsageError;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SchedulerSettings {
-    /// Where executors and clients find it. Loopback by default: there is no authentication.
+    /// Where executors and clients find it.
     #[serde(deserialize_with = "of_host")]
     pub listen: SocketAddr,
     /// The host that it calls itself to others; null is the host of `listen`, or the machine's name where that is all addresses.
@@ -28,6 +29,13 @@ pub struct SchedulerSettings {
     pub min_executors: usize,
     /// Seconds that jobs under way get to end after SIGTERM.
     pub drain_seconds: u64,
+    /// Whether it does without `cluster_tls` although others than this machine reach it.
+    pub insecure: bool,
+    /// Where it answers SQL, as `bytefacts serve` does by the settings of `serve`; null is nowhere.
+    #[serde(deserialize_with = "of_host_or_none")]
+    pub sql_listen: Option<SocketAddr>,
+    /// The facts that it answers SQL over.
+    pub facts: Option<String>,
 }
 
 impl Default for SchedulerSettings {
@@ -40,6 +48,9 @@ impl Default for SchedulerSettings {
             no_executors_seconds: 300,
             min_executors: 0,
             drain_seconds: 10,
+            insecure: false,
+            sql_listen: None,
+            facts: None,
         }
     }
 }
@@ -70,6 +81,56 @@ pub struct ExecutorSettings {
     pub work_dir: Option<PathBuf>,
     /// Seconds that bins under way get to finish after SIGTERM, before they are handed back.
     pub drain_seconds: u64,
+    /// Whether it does without `cluster_tls` although others than this machine reach it.
+    pub insecure: bool,
+}
+
+/// How the processes of a cluster know each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterTlsSettings {
+    /// The PEM file of the authority that certifies all of them; null, with the other two, is no encryption.
+    pub authority: Option<PathBuf>,
+    /// That of this process's certificate.
+    pub certificate: Option<PathBuf>,
+    /// That of its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl ClusterTlsSettings {
+    /// The files, if there are any.
+    ///
+    /// # Errors
+    /// When there are some and not all.
+    pub fn mutual(&self) -> Result<Option<Mutual>, UsageError> {
+        match (&self.authority, &self.certificate, &self.key) {
+            (Some(authority), Some(certificate), Some(key)) => Ok(Some(Mutual::new(authority, certificate, key))),
+            (None, None, None) => Ok(None),
+            _ => Err(UsageError("cluster_tls.authority, cluster_tls.certificate and cluster_tls.key belong together".to_owned())),
+        }
+    }
+
+    /// The same, of a daemon that listens at an address: beyond its own machine there must be some, unless it is said that none are meant.
+    ///
+    /// # Errors
+    /// When there are some and not all, or none where there must be.
+    pub fn of_daemon(&self, address: SocketAddr, insecure: bool) -> Result<Option<Mutual>, UsageError> {
+        match self.mutual()? {
+            None if !insecure && !address.ip().is_loopback() => Err(UsageError(format!(
+                "{address}: whoever reaches this address could run jobs: give certificates by `cluster_tls` in the settings \
+                 (scripts/development-ca.sh makes some to try it), or --insecure where the network itself keeps others out"
+            ))),
+            mutual => Ok(mutual),
+        }
+    }
+
+    /// What a client of the cluster shows.
+    ///
+    /// # Errors
+    /// When the files cannot be used.
+    pub fn client(&self) -> Result<Option<ClientTls>, UsageError> {
+        self.mutual()?.map(|mutual| mutual.client()).transpose().map_err(|error| UsageError(format!("cluster_tls: {error}")))
+    }
 }
 
 impl Default for ExecutorSettings {
@@ -85,6 +146,7 @@ impl Default for ExecutorSettings {
             memory_budget_bytes: 256 << 20,
             work_dir: None,
             drain_seconds: 60,
+            insecure: false,
         }
     }
 }
@@ -163,6 +225,11 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn of_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     address(&text).map_err(|error| serde::de::Error::custom(format!("{text}: {error}")))
+}
+
+fn of_host_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| address(&text).map_err(|error| serde::de::Error::custom(format!("{text}: {error}")))).transpose()
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ pub struct ServeSettings {
     pub early_milliseconds: u64,
     /// Seconds that a result waits to be fetched.
     pub unclaimed_seconds: u64,
+    /// Seconds that a result which is being read waits for its reader to go on.
+    pub reader_seconds: u64,
+    /// Connections at a time.
+    pub connections: usize,
     /// Seconds that a login and its session last.
     pub login_seconds: u64,
     /// Bytes of one message, which a single row must fit into.
@@ -73,6 +77,8 @@ impl Default for ServeSettings {
             query_spill_bytes: 4 << 30,
             early_milliseconds: 2000,
             unclaimed_seconds: 60,
+            reader_seconds: 60,
+            connections: 1024,
             login_seconds: 86400,
             message_bytes: 16 << 20,
         }

@@ -19,7 +19,7 @@ use tonic::{Response, Status};
 
 use super::{Messages, Service, command, no_transaction, one, respond};
 use crate::access::Caller;
-use crate::error::internal;
+use crate::error::{internal, status};
 use crate::messages::{
     CloseSessionResult, CloseStatus, GetSessionOptionsResult, OptionValue, SessionOptionValue, SetError, SetErrorValue,
     SetSessionOptionsRequest, SetSessionOptionsResult,
@@ -64,7 +64,7 @@ impl Service {
                 let result = self.cancel(caller, &decode(&request.info)?)? as i32;
                 ActionCancelQueryResult { result }.as_any().encode_to_vec()
             }
-            "SetSessionOptions" => return self.set_options(caller, decode(&body)?),
+            "SetSessionOptions" => return self.set_options(caller, decode(&body)?).await,
             "GetSessionOptions" => {
                 let text = |value: String| SessionOptionValue { value: Some(OptionValue::Text(value)) };
                 let options = caller.options.all().into_iter().map(|(name, value)| (name.to_owned(), text(value)));
@@ -91,7 +91,7 @@ impl Service {
         request: ActionCreatePreparedStatementRequest,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         no_transaction(request.transaction_id.as_deref())?;
-        let statement = self.read(&request.query).await?;
+        let statement = self.read(&request.query, caller).await?;
         let known = self.columns(&statement, caller).await?;
         let schema = |schema: &Schema| -> Result<Bytes, Status> {
             let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(internal)?;
@@ -121,7 +121,11 @@ impl Service {
         }
     }
 
-    fn set_options(&self, caller: &mut Caller, request: SetSessionOptionsRequest) -> Result<Response<Messages<ActionResult>>, Status> {
+    async fn set_options(
+        &self,
+        caller: &mut Caller,
+        request: SetSessionOptionsRequest,
+    ) -> Result<Response<Messages<ActionResult>>, Status> {
         let id = match &caller.keeping {
             Keeping::Session(id) => id.clone(),
             // To ask for this begins a session.
@@ -135,6 +139,7 @@ impl Service {
                 Some(_) => Err(SetErrorValue::InvalidValue),
             };
             let set = match value {
+                Ok(value) if !self.is_there(caller, &name, value.as_deref()).await? => Err(SetErrorValue::InvalidValue),
                 Ok(value) => self.sessions.set(&id, &name, value.as_deref())?.map_err(|error| match error {
                     BadOption::Name(_) => SetErrorValue::InvalidName,
                     BadOption::Value(_) => SetErrorValue::InvalidValue,
@@ -147,6 +152,21 @@ impl Service {
         }
         let result = SetSessionOptionsResult { errors }.encode_to_vec();
         Ok(respond(caller, one(ActionResult { body: result.into() })))
+    }
+
+    /// Whether there is what an option would choose. What is no option or no value is another matter.
+    async fn is_there(&self, caller: &Caller, name: &str, value: Option<&str>) -> Result<bool, Status> {
+        let mut wanted = caller.options.clone();
+        if wanted.set(name, value).is_err() {
+            return Ok(true);
+        }
+        match self.planner.check(&wanted).await {
+            Ok(()) => Ok(true),
+            Err(error) => match status(&error) {
+                status if status.code() == tonic::Code::InvalidArgument => Ok(false),
+                status => Err(status),
+            },
+        }
     }
 }
 

@@ -31,12 +31,12 @@ impl Service {
         match command(&descriptor.cmd)? {
             Command::CommandStatementUpdate(update) => {
                 no_transaction(update.transaction_id.as_deref())?;
-                let statement = self.read(&update.query).await?;
-                self.update(caller, &statement)
+                let statement = self.read(&update.query, caller).await?;
+                self.update(caller, &statement).await
             }
             Command::CommandPreparedStatementUpdate(update) => {
                 let prepared = self.prepared.get(&update.prepared_statement_handle, caller.user.as_deref())?;
-                self.update(caller, &prepared.statement)
+                self.update(caller, &prepared.statement).await
             }
             Command::CommandPreparedStatementQuery(query) => {
                 let handle = query.prepared_statement_handle;
@@ -52,11 +52,11 @@ impl Service {
         }
     }
 
-    fn update(&self, caller: &mut Caller, statement: &Statement) -> Result<PutResult, Status> {
+    async fn update(&self, caller: &mut Caller, statement: &Statement) -> Result<PutResult, Status> {
         let Statement::Set { name, value } = statement else {
             return Err(Status::invalid_argument("the statement answers rows: run it as a query, not as an update"));
         };
-        self.set(caller, name, value.as_deref())?;
+        self.set(caller, name, value.as_deref()).await?;
         Ok(PutResult { app_metadata: DoPutUpdateResult { record_count: 0 }.encode_to_vec().into() })
     }
 }

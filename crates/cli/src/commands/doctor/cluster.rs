@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytefacts_cluster::RemoteScheduler;
+use bytefacts_tls::ClientTls;
 
 use super::Check;
 
 /// Checks the cluster whose scheduler is at `url`.
-pub async fn cluster(url: &str) -> Vec<Check> {
+pub async fn cluster(url: &str, tls: Option<ClientTls>) -> Vec<Check> {
     const SCHEDULER: &str = "cluster: scheduler";
     const EXECUTORS: &str = "cluster: executors";
-    let status = match RemoteScheduler::new(url).status().await {
+    let status = match RemoteScheduler::new(url).with_tls(tls).status().await {
         Ok(status) => status,
         Err(error) => {
             let advice = "start it by `bytefacts scheduler --listen HOST:PORT`, and see that nothing keeps this machine from that port";

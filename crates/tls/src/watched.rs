@@ -3,10 +3,8 @@
 //! Files that cannot be read any more, or say what is wrong, change nothing: what was read before stays, and the log says why.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-
-use crate::queries::lock;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,7 +16,7 @@ type Stamp = (Option<SystemTime>, u64, u64);
 type Read<T> = Box<dyn Fn(&[PathBuf]) -> Result<T, String> + Send + Sync>;
 
 /// What was read of files.
-pub(crate) struct Watched<T> {
+pub struct Watched<T> {
     files: Vec<PathBuf>,
     read: Read<T>,
     state: Mutex<State<T>>,
@@ -35,15 +33,15 @@ impl<T> Watched<T> {
     ///
     /// # Errors
     /// In words, when they cannot be read or say what is wrong.
-    pub(crate) fn new(files: Vec<PathBuf>, read: impl Fn(&[PathBuf]) -> Result<T, String> + Send + Sync + 'static) -> Result<Self, String> {
+    pub fn new(files: Vec<PathBuf>, read: impl Fn(&[PathBuf]) -> Result<T, String> + Send + Sync + 'static) -> Result<Self, String> {
         let stamps = stamps(&files)?;
         let state = State { looked: Instant::now(), stamps, value: Arc::new(read(&files)?) };
         Ok(Self { files, read: Box::new(read), state: Mutex::new(state) })
     }
 
     /// What they say now, or have said a moment ago.
-    pub(crate) fn now(&self) -> Arc<T> {
-        let mut state = lock(&self.state);
+    pub fn now(&self) -> Arc<T> {
+        let mut state = self.lock();
         if state.looked.elapsed() >= LOOK {
             state.looked = Instant::now();
             let found = stamps(&self.files);
@@ -61,11 +59,14 @@ impl<T> Watched<T> {
         Arc::clone(&state.value)
     }
 
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// As if the time between two looks were over.
-    #[cfg(test)]
-    pub(crate) fn look_again(&self) {
+    pub fn look_again(&self) {
         if let Some(before) = Instant::now().checked_sub(LOOK * 2) {
-            lock(&self.state).looked = before;
+            self.lock().looked = before;
         }
     }
 }
