@@ -142,6 +142,12 @@ pub const ERRORS: Listing = Listing {
 pub const ALL: [&Listing; 4] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS];
 
 impl Listing {
+    /// Its name, as statements have it.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
     /// Its columns, with their meanings.
     #[must_use]
     pub fn arrow_schema(&self) -> SchemaRef {

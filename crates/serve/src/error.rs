@@ -44,7 +44,7 @@ const HINTS: Hints =
 /// What a client is told of an error of the engine. Where it is about stores and files, the log has the whole of it, and the client no path.
 pub(crate) fn status(error: &DataFusionError) -> Status {
     use DataFusionError as E;
-    let names: Vec<_> = contract::names().map(str::to_owned).chain(listing::ALL.iter().map(|listing| listing.full_name())).collect();
+    let names: Vec<_> = contract::names().map(str::to_owned).chain(listing::all().map(|listing| listing.full_name())).collect();
     let text = explain(error, &names, HINTS);
     let inside = |text: &str| {
         tracing::warn!(%error, "a statement has failed by what stands behind this server");
