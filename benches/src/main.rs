@@ -6,6 +6,7 @@
 mod analysis;
 mod cluster;
 mod daemon;
+mod engines;
 #[path = "../../crates/facts/tests/common/frames.rs"]
 mod frames;
 mod job;
@@ -17,6 +18,7 @@ mod process;
 mod relay;
 mod size;
 mod sql;
+mod stream;
 
 use std::path::PathBuf;
 
@@ -92,6 +94,44 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// A large result streamed from the service to the shell as its client: the memory of both while it goes on. Linux only.
+    Stream {
+        /// Facts to ask instead of those of the standard library, which are extracted first.
+        #[arg(long, value_name = "FOLDER")]
+        facts: Option<PathBuf>,
+        /// Rows at least.
+        #[arg(long, default_value_t = 20_000_000)]
+        rows: u64,
+        /// Seconds from one figure to the next.
+        #[arg(long, default_value_t = 5.0)]
+        every: f64,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Questions over the facts of copies of the standard library, asked of bytefacts and of other engines: DuckDB over flat Parquet with the same
+    /// rows, pyarrow and polars over the nested files. Time, CPU and memory at its peak, medians of the rounds; the answers must be equal. Linux only;
+    /// it installs the others from PyPI into the folder.
+    Engines {
+        /// Where corpus, facts, flat files and the others are kept for the next time: some gigabytes.
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Copies of the standard library, 3.8 million instructions each.
+        #[arg(long, default_value_t = 6)]
+        copies: usize,
+        /// Rounds; each asks everybody every question once.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Threads that each has.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Only the questions with this in their name.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// A corpus of many small repositories, night after night: files, bytes and seconds of a cold run, of one after no change and after one file's,
     /// and of nights in which a share of the repositories changes, next to each other or scattered. Linux only.
     Nights {
@@ -154,6 +194,10 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Cluster { rounds, bins } => cluster::cluster(rounds, &bins),
         Benchmark::Size { format } => size::size(format),
         Benchmark::Sql { facts, rounds, format } => sql::sql(facts, rounds, format),
+        Benchmark::Stream { facts, rows, every, format } => stream::stream(facts, rows, every, format),
+        Benchmark::Engines { folder, copies, rounds, threads, only, format } => {
+            engines::engines(&engines::Setting { folder, copies, rounds, threads, only }, format)
+        }
         Benchmark::Nights { repositories, files, nights: number, share, format } => {
             nights::nights(nights::Shape { repositories, files, nights: number, share }, format)
         }

@@ -69,7 +69,7 @@ pub fn memory(copies: &[usize], jobs: Option<u16>, plotted: Option<&Path>, forma
 }
 
 /// Copies the Python files of a folder tree.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;

@@ -1,10 +1,10 @@
--- Which functions have the most ways through them? Edges without exceptions and one of each exit, less blocks, plus 1.
-SELECT u.repo, u.path, u.co_qualname, e.edges - b.blocks + b.exits + 1 AS complexity
+-- Which functions have the most conditional jumps, plus one? As compiled: a `while` tests twice, an `except` clause once; `with` and `await` jump too and are left out.
+SELECT u.repo, u.path, u.co_qualname, 1 + count(*) AS complexity
 FROM py_bc_code_units u
-JOIN (SELECT code_unit_id, count(*) AS blocks, sum(CASE WHEN is_exit THEN 1 ELSE 0 END) AS exits
-  FROM py_bc_blocks WHERE kind <> 'handler' AND is_reachable GROUP BY code_unit_id) b USING (code_unit_id)
-JOIN (SELECT e.code_unit_id, count(*) AS edges
-  FROM py_bc_cfg_edges e
-  JOIN py_bc_blocks s ON s.code_unit_id = e.code_unit_id AND s.start_offset = e.src_block_start
-  WHERE e.kind <> 'exc' AND s.kind <> 'handler' AND s.is_reachable GROUP BY e.code_unit_id) e USING (code_unit_id)
+JOIN py_bc_cfg_edges e USING (code_unit_id)
+JOIN py_bc_instructions i ON i.code_unit_id = e.code_unit_id AND i.instr_index = e.cond_instr_index
+LEFT JOIN py_bc_instructions w ON w.code_unit_id = i.code_unit_id AND w.instr_index = i.instr_index - 2 AND w.opname = 'WITH_EXCEPT_START'
+WHERE u.unit_kind = 'function' AND e.kind = 'branch' AND i.stack_depth_before IS NOT NULL
+  AND (i.opname LIKE 'POP_JUMP_IF_%' OR i.opname = 'FOR_ITER') AND w.opname IS NULL
+GROUP BY u.repo, u.path, u.co_qualname, u.code_unit_id
 ORDER BY complexity DESC, u.repo, u.path, u.co_qualname LIMIT 5

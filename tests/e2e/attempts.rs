@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use bytefacts_cluster::Client;
 use bytefacts_engine::{Job, JobCluster};
 use datafusion::error::DataFusionError;
 
-use crate::support::{Shape, extract, folder, small_corpus, try_extract_on, write_files};
+use crate::support::{GATED, Gate, Shape, extract, folder, python, small_corpus, try_extract_on, write_files};
 
 /// The one file in a folder.
 fn only_file(folder: &Path) -> PathBuf {
@@ -28,11 +27,11 @@ fn cache(folder: &Path) -> Option<Arc<Cache>> {
 /// remembered as the facts of what the second has read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_comes_too_late_remembers_nothing_of_the_other() {
-    let (corpus, facts, home) = (folder(), folder(), folder());
-    // Some seconds of work, so that the first attempt's record is there before the second is through.
-    let slow: String = (0..60_000).map(|i| format!("x{i} = [{i}, y, z({i})]\n")).collect();
-    write_files(corpus.path(), &[("a/slow.py", slow.as_bytes()), ("a/x.py", b"x = 1\n")]);
-    let shape = Shape { run: "r", bins: 1, executors: 1, ..Shape::default() };
+    let (corpus, facts, home, gate) = (folder(), folder(), folder(), Gate::closed(&python().await));
+    // The first attempt's record is there before the second is through.
+    write_files(corpus.path(), &[("a/held.py", format!("{GATED} = 1\n").as_bytes()), ("a/x.py", b"x = 1\n")]);
+    let shape = Shape { run: "r", bins: 1, executors: 1, python: Some(gate.python.clone()), ..Shape::default() };
+    gate.open();
     let of_first = extract(corpus.path(), facts.path(), &shape).await;
 
     // The first attempt's record is on its way to the store; nothing is committed.
@@ -43,17 +42,15 @@ async fn an_attempt_that_comes_too_late_remembers_nothing_of_the_other() {
         std::fs::remove_file(file).unwrap();
     }
     write_files(corpus.path(), &[("a/x.py", b"y = 2\n")]);
+    gate.close();
     let second = tokio::spawn({
         let (corpus, facts, shape) = (corpus.path().to_owned(), facts.path().to_owned(), shape.clone());
         let shape = Shape { cache: cache(home.path()), ..shape };
         async move { extract(&corpus, &facts, &shape).await }
     });
-    let journal = run.join("attempts/000000");
-    while std::fs::read_dir(&journal).map_or(0, Iterator::count) == 0 {
-        assert!(!second.is_finished(), "the second attempt was to take longer");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    gate.reached().await;
     std::fs::write(&record, landed).unwrap();
+    gate.open();
     let of_second = second.await.unwrap();
     assert_eq!(of_second.run.digest, of_first.run.digest, "the record that was there decides");
 

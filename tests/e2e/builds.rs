@@ -31,6 +31,10 @@ fn a_build_after_the_tests_builds_no_package_again() {
 fn a_crate_links_nothing_that_it_is_not_for() {
     for (package, without) in [
         ("bytefacts-bytecode", &["arrow", "tokio", "object_store"][..]),
+        ("bytefacts-compile", &["arrow", "datafusion", "object_store", "bytefacts-facts"]),
+        ("bytefacts-graph", &["arrow", "tokio", "object_store", "bytefacts-bytecode", "bytefacts-facts"]),
+        ("bytefacts-corpus", &["arrow", "parquet", "datafusion", "bytefacts-landing", "bytefacts-compile"]),
+        ("bytefacts-cache", &["arrow", "datafusion", "bytefacts-bytecode", "bytefacts-compile", "bytefacts-landing"]),
         ("bytefacts-facts", &["datafusion", "ballista-core", "tokio", "object_store"]),
         ("bytefacts-encode", &["datafusion", "object_store"]),
         // Executors will audit too, and whoever only compares runs links no engine.
@@ -39,7 +43,10 @@ fn a_crate_links_nothing_that_it_is_not_for() {
         ("bytefacts-stores", &["datafusion", "bytefacts-compile"]),
         // Who only asks for facts links nothing that makes them.
         ("bytefacts-query", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-core"]),
-        ("bytefacts-engine", &["ballista-core"]),
+        ("bytefacts-serve", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-core"]),
+        ("bytefacts-engine", &["ballista-core", "bytefacts-serve", "bytefacts-graph"]),
+        ("bytefacts-cluster", &["bytefacts-serve", "bytefacts-graph", "clap"]),
+        ("bytefacts-client", &["bytefacts-compile", "bytefacts-engine", "bytefacts-cache", "ballista-scheduler"]),
     ] {
         let linked = packages(&["--package", package, "--edges", "normal"]);
         let name = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();

@@ -5,7 +5,7 @@ for lists answer it. Answers have one shape whoever gives them:
 
 rows     repo, path, file_id, file_sha256, source_bytes and source_lines of each file, sorted
 no_hash  paths of the files whose file_sha256 is null, as the client's filter finds them
-a_path   repositories that have a file modul.py, as the client's filter finds them
+a_path   repositories that have a file module.py, as the client's filter finds them
 opnames  how often each instruction is there
 longest  the length of the longest argrepr
 whole    a digest of all values of all columns
@@ -57,7 +57,7 @@ def pyarrow(paths):
     return {
         "rows": ordered(zip(*(flat[column].to_pylist() for column in COLUMNS))),
         "no_hash": sorted(dataset.to_table(columns=["path"], filter=ds.field("file_sha256").is_null())["path"].to_pylist()),
-        "a_path": dataset.to_table(columns=["repo"], filter=ds.field("path") == "modul.py")["repo"].to_pylist(),
+        "a_path": dataset.to_table(columns=["repo"], filter=ds.field("path") == "module.py")["repo"].to_pylist(),
         "opnames": {count["values"]: count["counts"] for count in counts.to_pylist()},
         "longest": pc.max(pc.utf8_length(pc.struct_field(instructions, "argrepr"))).as_py(),
         "whole": whole(of_arrow(dataset.to_table())),
@@ -75,7 +75,7 @@ def duckdb(paths):
     return {
         "rows": ordered(ask(f"SELECT {', '.join(COLUMNS)} FROM facts")),
         "no_hash": [path for path, in ask("SELECT path FROM facts WHERE file_sha256 IS NULL ORDER BY 1")],
-        "a_path": [repo for repo, in ask("SELECT repo FROM facts WHERE path = 'modul.py'")],
+        "a_path": [repo for repo, in ask("SELECT repo FROM facts WHERE path = 'module.py'")],
         "opnames": dict(ask(f"SELECT i.opname, count(*) FROM {instructions} GROUP BY 1")),
         "longest": ask(f"SELECT max(length(i.argrepr)) FROM {instructions}")[0][0],
         "whole": whole(of_arrow(connection.sql("SELECT * FROM facts").to_arrow_table())),
@@ -93,7 +93,7 @@ def polars(paths):
     return {
         "rows": ordered(facts.select(COLUMNS).collect().rows()),
         "no_hash": sorted(facts.filter(pl.col("file_sha256").is_null()).select("path").collect()["path"]),
-        "a_path": facts.filter(pl.col("path") == "modul.py").select("repo").collect()["repo"].to_list(),
+        "a_path": facts.filter(pl.col("path") == "module.py").select("repo").collect()["repo"].to_list(),
         "opnames": dict(counts.rows()),
         "longest": instructions.select(pl.col("argrepr").str.len_chars().max()).collect().item(),
         "whole": whole(facts.collect().to_dicts()),
@@ -115,7 +115,7 @@ def datafusion(paths):
     return {
         "rows": ordered(zip(*(rows[column].to_pylist() for column in COLUMNS))),
         "no_hash": values("SELECT path FROM facts WHERE file_sha256 IS NULL ORDER BY 1"),
-        "a_path": values("SELECT repo FROM facts WHERE path = 'modul.py'"),
+        "a_path": values("SELECT repo FROM facts WHERE path = 'module.py'"),
         "opnames": dict(zip(counts["opname"].to_pylist(), counts["n"].to_pylist())),
         "longest": values(f"SELECT max(character_length(i['argrepr'])) FROM {instructions}")[0],
         "whole": whole(of_arrow(ask("SELECT * FROM facts"))),
@@ -135,7 +135,7 @@ def fastparquet(paths):
     return {
         "rows": ordered(rows),
         "no_hash": sorted(row[1] for row in rows if row[3] is None),
-        "a_path": [row[0] for row in rows if row[1] == "modul.py"],
+        "a_path": [row[0] for row in rows if row[1] == "module.py"],
         "opnames": None,
         "longest": None,
         "whole": None,

@@ -7,11 +7,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::chaos::{LIMIT, check, corpus, landed, undisturbed};
 use crate::processes::{Daemon, Processes};
-use crate::support::{folder, not_tested, run, store};
+use crate::support::{Gate, folder, not_tested, python, run, store};
 
 const HOURS: i64 = 3_600;
 const DAYS: i64 = 24 * HOURS;
@@ -50,7 +50,7 @@ fn library(home: &Path) -> Option<PathBuf> {
 }
 
 /// Processes that are started from now on live by this clock.
-fn live_by(processes: &mut Processes, library: &Path, clock: &Clock) {
+fn live_by(processes: &mut Processes, library: &Path, clock: &Clock, gate: &Gate) {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     processes.environment = [
         ("LD_PRELOAD", text(library)),
@@ -62,14 +62,15 @@ fn live_by(processes: &mut Processes, library: &Path, clock: &Clock) {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec();
+    processes.environment.push(gate.variable());
 }
 
 /// A scheduler with a clock of its own, and two executors that live by the true time, as all do that are started from now on.
-async fn scheduler_of_another_time(processes: &mut Processes, library: &Path) -> (Clock, Daemon, [Daemon; 2]) {
+async fn scheduler_of_another_time(processes: &mut Processes, library: &Path, gate: &Gate) -> (Clock, Daemon, [Daemon; 2]) {
     let [clock, true_time] = ["scheduler", "others"].map(|name| Clock::new(processes.home.path(), name));
-    live_by(processes, library, &clock);
+    live_by(processes, library, &clock, gate);
     let scheduler = processes.scheduler(0).await;
-    live_by(processes, library, &true_time);
+    live_by(processes, library, &true_time, gate);
     let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
     (clock, scheduler, executors)
 }
@@ -88,11 +89,12 @@ async fn clocks_that_are_set_change_no_row() {
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
     let [scheduler_clock, executor_clock, client_clock] = ["scheduler", "executor", "client"].map(|n| Clock::new(processes.home.path(), n));
-    live_by(&mut processes, &library, &scheduler_clock);
+    let gate = Gate::closed(&python().await);
+    live_by(&mut processes, &library, &scheduler_clock, &gate);
     let scheduler = processes.scheduler(0).await;
-    live_by(&mut processes, &library, &executor_clock);
+    live_by(&mut processes, &library, &executor_clock, &gate);
     let executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
-    live_by(&mut processes, &library, &client_clock);
+    live_by(&mut processes, &library, &client_clock, &gate);
 
     for (run, clocks) in [
         ("scheduler", &[&scheduler_clock][..]),
@@ -105,8 +107,9 @@ async fn clocks_that_are_set_change_no_row() {
         landed(facts.path(), run, 3).await;
         clocks.iter().for_each(|clock| clock.set(2 * HOURS));
         landed(facts.path(), run, 7).await;
-        assert!(job.is_running(), "{run}: the clock was set too late to show anything");
         clocks.iter().for_each(|clock| clock.set(-3 * DAYS));
+        assert!(job.is_running(), "{run}: the clock was set too late to show anything");
+        gate.open();
         let (code, _, stderr) = job.end(LIMIT).await;
         assert_eq!(code, 0, "{run}: {stderr}");
         check(facts.path(), run, &expected).await;
@@ -114,6 +117,7 @@ async fn clocks_that_are_set_change_no_row() {
         let late = SystemTime::UNIX_EPOCH + Duration::from_millis(committed) > SystemTime::now() - Duration::from_hours(24);
         assert_eq!(late, !["client", "all"].contains(&run), "{run}: the client's clock was not set");
         clocks.iter().for_each(|clock| clock.set(0));
+        gate.close();
     }
     for daemon in executors.iter().chain([&scheduler]) {
         assert!(days(daemon).len() >= 2, "the clock of {} was not set", daemon.id);
@@ -126,23 +130,24 @@ async fn executors_that_seem_dead_again_and_again_finish_the_run() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
-    let (clock, scheduler, _executors) = scheduler_of_another_time(&mut processes, &library).await;
+    let gate = Gate::closed(&python().await);
+    let (clock, scheduler, _executors) = scheduler_of_another_time(&mut processes, &library, &gate).await;
     processes.environment.push(("BYTEFACTS_BINS__COUNT".to_owned(), "60".to_owned()));
     let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
     let mut job = processes.extract(scheduler.address, &args).await;
-    for leap in 1..=400 {
-        if !job.is_running() {
-            break;
-        }
-        clock.set(leap * 2 * HOURS);
+    let lost = || scheduler.log().matches("heartbeat timed out").count();
+    let (begun, mut leaps) = (Instant::now(), 0);
+    while leaps < 400 || lost() == 0 {
+        assert!(job.is_running() && begun.elapsed() < LIMIT, "the clock's leaps did no harm: this shows nothing");
+        leaps += 1;
+        clock.set(leaps * 2 * HOURS);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    gate.open();
     let (code, _, stderr) = job.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");
     check(facts.path(), "r", &expected).await;
-    let lost = scheduler.log().matches("heartbeat timed out").count();
-    eprintln!("executors were taken for dead {lost} times");
-    assert!(lost > 0, "the clock's leaps did no harm: this shows nothing");
+    eprintln!("executors were taken for dead {} times", lost());
 }
 
 /// The scheduler's clock goes back by three days at the moment at which an executor dies: for three days it takes the dead for alive. The client
@@ -152,12 +157,15 @@ async fn an_executor_that_dies_as_the_clock_goes_back_is_not_waited_for() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
-    let (clock, scheduler, [dying, _living]) = scheduler_of_another_time(&mut processes, &library).await;
+    let gate = Gate::closed(&python().await);
+    let (clock, scheduler, [dying, _living]) = scheduler_of_another_time(&mut processes, &library, &gate).await;
     let args = [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", "r"];
     let job = processes.extract(scheduler.address, &args).await;
     landed(facts.path(), "r", 3).await;
+    gate.reached().await;
     dying.kill();
     clock.set(-3 * DAYS);
+    gate.open();
     let (code, _, stderr) = job.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");
     check(facts.path(), "r", &expected).await;
@@ -170,15 +178,19 @@ async fn a_client_of_another_time_sweeps_nobody_elses_run() {
     let (corpus, facts, mut processes) = (corpus().await, folder(), Processes::new());
     let Some(library) = library(processes.home.path()) else { return };
     let expected = undisturbed(corpus.path()).await;
+    let gate = Gate::closed(&python().await);
     let clock = Clock::new(processes.home.path(), "client");
+    processes.environment.push(gate.variable());
     let scheduler = processes.scheduler(0).await;
     let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
     let arguments = |run: &'static str| [corpus.path().to_str().unwrap(), "--out", facts.path().to_str().unwrap(), "--run-id", run];
     let interrupted = processes.extract(scheduler.address, &arguments("slow")).await;
     landed(facts.path(), "slow", 3).await;
+    gate.reached().await;
     interrupted.kill();
+    gate.open();
 
-    live_by(&mut processes, &library, &clock);
+    live_by(&mut processes, &library, &clock, &gate);
     clock.set(7 * DAYS);
     let (code, _, stderr) = processes.extract(scheduler.address, &arguments("fast")).await.end(LIMIT).await;
     assert_eq!(code, 0, "{stderr}");

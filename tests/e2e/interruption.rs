@@ -1,15 +1,18 @@
 //! Kills: whenever a job dies, readers keep what they had, and the next job succeeds.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytefacts_engine::{CorpusTable, Job};
 use bytefacts_stores::Stores;
 use datafusion::catalog::TableProvider as _;
 use datafusion::prelude::SessionContext;
 
-use crate::support::{Shape, bytefacts, extract, folder, query_text, run, small_corpus, store, try_extract, write_files};
+use crate::chaos::landed;
+use crate::support::{
+    GATED, Gate, Shape, bytefacts, extract, folder, python, query_text, run, small_corpus, store, try_extract, write_files,
+};
 
 /// Plans a job, as the scheduler does, without running it: its bins are recorded afterwards.
 pub async fn record_bins(job: &Job) {
@@ -17,12 +20,13 @@ pub async fn record_bins(job: &Job) {
     table.scan(&SessionContext::new().state(), None, &[], None).await.unwrap();
 }
 
-/// The binary is killed at moments spread over the whole job. The run that was current stays so, and the killed run, resumed under its name,
-/// ends with the digest of an undisturbed one.
+/// The binary is killed at moments spread over the whole job: after no bin, after one and after several that are on record, and at the last one,
+/// where the commit may be faster. The run that was current stays so, and the killed run, resumed under its name, ends with the digest of an
+/// undisturbed one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() {
-    const KILLS: u32 = 8;
-    let (corpus, facts, cache) = (small_corpus(), folder(), folder());
+    let (corpus, facts, cache, gate) = (small_corpus(), folder(), folder(), Gate::closed(&python().await));
+    write_files(corpus.path(), &[("b/gated.py", format!("{GATED} = 1\n").as_bytes())]);
     let before = extract(corpus.path(), facts.path(), &Shape { run: "before", ..Shape::default() }).await;
     write_files(corpus.path(), &[("a/new.py", b"x = 1\n")]);
     write_files(cache.path(), &[("settings.yaml", b"bins: {count: 12}")]);
@@ -32,37 +36,44 @@ async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() 
     let arguments = |id: &str| {
         let (corpus, facts) = (corpus.path().to_str().unwrap().to_owned(), facts.path().to_str().unwrap().to_owned());
         let settings = cache.path().join("settings.yaml").to_str().unwrap().to_owned();
-        ["extract", &corpus, "--out", &facts, "--run-id", id, "--no-cache", "--config", &settings].map(str::to_owned)
+        // A worker may be held, and another one goes on.
+        ["extract", &corpus, "--out", &facts, "--run-id", id, "--no-cache", "--jobs", "2", "--config", &settings].map(str::to_owned)
     };
-    // How long a whole job takes here sets the moments of the kills.
-    let begun = Instant::now();
-    let whole = arguments("whole");
-    let (code, _, stderr) = run(bytefacts(cache.path(), &whole.each_ref().map(String::as_str)).await);
+    let command = async |args: &[String; 11]| {
+        let mut command = bytefacts(cache.path(), &args.each_ref().map(String::as_str)).await;
+        command.envs([gate.variable()]);
+        command
+    };
+    gate.open();
+    let (code, _, stderr) = run(command(&arguments("whole")).await);
     assert_eq!(code, 0, "{stderr}");
-    let duration = begun.elapsed();
+    let bins = store(facts.path()).manifest(&bytefacts_landing::RunId::new("whole").unwrap()).await.unwrap().unwrap().run.bins as usize;
+    gate.close();
 
-    let mut killed_before_commit = 0;
-    for kill in 0..KILLS {
+    for kill in BTreeSet::from([0, 1, 2, 4, 6, bins - 2, bins - 1, bins]) {
         let id = format!("killed-{kill}");
         let current = store(facts.path()).current().await.unwrap().unwrap();
         let args = arguments(&id);
-        let mut child = bytefacts(cache.path(), &args.each_ref().map(String::as_str)).await.stdout(Stdio::null()).spawn().unwrap();
-        tokio::time::sleep(duration * (kill + 1) / (KILLS + 1)).await;
+        if kill == bins {
+            gate.open();
+        }
+        let mut child = command(&args).await.stdout(Stdio::null()).spawn().unwrap();
+        landed(facts.path(), &id, kill).await;
         child.kill().unwrap(); // SIGKILL: no handler, no clean-up
         child.wait().unwrap();
+        if kill < bins {
+            gate.open();
+        }
 
         let now = store(facts.path()).current().await.unwrap().unwrap();
-        if now.run_id.as_str() != id {
-            assert_eq!(now, current, "after kill {kill}");
-            killed_before_commit += 1;
-        }
+        assert!(now == current || kill == bins, "after kill {kill}: {now:?} instead of {current:?}");
         // Whatever is current can be read in full.
         let manifest = store(facts.path()).manifest(&now.run_id).await.unwrap().unwrap();
         let rows = query_text(facts.path(), "SELECT count(*) FROM bytecode_files_v1").await;
         assert_eq!(rows, [[manifest.run.rows.to_string()]]);
 
         if now.run_id.as_str() != id {
-            let (code, _, stderr) = run(bytefacts(cache.path(), &args.each_ref().map(String::as_str)).await);
+            let (code, _, stderr) = run(command(&args).await);
             assert_eq!(code, 0, "resuming after kill {kill}: {stderr}");
         }
         let resumed = store(facts.path()).current().await.unwrap().unwrap();
@@ -70,8 +81,8 @@ async fn a_job_killed_at_any_moment_leaves_the_current_run_and_can_be_resumed() 
         let resumed = store(facts.path()).manifest(&resumed.run_id).await.unwrap().unwrap();
         assert_eq!(resumed.run.digest, undisturbed.run.digest, "after kill {kill}");
         assert_eq!(resumed.run.rows, undisturbed.run.rows);
+        gate.close();
     }
-    assert!(killed_before_commit > 0, "no kill came before the commit");
     assert!(store(facts.path()).manifest(&before.run.run_id).await.unwrap().is_some());
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::chaos::{LIMIT, Random, check, number, undisturbed};
 use crate::processes::Processes;
-use crate::support::{bytefacts, folder, not_tested, python, python_with_patched, query_text, write_files};
+use crate::support::{GATED, Gate, bytefacts, folder, not_tested, python, python_with_patched, query_text, write_files};
 
 /// What a killer's source holds, and nobody else's.
 const MARK: &str = "KILLER";
@@ -24,7 +24,11 @@ const POISON: &str = "poison.py";
 
 /// A CPython that, when it compiles a source with the mark in it, does `deed` first.
 fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
-    let patch = format!(
+    python_with_patched("warnings", python, folder, &deadly_patch(deed))
+}
+
+fn deadly_patch(deed: &str) -> String {
+    format!(
         "import builtins as _builtins, os as _os, signal as _signal, time as _time\n\
          _compile, _master = _builtins.compile, _os.getppid()\n\
          def _deadly(source, *arguments, **options):\n\
@@ -32,8 +36,7 @@ fn deadly(python: &Interpreter, folder: &Path, deed: &str) -> Interpreter {
          \x20       {deed}\n\
          \x20   return _compile(source, *arguments, **options)\n\
          _builtins.compile = _deadly\n"
-    );
-    python_with_patched("warnings", python, folder, &patch)
+    )
 }
 
 /// Kills whoever has started the worker: an executor, or what an executor has put in its place.
@@ -51,10 +54,10 @@ fn corpus_of_some_files() -> TempDir {
     corpus
 }
 
-/// A file that takes seconds, so that whatever happens happens while it is worked on; and others.
-fn corpus_with_a_large_file() -> TempDir {
+/// A file at which a gate stands, so that whatever happens happens while it is worked on; and others.
+fn corpus_with_a_held_file() -> TempDir {
     let corpus = corpus_of_some_files();
-    write_files(corpus.path(), &[("b/large.py", functions(25_000, "of_large").as_bytes())]);
+    write_files(corpus.path(), &[("b/held.py", format!("{GATED} = 1\n").as_bytes())]);
     corpus
 }
 
@@ -74,19 +77,14 @@ async fn extraction(python: &Interpreter, home: &Path, corpus: &Path, facts: &Pa
     command
 }
 
-/// Starts it, lets it go on for a while, and signals it. Whether it was hit under way.
-fn disturb(mut command: Command, after: Duration, signal: Signal) -> bool {
+/// Starts it, and signals it when it is at the held file, or some time later. It must be under way.
+async fn disturb(mut command: Command, gate: &Gate, later: Duration, signal: Signal) {
     let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while begun.elapsed() < after {
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    gate.reached().await;
+    tokio::time::sleep(later).await;
+    assert!(child.try_wait().unwrap().is_none(), "it ended although a file is held");
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
     child.wait().unwrap();
-    true
 }
 
 async fn quarantined(facts: &Path) -> Vec<Vec<String>> {
@@ -156,11 +154,13 @@ async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
 /// Whoever else is killed meanwhile, and by whom: the killer is blamed, and nobody else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
-    let (corpus, mut processes) = (corpus_of_some_files(), Processes::new());
+    // So many are hit before the run can end.
+    const LEAST: u32 = 2;
+    let (corpus, mut processes) = (corpus_with_a_held_file(), Processes::new());
     let expected = undisturbed(corpus.path()).await;
-    let deadly = deadly(&python().await, processes.home.path(), KILLS_ITS_MASTER);
+    let gate = Gate::with(&python().await, GATED, &deadly_patch(KILLS_ITS_MASTER));
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
-    processes.environment.push(("BYTEFACTS_PYTHON".to_owned(), deadly.executable.display().to_string()));
+    processes.environment.push(gate.variable());
     let scheduler = processes.scheduler(0).await;
     let nodes = ["n1", "n2"];
     let mut executors = Vec::new();
@@ -176,7 +176,7 @@ async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
             processes.extract(scheduler.address, &args).await
         };
         let mut job = client(&[corpus.path().to_str().unwrap(), "--run-id", "r", "--no-cache"]).await;
-        let (mut second, begun) = (None, Instant::now());
+        let (mut second, begun, mut hits_here) = (None, Instant::now(), 0);
         let mut next = begun + Duration::from_millis(500 + random.below(2_000));
         while job.is_running() && begun.elapsed() < LIMIT {
             // As Kubernetes does: what ends comes back.
@@ -186,7 +186,7 @@ async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
                 }
             }
             if Instant::now() >= next {
-                hits += 1;
+                hits_here += 1;
                 next += Duration::from_millis(500 + random.below(4_000));
                 match random.below(5) {
                     node @ 0..2 => executors[usize::try_from(node).unwrap()].signal(Signal::SIGKILL),
@@ -197,7 +197,10 @@ async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
                         job = client(&["--resume", "r"]).await;
                     }
                     _ if second.is_none() => second = Some(client(&["--resume", "r"]).await),
-                    _ => {}
+                    _ => hits_here -= 1,
+                }
+                if hits_here == LEAST {
+                    gate.open();
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -207,48 +210,57 @@ async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
             assert!(code == 3 || stderr.contains("has been committed"), "trial {trial} of seed {seed}: {code} {stderr}");
         }
         only_the_killer_is_missing(facts.path(), "r", &expected).await;
+        assert!(hits_here >= LEAST, "trial {trial} of seed {seed}: a file was held, and yet the run ended");
+        hits += hits_here;
+        gate.close();
     }
     eprintln!("seed {seed}: {trials} trials with a killer, {hits} others killed, drained, or joined: the killer alone is quarantined");
-    assert!(hits > 0, "nobody was hit");
 }
 
 /// However often a job is interrupted or killed, and always at the same file: it is not blamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupts_and_kills_are_no_fault_of_a_file() {
-    let (corpus, python) = (corpus_with_a_large_file(), python().await);
+    let (corpus, gate) = (corpus_with_a_held_file(), Gate::closed(&python().await));
     let expected = undisturbed(corpus.path()).await;
     let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(1), number("BYTEFACTS_SEED").unwrap_or(5));
-    let (mut random, mut hits) = (Random(seed), 0);
+    let mut random = Random(seed);
     for trial in 0..trials {
         let (facts, home) = (folder(), folder());
         for _ in 0..7 {
             let signal = if random.below(3) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
-            let command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
-            hits += u32::from(disturb(command, Duration::from_millis(1_000 + random.below(2_000)), signal));
+            let command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
+            disturb(command, &gate, Duration::from_millis(random.below(1_000)), signal).await;
         }
-        let last = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+        gate.open();
+        let last = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
         let stderr = String::from_utf8_lossy(&last.stderr);
         assert!(last.status.code() == Some(0) || stderr.contains("has been committed"), "trial {trial} of seed {seed}: {stderr}");
         check(facts.path(), "r", &expected).await;
         assert_eq!(quarantined(facts.path()).await, Vec::<Vec<String>>::new(), "trial {trial} of seed {seed}");
+        gate.close();
     }
-    eprintln!("seed {seed}: {trials} trials, {hits} jobs hit under way, 0 files quarantined");
-    assert!(hits > 0, "no job was hit under way");
+    eprintln!("seed {seed}: {trials} trials of seven jobs, each hit at the held file, 0 files quarantined");
 }
 
 /// Clients of one run are at the same file at the same time, and each sees the notes of the others; that a single death would do to blame a
 /// file makes no difference, for there is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn further_clients_are_no_fault_of_a_file() {
-    let (corpus, facts, homes, python) = (corpus_with_a_large_file(), folder(), [folder(), folder(), folder()], python().await);
-    let expected = undisturbed(corpus.path()).await;
+    let (corpus, facts, homes) = (corpus_with_a_held_file(), folder(), [folder(), folder(), folder()]);
+    let (expected, gate) = (undisturbed(corpus.path()).await, Gate::closed(&python().await));
     let mut clients = Vec::new();
     for home in &homes {
         write_files(home.path(), &[("settings.yaml", b"bins: {count: 6}\nextract: {quarantine_after: 1}")]);
-        let mut command = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await;
+        let mut command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
         clients.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        gate.reached().await;
     }
+    // All are at the file now, and their notes say so.
+    assert!(clients.iter_mut().all(|client: &mut Child| client.try_wait().unwrap().is_none()));
+    let run = bytefacts_landing::RunId::new("r").unwrap();
+    let notes = crate::support::store(facts.path()).notes_of_run(&run).await.unwrap();
+    assert!(notes.iter().filter(|note| note.ends_with("-begun")).count() >= homes.len(), "{notes:?}");
+    gate.open();
     for client in clients {
         let output = client.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -261,19 +273,12 @@ async fn further_clients_are_no_fault_of_a_file() {
 /// A job that is interrupted takes its notes back: who resumes it need not be careful.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_end_leaves_no_notes() {
-    let (corpus, facts, home, python) = (corpus_of_some_files(), folder(), folder(), python().await);
+    let (corpus, facts, home, gate) = (corpus_with_a_held_file(), folder(), folder(), Gate::closed(&python().await));
     let run = bytefacts_landing::RunId::new("r").unwrap();
-    let mut child = extraction(&python, home.path(), corpus.path(), facts.path(), "r")
-        .await
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while crate::support::store(facts.path()).notes_of_run(&run).await.unwrap().is_empty() {
-        assert!(begun.elapsed() < LIMIT, "no bin is begun");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let mut command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
+    let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    gate.reached().await;
+    assert!(!crate::support::store(facts.path()).notes_of_run(&run).await.unwrap().is_empty(), "a bin is begun");
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     child.wait().unwrap();
     assert_eq!(crate::support::store(facts.path()).notes_of_run(&run).await.unwrap(), Default::default());
@@ -307,6 +312,15 @@ impl Group {
         member.args(command.get_args());
         member.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         member
+    }
+}
+
+impl Group {
+    /// How many of its processes the kernel has killed for want of memory.
+    fn kills(&self) -> u64 {
+        let counters = ["memory.events", "memory.oom_control"].map(|file| std::fs::read_to_string(self.0.join(file)).unwrap_or_default());
+        let kills = counters.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("oom_kill "));
+        kills.map_or(0, |kills| kills.parse().unwrap())
     }
 }
 
@@ -346,38 +360,38 @@ async fn a_file_that_takes_all_memory_becomes_a_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hungry_neighbour_is_no_fault_of_a_file() {
     let Some(group) = Group::new("neighbour", GROUP_BYTES) else { return not_tested("hungry neighbours", "no control group can be made") };
-    let (corpus, facts, home, python) = (corpus_with_a_large_file(), folder(), folder(), python().await);
-    let expected = undisturbed(corpus.path()).await;
+    let (corpus, facts, home) = (corpus_with_a_held_file(), folder(), folder());
+    let (expected, python) = (undisturbed(corpus.path()).await, python().await);
+    let gate = Gate::closed(&python);
     let mut neighbour = Command::new(&python.executable);
     // It takes a little at a time up to what leaves too little for others, and begins anew.
     let takes = "import time\nheld = []\nwhile True:\n    \
                  held.append(bytes(range(256)) * 4096)\n    time.sleep(0.003)\n    held = held if len(held) < 640 else []\n";
     neighbour.args(["-c", takes]).stderr(Stdio::null());
-    let (mut killed, mut ended) = (0, 0);
-    for _ in 0..6 {
-        let mut beside = group.member(&neighbour, 0).spawn().unwrap();
-        let mut job = group.member(&extraction(&python, home.path(), corpus.path(), facts.path(), "r").await, 900);
+    let (mut killed, mut dead_jobs) = (0, 0);
+    for round in 0..6 {
+        let mut job = group.member(&extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await, 900);
         let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let begun = Instant::now();
-        while job.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(8) {
-            if beside.try_wait().unwrap().is_some() {
-                beside = group.member(&neighbour, 0).spawn().unwrap();
-            }
+        // The neighbour comes when somebody is at the file, and stays until the kernel has killed somebody for it.
+        gate.reached().await;
+        let (begun, before) = (Instant::now(), group.kills());
+        let mut beside = group.member(&neighbour, 0).spawn().unwrap();
+        while group.kills() == before {
+            assert!(begun.elapsed() < LIMIT, "round {round}: the kernel kills nobody");
+            assert!(beside.try_wait().unwrap().is_none(), "round {round}: the kernel does not spare the neighbour");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        match job.try_wait().unwrap() {
-            Some(status) if status.signal().is_some() => killed += 1,
-            Some(_) => ended += 1,
-            None => {}
-        }
-        for mut child in [job, beside] {
+        killed += group.kills() - before;
+        dead_jobs += u32::from(job.try_wait().unwrap().is_some_and(|status| status.signal().is_some()));
+        for child in [&mut job, &mut beside] {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
-    let output = extraction(&python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+    gate.open();
+    let output = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(0) || stderr.contains("has been committed"), "{stderr}");
     check(facts.path(), "r", &expected).await;
-    eprintln!("of six jobs beside it the neighbour had {killed} killed, {ended} ended by themselves; 0 files quarantined");
+    eprintln!("the neighbour had {killed} processes of six jobs killed, {dead_jobs} jobs among them; 0 files quarantined");
 }

@@ -63,11 +63,7 @@ impl Daemon {
 
     /// CPU time that it has taken.
     pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        // In hundredths of a second, whatever the kernel's own clock does.
-        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
+        cpu(self.child.id()).unwrap()
     }
 
     /// Kills it without a word, as the kernel or a power cut would.
@@ -112,6 +108,15 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time that a process has taken; none of one that is gone.
+pub fn cpu(process: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // In hundredths of a second, whatever the kernel's own clock does.
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 /// What a probe at an address answers: status and body.
@@ -173,28 +178,46 @@ impl Processes {
         let url = format!("df://{scheduler}");
         let mut all = vec!["extract", "--cluster", &url, "--format", "json", "--progress", "never"];
         all.extend(args);
-        Running(self.command(&all).await.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        let child = self.command(&all).await.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { child, said: String::new() }
     }
 }
 
 /// A client under way.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    /// What it has said on stderr, as far as that was read.
+    said: String,
+}
 
 impl Running {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has said this on stderr.
+    pub fn says(&mut self, words: &str) {
+        // A byte at a time, so that nothing is read that is not kept.
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut said = Vec::new();
+        while !String::from_utf8_lossy(&said).contains(words) {
+            let mut byte = [0];
+            assert!(stderr.read(&mut byte).unwrap() > 0, "it ended, and said {:?} only", String::from_utf8_lossy(&said));
+            said.extend(byte);
+        }
+        self.said += &String::from_utf8(said).unwrap();
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// Kills it without a word.
     pub fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for its end; exit code, stdout, stderr. One that does not end within the limit is killed, and fails the test.
@@ -202,15 +225,15 @@ impl Running {
         let begun = Instant::now();
         while self.is_running() {
             if begun.elapsed() > limit {
-                self.0.kill().unwrap();
-                let output = self.0.wait_with_output().unwrap();
-                panic!("a client did not end within {limit:?}: {}", String::from_utf8_lossy(&output.stderr));
+                self.child.kill().unwrap();
+                let output = self.child.wait_with_output().unwrap();
+                panic!("a client did not end within {limit:?}: {}{}", self.said, String::from_utf8_lossy(&output.stderr));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let output = self.0.wait_with_output().unwrap();
+        let output = self.child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+        (output.status.code().unwrap_or(-1), text(output.stdout), self.said + &text(output.stderr))
     }
 }
 

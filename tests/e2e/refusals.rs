@@ -12,7 +12,7 @@ use crate::s3::S3;
 use crate::support::{bytefacts, folder, run, small_corpus, write_files};
 
 /// Nothing that no retry heals may take longer, on a machine that does other things too.
-const SECONDS: Duration = Duration::from_secs(15);
+const SECONDS: Duration = Duration::from_secs(30);
 
 /// Text without what differs from one time to the next: places and runs.
 fn normalised(stderr: &str, root: &Path) -> String {

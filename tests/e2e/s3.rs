@@ -353,7 +353,10 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
     let settings = home.path().join("settings.yaml");
     std::fs::write(&settings, "bins: {count: 2}\nstores: {retries: 2, retry_seconds: 3, timeout_seconds: 2}\nclient: {fruitless: 2}\n")
         .unwrap();
-    let extraction = async |endpoint: SocketAddr, run: &str| {
+    // Where nothing is to fail, nobody is impatient: the server has much to do.
+    let patient = home.path().join("patient.yaml");
+    std::fs::write(&patient, "bins: {count: 2}\n").unwrap();
+    let extraction = async |endpoint: SocketAddr, run: &str, settings: &Path| {
         let facts = format!("s3://bucket/{run}");
         let args =
             ["extract", "s3://bucket/corpus", "--out", &facts, "--run-id", run, "--no-cache", "--config", settings.to_str().unwrap()];
@@ -363,7 +366,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
     };
 
     let counting = Proxy::start(s3.address, |_, _| None).await;
-    let (code, _, stderr) = extraction(counting.address, "plain").await;
+    let (code, _, stderr) = extraction(counting.address, "plain", &patient).await;
     assert_eq!(code, 0, "{stderr}");
     let requests = counting.requests();
     assert!(requests > 20, "{requests}");
@@ -384,7 +387,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
         let proxy = Proxy::start(s3.address, hits).await;
         let run = format!("{f}-{k}-{for_good}");
         let facts = format!("s3://bucket/{run}");
-        let (code, _, stderr) = extraction(proxy.address, &run).await;
+        let (code, _, stderr) = extraction(proxy.address, &run, &settings).await;
         match committed(&s3, &facts).await {
             Some(found) => assert_eq!(found, (expected.run.digest.clone(), expected.run.rows), "{run} {fault:?}"),
             None => assert_ne!(code, 0, "{run} {fault:?}: a run that was not committed ended well"),
@@ -393,7 +396,7 @@ async fn a_fault_at_any_request_completes_or_fails_cleanly() {
             return true;
         }
         assert!(!stderr.contains("panicked"), "{run} {fault:?}: {stderr}");
-        let (code, _, stderr) = extraction(s3.address, &run).await;
+        let (code, _, stderr) = extraction(s3.address, &run, &patient).await;
         assert!(code == 0 || stderr.contains("has been committed"), "resuming {run} {fault:?}: {stderr}");
         assert_eq!(committed(&s3, &facts).await, Some((expected.run.digest.clone(), expected.run.rows)), "resumed {run} {fault:?}");
         false

@@ -112,8 +112,13 @@ async fn ctrl_c_stops_a_statement_and_keeps_the_shell() {
     let mut shell = Shell::start(&[]).await;
     let endless =
         "select count(*) from py_bc_instructions a, py_bc_instructions b, py_bc_instructions c where a.offset + b.offset > c.offset;";
+    let taken = |shell: &Shell| crate::processes::cpu(shell.pid().as_raw().cast_unsigned()).unwrap();
+    let before = taken(&shell);
     shell.session.send_line(endless).unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    // No planning takes so long.
+    while taken(&shell) < before + std::time::Duration::from_secs(2) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     shell.session.send_control('c').unwrap();
     shell.session.exp_string("stopped").unwrap();
     shell.session.exp_string(PROMPT).unwrap();

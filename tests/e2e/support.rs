@@ -1,9 +1,12 @@
 //! What the tests share: the interpreter, corpora, jobs in this process, the binary, and reading facts back.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use bytefacts_cache::Cache;
@@ -138,6 +141,75 @@ pub fn python_with_patched(module: &str, python: &Interpreter, folder: &Path, pa
     std::fs::write(&executable, script).unwrap();
     std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
     Interpreter { executable, ..python.clone() }
+}
+
+/// What a source holds at which a [`Gate`] stands.
+pub const GATED: &str = "GATED";
+
+/// A CPython whose workers stand still before sources with [`GATED`] in them until they are let through. What a test does meanwhile it does to
+/// a job under way, however fast or slow the machine is.
+pub struct Gate {
+    /// The interpreter.
+    pub python: Interpreter,
+    folder: TempDir,
+    seen: Mutex<BTreeSet<OsString>>,
+}
+
+impl Gate {
+    /// A gate that is closed.
+    pub fn closed(python: &Interpreter) -> Self {
+        Self::with(python, GATED, "")
+    }
+
+    /// A closed gate before every source with this in it; the interpreter does `patch` too.
+    pub fn with(python: &Interpreter, mark: &str, patch: &str) -> Self {
+        let folder = folder();
+        let place = folder.path().display();
+        let gate = format!(
+            "{patch}\nimport builtins as _builtins, os as _os, time as _time\n\
+             def _gated(source, *arguments, _behind=_builtins.compile, **options):\n\
+             \x20   if isinstance(source, bytes) and b'{mark}' in source:\n\
+             \x20       _os.close(_os.open(f'{place}/at-{{_os.getpid()}}', _os.O_CREAT | _os.O_WRONLY))\n\
+             \x20       while not _os.path.exists('{place}/open'):\n\
+             \x20           _time.sleep(0.01)\n\
+             \x20   return _behind(source, *arguments, **options)\n\
+             _builtins.compile = _gated\n"
+        );
+        let python = python_with_patched("warnings", python, folder.path(), &gate);
+        Self { python, folder, seen: Mutex::default() }
+    }
+
+    /// The variable that has a process use it.
+    pub fn variable(&self) -> (String, String) {
+        ("BYTEFACTS_PYTHON".to_owned(), self.python.executable.display().to_string())
+    }
+
+    pub fn open(&self) {
+        std::fs::write(self.folder.path().join("open"), "").unwrap();
+    }
+
+    /// Who stood at it before comes no more.
+    pub fn close(&self) {
+        std::fs::remove_file(self.folder.path().join("open")).unwrap();
+        self.see();
+    }
+
+    /// Whether there is a worker at it that was not seen before.
+    fn see(&self) -> bool {
+        let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let at_it = names.filter(|name| name.to_string_lossy().starts_with("at-"));
+        let mut seen = self.seen.lock().unwrap();
+        at_it.fold(false, |new, name| seen.insert(name) || new)
+    }
+
+    /// Waits until a worker stands at it that was not seen there before.
+    pub async fn reached(&self) {
+        let begun = Instant::now();
+        while !self.see() {
+            assert!(begun.elapsed() < Duration::from_secs(180), "nobody comes to the gate");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 /// The location of a folder as a URL.

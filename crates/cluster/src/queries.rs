@@ -98,7 +98,11 @@ impl QueryCluster {
         }
     }
 
-    async fn status(&self) -> Result<ClusterStatus> {
+    /// How the cluster is.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn status(&self) -> Result<ClusterStatus> {
         self.scheduler.status().await.map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }

@@ -14,6 +14,7 @@ mod check;
 mod chunk;
 mod delta;
 mod dictionary;
+mod elements;
 mod levels;
 mod properties;
 mod rle;
@@ -22,6 +23,7 @@ mod statistics;
 mod tests;
 mod values;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 pub use self::check::{StatisticsCheck, Violation};
 use self::chunk::{ColumnChunk, PageCompressor};
+pub use self::elements::ElementCounts;
 use self::levels::Levels;
 pub use self::properties::FileProperties;
 
@@ -71,7 +74,14 @@ pub struct FileEncoder<W: Write + Send> {
 enum Node {
     Leaf(Box<ColumnChunk>),
     Struct { nullable: bool, fields: Vec<Node> },
-    List { nullable: bool, element: Box<Node> },
+    List { nullable: bool, element: Box<Node>, count: ElementCount },
+}
+
+/// How many elements a list or a map has, over all rows.
+struct ElementCount {
+    /// The names from the column down to it, joined by dots.
+    path: String,
+    elements: u64,
 }
 
 impl<W: Write + Send> FileEncoder<W> {
@@ -81,7 +91,7 @@ impl<W: Write + Send> FileEncoder<W> {
     /// If the schema has other columns than the properties, or the sink fails.
     pub fn try_new(sink: W, schema: &Schema, properties: &FileProperties) -> Result<Self> {
         let mut leaves = properties.columns.columns().iter().cloned();
-        let columns = schema.fields().iter().map(|field| Node::new(field, &mut leaves, properties)).collect::<Result<_>>()?;
+        let columns = schema.fields().iter().map(|field| Node::new("", field, &mut leaves, properties)).collect::<Result<_>>()?;
         let file = SerializedFileWriter::new(sink, properties.columns.root_schema_ptr(), Arc::clone(&properties.properties))?;
         Ok(Self {
             file,
@@ -139,6 +149,15 @@ impl<W: Write + Send> FileEncoder<W> {
         self.columns.iter().map(Node::bytes).sum()
     }
 
+    /// How many elements each list and map has over all rows so far, by the names that lead to it, joined by dots.
+    pub fn elements(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for column in &self.columns {
+            column.push_elements(&mut counts);
+        }
+        counts
+    }
+
     /// Closes the row group, if it has rows.
     ///
     /// # Errors
@@ -180,20 +199,52 @@ impl<W: Write + Send> FileEncoder<W> {
 }
 
 impl Node {
-    fn new(field: &Field, leaves: &mut impl Iterator<Item = ColumnDescPtr>, properties: &FileProperties) -> Result<Self> {
+    /// The column of a field that lies in `parent`, which ends with a dot where it is not the root.
+    fn new(parent: &str, field: &Field, leaves: &mut impl Iterator<Item = ColumnDescPtr>, properties: &FileProperties) -> Result<Self> {
         let nullable = field.is_nullable();
         match field.data_type() {
             DataType::Struct(fields) => {
-                let fields = fields.iter().map(|field| Self::new(field, leaves, properties)).collect::<Result<_>>()?;
+                let parent = format!("{parent}{}.", field.name());
+                let fields = fields.iter().map(|field| Self::new(&parent, field, leaves, properties)).collect::<Result<_>>()?;
                 Ok(Self::Struct { nullable, fields })
             }
             DataType::List(element) | DataType::Map(element, _) => {
-                Ok(Self::List { nullable, element: Box::new(Self::new(element, leaves, properties)?) })
+                let path = format!("{parent}{}", field.name());
+                // The element has a name of its own in Arrow, which nobody asks for.
+                let element = Self::new_element(&format!("{path}."), element, leaves, properties)?;
+                Ok(Self::List { nullable, element: Box::new(element), count: ElementCount { path, elements: 0 } })
             }
             _ => {
                 let column = leaves.next().ok_or_else(|| shape("fewer leaves than fields"))?;
                 let has_statistics = properties.has_statistics(column.path());
                 Ok(Self::Leaf(Box::new(ColumnChunk::new(column, nullable, has_statistics))))
+            }
+        }
+    }
+
+    /// What a list in `parent` is of.
+    fn new_element(
+        parent: &str,
+        element: &Field,
+        leaves: &mut impl Iterator<Item = ColumnDescPtr>,
+        properties: &FileProperties,
+    ) -> Result<Self> {
+        match element.data_type() {
+            DataType::Struct(fields) => {
+                let fields = fields.iter().map(|field| Self::new(parent, field, leaves, properties)).collect::<Result<_>>()?;
+                Ok(Self::Struct { nullable: element.is_nullable(), fields })
+            }
+            _ => Self::new(parent, element, leaves, properties),
+        }
+    }
+
+    fn push_elements(&self, counts: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Leaf(_) => {}
+            Self::Struct { fields, .. } => fields.iter().for_each(|field| field.push_elements(counts)),
+            Self::List { element, count, .. } => {
+                counts.insert(count.path.clone(), count.elements);
+                element.push_elements(counts);
             }
         }
     }
@@ -209,15 +260,17 @@ impl Node {
                 let mut columns = array.as_struct().columns().iter();
                 fields.iter_mut().zip(&mut columns).try_for_each(|(field, column)| field.write(column, &levels, compressor))
             }
-            (Self::List { nullable, element }, DataType::List(_)) => {
+            (Self::List { nullable, element, count }, DataType::List(_)) => {
                 let list = array.as_list::<i32>();
                 let (levels, elements) = levels.of_list(*nullable, list.nulls(), list.value_offsets(), list.values())?;
+                count.elements += elements.len() as u64;
                 element.write(&elements, &levels, compressor)
             }
-            (Self::List { nullable, element }, DataType::Map(..)) => {
+            (Self::List { nullable, element, count }, DataType::Map(..)) => {
                 let map = array.as_map();
                 let entries: ArrayRef = Arc::new(map.entries().clone());
                 let (levels, entries) = levels.of_list(*nullable, map.nulls(), map.value_offsets(), &entries)?;
+                count.elements += entries.len() as u64;
                 element.write(&entries, &levels, compressor)
             }
             (_, found) => Err(shape(&format!("a column of type {found} where the schema has another"))),

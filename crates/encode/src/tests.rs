@@ -131,6 +131,11 @@ fn read_with(reader: ParquetRecordBatchReaderBuilder<Bytes>) -> RecordBatch {
 
 /// Writes the batches, closing the row group after those named.
 fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<u8> {
+    encode_and_count(schema, batches, flushed).0
+}
+
+/// The same, and how many elements the lists have.
+fn encode_and_count(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> (Vec<u8>, BTreeMap<String, u64>) {
     let properties = FileProperties::new(schema, &EncodeOptions::default()).unwrap();
     let mut encoder = FileEncoder::try_new(Vec::new(), schema, &properties).unwrap();
     for (batch, flush) in batches.iter().zip(flushed) {
@@ -142,7 +147,7 @@ fn encode(schema: &SchemaRef, batches: &[RecordBatch], flushed: &[bool]) -> Vec<
         }
     }
     encoder.finish().unwrap();
-    encoder.inner().clone()
+    (encoder.inner().clone(), encoder.elements())
 }
 
 fn encode_with_arrow_writer(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
@@ -416,8 +421,12 @@ proptest! {
             let columns = schema.fields().iter().map(|field| noise.column(field, rows + 2 * cut)).collect();
             RecordBatch::try_new(schema.clone(), columns).unwrap().slice(cut, rows)
         }).collect();
-        let file = encode(&schema, &batches, &flushed);
+        let (file, elements) = encode_and_count(&schema, &batches, &flushed);
         let ours = read(file.clone());
+        // Counted from levels where they are written, from offsets where they are read.
+        let mut counts = ElementCounts::default();
+        counts.take(&ours);
+        prop_assert_eq!(elements, counts.finish());
         prop_assert_eq!(&ours, &read(encode_with_arrow_writer(&schema, &batches)));
         prop_assert_eq!(check(&file, metadata(&file)), []);
         // Any rows are found by the index that says which pages they are in.

@@ -47,9 +47,9 @@ pub use data::{BinWriter, WriterOptions};
 pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
-    BinIndex, BinRecord, BinStats, ColumnChange, ColumnSnapshot, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest,
-    Origin, RepoDigests, RepoSummary, Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot,
-    Verdict,
+    BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo,
+    Manifest, Origin, RepoDigests, RepoSummary, Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard,
+    TableSnapshot, Verdict,
 };
 pub use names::{AttemptId, DATA_FOLDER, FileName, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
 pub use run::{BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, RunState, Swept};

@@ -4,11 +4,13 @@
 //! of facts can be moved or copied as a whole.
 
 mod bins;
+mod changed;
 mod manifest;
 mod record;
 mod schema;
 
 pub use bins::{BinIndex, IndexedBin};
+pub use changed::Changed;
 pub use manifest::{Current, LetGo, Manifest, RepoSummary, RunDocument, RunHeader, Shard, Verdict};
 pub use record::{BinRecord, BinStats, ErrorCount, FileDigest, LandedFile, Origin, RepoDigests};
 pub use schema::{ColumnChange, ColumnSnapshot, Retyped, SchemaDelta, SchemaRecord, SchemaSnapshot, TableSnapshot};

@@ -2,7 +2,7 @@
 //!
 //! A scan asks the root table for columns that are *narrower* than the contract's: `code_objects` with nothing but `instructions` in it, and in
 //! these nothing but `opname`. DataFusion's Parquet reader then reads those leaves and no others, and makes nulls of what an older file lacks.
-//! [`FlattenExec`] above it makes rows of the elements.
+//! [`FlattenExec`] above it makes rows of the elements that pass the filters.
 
 use std::sync::Arc;
 
@@ -10,15 +10,14 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytefacts_facts::flat::{self, FlatTable};
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::condition::Condition;
 use crate::facts_table::FactsTable;
 use crate::flatten::FlattenExec;
-
-/// Files read at a time, of which the elements lie in memory: some ten thousands of instructions.
-const FILES: usize = 32;
 
 /// The flat tables of a run. They are found by name and not listed: what is listed is the contract.
 #[derive(Debug)]
@@ -55,6 +54,15 @@ struct FlatTableScan {
     table: &'static FlatTable,
 }
 
+/// Whether a filter can be tested row by row, wherever it stands.
+fn is_plain(filter: &Expr) -> Result<bool> {
+    let is_else = filter.exists(|part| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+            || matches!(part, Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)))
+    })?;
+    Ok(!is_else && !filter.is_volatile())
+}
+
 impl FlatTableScan {
     /// Whether all columns of a filter are those of the file, so that it may be asked of the root table.
     fn is_on_files(&self, filter: &Expr) -> bool {
@@ -74,10 +82,11 @@ impl TableProvider for FlatTableScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let of_root = self.facts.supports_filters_pushdown(filters)?;
-        let supported =
-            |(filter, of_root): (&&Expr, _)| if self.is_on_files(filter) { of_root } else { TableProviderFilterPushDown::Unsupported };
-        Ok(filters.iter().zip(of_root).map(supported).collect())
+        let supported = |filter: &&Expr| match is_plain(filter)? {
+            true => Ok(TableProviderFilterPushDown::Exact),
+            false => Ok(TableProviderFilterPushDown::Unsupported),
+        };
+        filters.iter().map(supported).collect()
     }
 
     async fn scan(
@@ -88,9 +97,11 @@ impl TableProvider for FlatTableScan {
         _: Option<usize>, // rows of this table, not of the root table
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = projection.map_or_else(|| (0..self.table.columns.len()).collect(), Clone::clone);
-        let needed = self.table.narrowed(columns.iter().filter_map(|i| self.table.columns.get(*i)));
-        let files = FILES.min(state.config().batch_size());
-        let scan = self.facts.read(state, &needed, filters, None, Some(files)).await?;
-        Ok(Arc::new(FlattenExec::try_new(self.table, columns, scan)?))
+        let names = DFSchema::try_from(self.table.schema())?;
+        let conditions = filters.iter().map(|filter| Condition::new(self.table, state.create_physical_expr(filter.clone(), &names)?));
+        let conditions = conditions.collect::<Result<Vec<_>>>()?;
+        let of_files: Vec<_> = filters.iter().filter(|filter| self.is_on_files(filter)).cloned().collect();
+        let scan = self.facts.files_scan(state, &of_files).await?;
+        FlattenExec::over(self.table, columns, conditions, scan, state.config().options()).map(|flatten| Arc::new(flatten) as _)
     }
 }

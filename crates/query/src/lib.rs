@@ -2,26 +2,40 @@
 //!
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
-//!   FactsTable: the files of a committed run that a filter leaves       (facts_table.rs)
-//!   FlatTables ─▶ FlattenExec ◀─ FactsTable: flat tables                (flat_tables.rs, flatten.rs)
-//! QueryCodec: FlattenExec on the wire                                   (codec.rs, wire.rs)
+//!   FactsTable: a committed run                                         (facts_table.rs)
+//!   FilesScan: its files that a filter leaves, and a plan to read them  (files_scan.rs, skipping.rs)
+//!   FlatTables ─▶ FlattenExec: flat tables, filtered as they are made   (flat_tables.rs, flatten.rs, rows.rs, condition.rs)
+//!   ByFile ─▶ ByFileExec: what needs to know of one file at a time      (locality.rs, by_file.rs)
+//! ChangesFunction: `changes('a', 'b')`, what differs between two runs   (changes.rs)
+//! listings: runs, their files, repositories and errors as tables        (listings.rs)
+//! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
+mod by_file;
+mod changes;
 mod codec;
+mod condition;
 mod error;
 mod facts_table;
+mod files_scan;
 mod flat_tables;
 mod flatten;
+pub mod listings;
+mod locality;
 pub mod operator;
+mod rows;
 mod session;
+mod skipping;
 mod snapshot;
 mod udf;
 pub mod wire;
 
+pub use by_file::ByFileExec;
+pub use changes::{CHANGES, CHANGES_COLUMNS, ChangesFunction};
 pub use codec::QueryCodec;
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
-pub use session::{FACTS_TABLE, facts_session, register_facts};
+pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;

@@ -5,19 +5,24 @@ use std::sync::Arc;
 use bytefacts_facts::{flat, views};
 use bytefacts_landing::RunId;
 use bytefacts_stores::Stores;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::changes::{CHANGES, ChangesFunction};
 use crate::error::external;
 use crate::facts_table::FactsTable;
 use crate::flat_tables::FlatTables;
+use crate::listings::{self, Listings};
+use crate::locality::ByFile;
 use crate::udf;
 
 /// The name of the root table.
 pub const FACTS_TABLE: &str = "bytecode_files_v1";
 
-/// A local session over the facts at `location` (a URL), with the root table, the id functions and every view.
+/// A local session over the facts at `location` (a URL), with the root table, the functions and every view.
 ///
 /// # Errors
 /// When the location cannot be opened, or a view does not fit the schema (a fault of ours).
@@ -26,12 +31,20 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
     // The contract knows plain types only: no view types, in tables or in results.
     config.options_mut().execution.parquet.schema_force_view_types = false;
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-    let session = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
+    let session = SessionContext::new_with_state(by_file(state));
     register_facts(&session, stores, location, run).await?;
     Ok(session)
 }
 
-/// Registers the root table, the id functions, the flat tables and every view with a session.
+/// A state that plans as this one does, but that what needs to know of one source file at a time is done so.
+fn by_file(state: SessionState) -> SessionState {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(ByFile)];
+    rules.extend(state.physical_optimizers().iter().map(Arc::clone));
+    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
+}
+
+/// Registers the root table, the id functions, `changes`, the flat tables and every view with a session.
 ///
 /// # Errors
 /// As [`facts_session`].
@@ -41,13 +54,30 @@ pub async fn register_facts(session: &SessionContext, stores: &Stores, location:
     for function in udf::all() {
         session.register_udf(function);
     }
+    session.register_udtf(CHANGES, Arc::new(ChangesFunction::new(place.clone()).await?));
     let facts = Arc::new(FactsTable::new(place, run));
     session.register_table(FACTS_TABLE, Arc::clone(&facts) as Arc<dyn TableProvider>)?;
-    let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
-    let Some(catalog) = session.catalog(&default_catalog) else { return plan_err!("the session has no catalog {default_catalog}") };
-    catalog.register_schema(flat::SCHEMA, Arc::new(FlatTables::new(facts)))?;
+    default_catalog(session)?.register_schema(flat::SCHEMA, Arc::new(FlatTables::new(facts)))?;
     for view in views::all() {
         session.sql(&format!("CREATE VIEW {} AS {}", view.name, view.sql)).await?;
     }
     Ok(())
+}
+
+/// Registers the schema `bytefacts` with a session: its runs, and the data files, repositories and errors of one of them, or of none.
+///
+/// # Errors
+/// When the location cannot be opened.
+pub fn register_listings(session: &SessionContext, stores: &Stores, location: &str, run: Option<RunId>) -> Result<()> {
+    let place = stores.open(location).map_err(external)?;
+    default_catalog(session)?.register_schema(listings::SCHEMA, Arc::new(Listings::new(place, run)))?;
+    Ok(())
+}
+
+fn default_catalog(session: &SessionContext) -> Result<Arc<dyn CatalogProvider>> {
+    let name = session.copied_config().options().catalog.default_catalog.clone();
+    match session.catalog(&name) {
+        Some(catalog) => Ok(catalog),
+        None => plan_err!("the session has no catalog {name}"),
+    }
 }

@@ -1,4 +1,4 @@
-//! How what is ours travels in plans: JSON behind a tag, which no codec but ours takes for its own.
+//! How what is ours travels in plans: JSON, or a message of DataFusion's, behind a tag, which no codec but ours takes for its own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,18 @@ impl Tag {
         Self(tag)
     }
 
+    /// Appends the tag and bytes that something else has written.
+    pub fn encode_bytes(self, bytes: &[u8], buf: &mut Vec<u8>) {
+        buf.extend_from_slice(self.0);
+        buf.extend_from_slice(bytes);
+    }
+
+    /// The bytes behind the tag, or `None` when something else is there.
+    #[must_use]
+    pub fn decode_bytes(self, buf: &[u8]) -> Option<&[u8]> {
+        buf.strip_prefix(self.0)
+    }
+
     /// Appends the tag and a value.
     ///
     /// # Errors
@@ -29,6 +41,6 @@ impl Tag {
     /// # Errors
     /// When what stands behind the tag is no such value.
     pub fn decode<T: DeserializeOwned>(self, buf: &[u8]) -> serde_json::Result<Option<T>> {
-        buf.strip_prefix(self.0).map(|json| serde_json::from_slice(json)).transpose()
+        self.decode_bytes(buf).map(|json| serde_json::from_slice(json)).transpose()
     }
 }

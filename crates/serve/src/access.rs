@@ -291,8 +291,21 @@ mod tests {
 
         let other = hex::encode(Sha256::digest("another"));
         std::fs::write(folder.path().join("users.yaml"), format!("users: [{{name: bob, tokens: [{{sha256: {other}}}]}}]")).unwrap();
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        assert!(door.caller(&shown).await.unwrap_err().message().contains("no longer valid"));
+        let refused = until(async || door.caller(&shown).await.err()).await;
+        assert!(refused.message().contains("no longer valid"));
+    }
+
+    /// Asks until there is an answer: what has changed in the users file is seen within a second or so.
+    async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+        let asked = async {
+            loop {
+                match ask().await {
+                    Some(answer) => return answer,
+                    None => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the changed file is not seen")
     }
 
     /// A token that is taken away, or expires, takes the logins with it that began with it; and a login is not made longer by a login.
@@ -303,24 +316,28 @@ mod tests {
         let file =
             |tokens: &str| std::fs::write(folder.path().join("users.yaml"), format!("users: [{{name: ada, tokens: [{tokens}]}}]")).unwrap();
         let (ours, other) = (hex::encode(Sha256::digest("a token")), hex::encode(Sha256::digest("another")));
-        let until = chrono::DateTime::from_timestamp(i64::try_from(now_seconds()).unwrap() + 3, 0).unwrap();
-        file(&format!("{{sha256: {ours}, expires: '{}'}}", until.to_rfc3339()));
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        let login = mint("a token").await.unwrap();
+        let opened = |login: &str| door.open(login).unwrap().unwrap();
+        // Shorter than a login is by itself.
+        let ends = now_seconds() + door.options.login.as_secs() / 2;
+        let words = chrono::DateTime::from_timestamp(i64::try_from(ends).unwrap(), 0).unwrap().to_rfc3339();
+        file(&format!("{{sha256: {ours}, expires: '{words}'}}"));
+        let login = until(async || mint("a token").await.ok().filter(|login| opened(login).expires == ends)).await;
         let again = mint(&login).await.unwrap();
+        assert_eq!(opened(&again).expires, ends);
         let shown = |login: &str| headers(&[("authorization", &format!("Bearer {login}"))]);
-        assert!(door.caller(&shown(&login)).await.is_ok() && door.caller(&shown(&again)).await.is_ok());
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        for expired in [&login, &again] {
-            assert!(denied(&door, &format!("Bearer {expired}")).await.contains("expired"));
+        for mut login in [login, again] {
+            assert!(door.caller(&shown(&login)).await.is_ok());
+            // The same login, at its end.
+            let over = Login { expires: now_seconds(), ..opened(&login) };
+            login = format!("{LOGIN}{}", door.seal.seal(Purpose::Login, &serde_json::to_string(&over).unwrap()));
+            assert!(denied(&door, &format!("Bearer {login}")).await.contains("expired"));
         }
 
         file(&format!("{{sha256: {ours}}}"));
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        let login = mint("a token").await.unwrap();
+        let login = until(async || mint("a token").await.ok().filter(|login| opened(login).expires > ends)).await;
         file(&format!("{{sha256: {other}}}"));
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        assert!(denied(&door, &format!("Bearer {login}")).await.contains("no longer valid"));
+        let refused = until(async || door.caller(&shown(&login)).await.err()).await;
+        assert!(refused.message().contains("no longer valid"));
         assert!(mint(&login).await.is_err());
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! facts.public.<table or view>      the run that the session has chosen, else the current one
 //! facts.bytefacts.<listing>         runs, files, repositories, errors
-//! facts.system.queries
+//! facts.system.<listing>            executors, jobs, bins, cache, queries
 //! runs."<run>".<table or view>      any committed run, by its id
 //! ```
 //!
@@ -13,13 +13,16 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use bytefacts_landing::RunId;
+use bytefacts_query::listings::{self, Listed, Listings, Rows};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
 
 use crate::queries::Queries;
 use crate::runs::Runs;
+use crate::spread::Executors;
 use crate::{contract, listing};
 
 /// The catalog of the run that is shown.
@@ -30,10 +33,16 @@ pub(crate) const PUBLIC: &str = "public";
 pub(crate) const RUNS: &str = "runs";
 
 /// Everything that a statement of a user can name, when `public` shows this run.
-pub(crate) fn of(runs: &Arc<Runs>, run: Option<RunId>, queries: &Arc<Queries>, user: Option<&str>) -> Arc<dyn CatalogProviderList> {
+pub(crate) fn of(
+    runs: &Arc<Runs>,
+    run: Option<RunId>,
+    queries: &Arc<Queries>,
+    user: Option<&str>,
+    executors: Option<Arc<dyn Executors>>,
+) -> Arc<dyn CatalogProviderList> {
     let runs = Arc::clone(runs);
     let list = MemoryCatalogProviderList::new();
-    let told = Told { runs: Arc::clone(&runs), run: run.clone(), queries: Arc::clone(queries), user: user.map(str::to_owned) };
+    let told = Told { runs: Arc::clone(&runs), run: run.clone(), queries: Arc::clone(queries), user: user.map(str::to_owned), executors };
     list.register_catalog(
         FACTS.to_owned(),
         Arc::new(FactsCatalog { told: Arc::new(told), shown: Arc::new(OfRun { runs: Arc::clone(&runs), run }) }),
@@ -50,15 +59,16 @@ struct FactsCatalog {
 
 impl CatalogProvider for FactsCatalog {
     fn schema_names(&self) -> Vec<String> {
-        [PUBLIC, listing::RUNS.schema, listing::QUERIES.schema].map(str::to_owned).into()
+        [PUBLIC, listings::SCHEMA, listing::SYSTEM_SCHEMA].map(str::to_owned).into()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        if name == PUBLIC {
-            return Some(Arc::clone(&self.shown) as Arc<dyn SchemaProvider>);
+        match name {
+            PUBLIC => Some(Arc::clone(&self.shown) as Arc<dyn SchemaProvider>),
+            listings::SCHEMA => Some(Arc::new(Listings::new(self.told.runs.place().clone(), self.told.run.clone()))),
+            listing::SYSTEM_SCHEMA => Some(Arc::new(System { told: Arc::clone(&self.told) })),
+            _ => None,
         }
-        let schema = listing::ALL.iter().find(|listing| listing.schema == name)?.schema;
-        Some(Arc::new(Listings { schema, told: Arc::clone(&self.told) }))
     }
 }
 
@@ -114,35 +124,51 @@ struct Told {
     run: Option<RunId>,
     queries: Arc<Queries>,
     user: Option<String>,
+    executors: Option<Arc<dyn Executors>>,
 }
 
 #[derive(Debug)]
-struct Listings {
-    schema: &'static str,
+struct System {
     told: Arc<Told>,
 }
 
 #[async_trait]
-impl SchemaProvider for Listings {
+impl SchemaProvider for System {
     fn table_names(&self) -> Vec<String> {
-        listing::ALL.iter().filter(|listing| listing.schema == self.schema).map(|listing| listing.name.to_owned()).collect()
+        listing::SYSTEM.iter().map(|listing| listing.name.to_owned()).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Told { runs, run, queries, user } = &*self.told;
-        let run = run.as_ref();
-        let table = match (self.schema, name) {
-            ("bytefacts", "runs") => listing::runs(runs).await,
-            ("bytefacts", "files") => listing::files(runs, run).await,
-            ("bytefacts", "repositories") => listing::repositories(runs, run).await,
-            ("bytefacts", "errors") => listing::errors(runs).await,
-            ("system", "queries") => listing::queries(&queries.records(user.as_deref())),
-            _ => return Ok(None),
-        };
-        table.map(Some)
+        let Some(listing) = listing::SYSTEM.into_iter().find(|listing| listing.name == name) else { return Ok(None) };
+        Ok(Some(Arc::new(Listed::new(listing, OfService { told: Arc::clone(&self.told), name: listing.name }))))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        listing::ALL.iter().any(|listing| listing.schema == self.schema && listing.name == name)
+        listing::SYSTEM.iter().any(|listing| listing.name == name)
+    }
+}
+
+/// What the service, its cluster and runs under way say.
+#[derive(Debug)]
+struct OfService {
+    told: Arc<Told>,
+    name: &'static str,
+}
+
+#[async_trait]
+impl Rows for OfService {
+    async fn rows(&self) -> Result<RecordBatch> {
+        let Told { runs, run, queries, user, executors } = &*self.told;
+        let cluster = async || match executors {
+            Some(executors) => executors.state().await.map(Some),
+            None => Ok(None),
+        };
+        match self.name {
+            "executors" => listing::executors(cluster().await?.as_ref()),
+            "jobs" => listing::jobs(cluster().await?.as_ref()),
+            "bins" => listing::bins(&runs.facts(), run.as_ref()).await,
+            "cache" => listing::cache(&runs.facts()).await,
+            _ => listing::queries(&queries.records(user.as_deref())),
+        }
     }
 }

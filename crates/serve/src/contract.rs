@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use bytefacts_facts::schema::FILE;
 use bytefacts_facts::views;
 use bytefacts_query::FACTS_TABLE;
+use bytefacts_query::listings::documented;
 
 /// Whether it is the root table or a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +31,6 @@ impl Kind {
             Self::System => "SYSTEM TABLE",
         }
     }
-}
-
-/// Where JDBC looks for the comment of a column.
-const REMARKS: &str = "ARROW:FLIGHT:SQL:REMARKS";
-
-/// A field with its meaning.
-pub(crate) fn documented(field: Field, doc: &str) -> Field {
-    let mut metadata = field.metadata().clone();
-    if !doc.is_empty() {
-        metadata.insert(REMARKS.to_owned(), doc.to_owned());
-    }
-    field.with_metadata(metadata)
 }
 
 /// The names of the root table and the views, in the order of the contract.
@@ -85,6 +74,8 @@ pub(crate) fn primary_key(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use bytefacts_query::listings::REMARKS;
+
     use super::*;
 
     #[test]

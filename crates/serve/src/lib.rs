@@ -52,7 +52,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 pub use self::access::Access;
 pub use self::error::ServeError;
 pub use self::options::{Limits, OwnLimits, ServeOptions};
-pub use self::spread::{Executors, Spread};
+pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread};
 pub use self::tls::Tls;
 pub use self::users::Users;
 

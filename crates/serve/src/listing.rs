@@ -1,120 +1,25 @@
-//! Tables that the service tells of itself: `bytefacts.runs` and its like, and `system.queries`.
+//! Tables that the service tells of itself, of its cluster and of runs under way: the schema `system`.
 //!
-//! Their rows are read when a statement is planned, and stay what they are until it ends.
+//! Their rows are read when a statement is planned, and stay what they are until it ends. Without a cluster, what only a cluster knows is empty.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow::error::ArrowError;
-use bytefacts_landing::{Manifest, RunHeader, RunId};
-use datafusion::catalog::{MemTable, TableProvider};
+use arrow::array::RecordBatch;
+use bytefacts_landing::{BinIndex, FactsStore, RunId};
+use bytefacts_query::listings::Kind::{Flag, Number, Text, Time};
+use bytefacts_query::listings::{self, Listing, flags, maybe_numbers, maybe_texts, maybe_times, numbers, texts, times};
 use datafusion::common::Result;
 
-use crate::contract::documented;
 use crate::queries::Record;
-use crate::runs::{Runs, external};
+use crate::runs::external;
+use crate::spread::{ClusterState, ExecutorState, JobState};
 
-/// The type of a column.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Text,
-    Number,
-    Flag,
-    /// Milliseconds since 1970, UTC.
-    Time,
-}
-
-/// Name, type, whether it may be null, and meaning.
-type Column = (&'static str, Kind, bool, &'static str);
-
-/// A table.
-#[derive(Debug)]
-pub(crate) struct Listing {
-    /// Its schema's name.
-    pub(crate) schema: &'static str,
-    /// Its name.
-    pub(crate) name: &'static str,
-    columns: &'static [Column],
-}
-
-use Kind::{Flag, Number, Text, Time};
-
-/// The committed runs.
-pub(crate) const RUNS: Listing = Listing {
-    schema: "bytefacts",
-    name: "runs",
-    columns: &[
-        ("run_id", Text, false, "the run, and the name of its schema in the catalog `runs`"),
-        ("is_current", Flag, false, "whether it is the run that `public` shows"),
-        ("sequence", Number, false, "position in the line of committed runs, from 1"),
-        ("parent", Text, true, "the run that was current when this one was committed"),
-        ("started_at", Time, false, "when it was started, UTC"),
-        ("committed_at", Time, false, "when it was committed, UTC"),
-        ("corpus", Text, false, "the corpus, as it was given"),
-        ("interpreter", Text, false, "the interpreter that compiled, as JSON"),
-        ("options", Text, false, "the options of the run, as JSON"),
-        ("schema_version", Number, false, "version of the root table"),
-        ("repositories", Number, false, "repositories; files without one count as one"),
-        ("files", Number, false, "source files, which are rows of the root table"),
-        ("units", Number, false, "code objects"),
-        ("instructions", Number, false, "instructions"),
-        ("errors", Number, false, "error rows of severity `error`"),
-        ("warnings", Number, false, "error rows of severity `warning`"),
-        ("source_bytes", Number, false, "bytes of source"),
-        ("data_files", Number, false, "Parquet files"),
-        ("data_bytes", Number, false, "bytes of these"),
-        ("held_back", Flag, false, "whether too many files could not be read, so that it did not become current"),
-        ("digest", Text, false, "digest of all facts, lower hex"),
-    ],
-};
-
-/// The data files of the run that `public` shows.
-pub(crate) const FILES: Listing = Listing {
-    schema: "bytefacts",
-    name: "files",
-    columns: &[
-        ("run_id", Text, false, "the run that `public` shows"),
-        ("key", Text, false, "the Parquet file, below the root of the facts"),
-        ("files", Number, false, "source files in it, which are its rows"),
-        ("bytes", Number, false, "its size"),
-        ("sha256", Text, false, "SHA-256 of its bytes, lower hex"),
-        ("first_repo", Text, true, "repository of its first row"),
-        ("first_path", Text, false, "path of its first row"),
-        ("last_repo", Text, true, "repository of its last row"),
-        ("last_path", Text, false, "path of its last row"),
-    ],
-};
-
-/// The repositories of that run.
-pub(crate) const REPOSITORIES: Listing = Listing {
-    schema: "bytefacts",
-    name: "repositories",
-    columns: &[
-        ("run_id", Text, false, "the run that `public` shows"),
-        ("repo", Text, true, "the repository; null for files without one"),
-        ("files", Number, false, "source files"),
-        ("digest", Text, false, "digest of its facts, lower hex: where two runs agree in it, nothing has changed"),
-    ],
-};
-
-/// How often what went wrong, in each run.
-pub(crate) const ERRORS: Listing = Listing {
-    schema: "bytefacts",
-    name: "errors",
-    columns: &[
-        ("run_id", Text, false, "the run"),
-        ("stage", Text, false, "`read`, `decode`, `compile` and so on"),
-        ("error_type", Text, false, "type, such as SyntaxError"),
-        ("severity", Text, false, "`error` or `warning`"),
-        ("count", Number, false, "how often"),
-    ],
-};
+/// The schema of [`SYSTEM`].
+pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// What is asked of the service, and was a short time ago.
 pub(crate) const QUERIES: Listing = Listing {
-    schema: "system",
+    schema: SYSTEM_SCHEMA,
     name: "queries",
+    doc: "what is asked now, and the last 200 that were",
     columns: &[
         ("query_id", Text, false, "the query"),
         ("user", Text, true, "who asks; null without access control"),
@@ -128,136 +33,89 @@ pub(crate) const QUERIES: Listing = Listing {
     ],
 };
 
-/// All of them.
-pub(crate) const ALL: [&Listing; 5] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS, &QUERIES];
+/// The executors of the cluster.
+const EXECUTORS: Listing = Listing {
+    schema: SYSTEM_SCHEMA,
+    name: "executors",
+    doc: "the executors of the cluster",
+    columns: &[
+        ("executor_id", Text, false, "the executor; another one when it is started again"),
+        ("node", Text, true, "the node that it runs on"),
+        ("address", Text, false, "where the others find it"),
+        ("cores", Number, false, "tasks that it works on at a time"),
+        ("cores_in_use", Number, false, "of these, how many it works on now"),
+        ("silent_seconds", Number, true, "seconds since it was heard of"),
+        ("version", Text, true, "its version of bytefacts"),
+        ("python", Text, true, "the version of its CPython"),
+    ],
+};
 
-impl Listing {
-    /// Its columns, with their meanings.
-    pub(crate) fn arrow_schema(&self) -> SchemaRef {
-        let fields = self.columns.iter().map(|(name, kind, nullable, doc)| {
-            let data_type = match kind {
-                Text => DataType::Utf8,
-                Number => DataType::Int64,
-                Flag => DataType::Boolean,
-                Time => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
-            };
-            documented(Field::new(*name, data_type, *nullable), doc)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
+/// The jobs of the cluster.
+const JOBS: Listing = Listing {
+    schema: SYSTEM_SCHEMA,
+    name: "jobs",
+    doc: "the jobs of the cluster: those under way, and the last that ended",
+    columns: &[
+        ("job_id", Text, false, "the job"),
+        ("run_id", Text, true, "the run that it works on; null for a query"),
+        ("state", Text, false, "`queued`, `running`, `completed`, `failed` or `cancelled`"),
+        ("corpus", Text, true, "where its corpus is, once it is planned"),
+        ("facts", Text, true, "where its facts go, once it is planned"),
+        ("submitted_at", Time, false, "when it came, UTC"),
+        ("ended_at", Time, true, "when it ended, UTC"),
+        ("seconds", Number, false, "for how long it has run, or ran"),
+        ("bins", Number, true, "its bins, once it is planned"),
+        ("bins_done", Number, false, "of these, how many are landed"),
+        ("files", Number, false, "source files in these"),
+        ("errors", Number, false, "errors in these"),
+        ("reruns", Number, false, "how often its stages were begun again, since executors were lost"),
+        ("error", Text, true, "why it failed"),
+    ],
+};
 
-    /// With these columns.
-    fn table(&self, columns: Vec<ArrayRef>) -> Result<Arc<dyn TableProvider>> {
-        let batch = RecordBatch::try_new(self.arrow_schema(), columns).map_err(|error: ArrowError| external(error))?;
-        Ok(Arc::new(MemTable::try_new(self.arrow_schema(), vec![vec![batch]])?))
-    }
-}
+/// The bins of runs.
+const BINS: Listing = Listing {
+    schema: SYSTEM_SCHEMA,
+    name: "bins",
+    doc: "the bins of runs under way, and of the run that is shown",
+    columns: &[
+        ("run_id", Text, false, "the run: one under way, or the one that `public` shows"),
+        ("bin_id", Number, false, "the bin"),
+        ("files", Number, false, "source files in it"),
+        ("source_bytes", Number, false, "their bytes, as listed"),
+        ("predicted_milliseconds", Number, false, "CPU time that it was predicted to take"),
+        ("first_repo", Text, true, "repository of its first file"),
+        ("first_path", Text, false, "path of its first file"),
+        ("landed", Flag, false, "whether it is on record: done, for good"),
+    ],
+};
 
-fn texts<T, S: AsRef<str>>(rows: &[T], of: impl Fn(&T) -> S) -> ArrayRef {
-    Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
-}
+/// What the cache of compiled units was worth to each run.
+const CACHE: Listing = Listing {
+    schema: SYSTEM_SCHEMA,
+    name: "cache",
+    doc: "what the cache of compiled units was worth to each run",
+    columns: &[
+        ("run_id", Text, false, "the run"),
+        ("files", Number, false, "its source files"),
+        ("hits", Number, false, "files that were not compiled: their units were cached, or their bin was taken over from an earlier run"),
+        ("shared_hits", Number, false, "of these, how many the tier answered which nodes share"),
+        ("misses", Number, false, "files that were compiled"),
+        ("compile_milliseconds", Number, false, "CPU time of the compiling processes"),
+    ],
+};
 
-fn maybe_texts<'a, T>(rows: &'a [T], of: impl Fn(&'a T) -> Option<&'a str>) -> ArrayRef {
-    Arc::new(rows.iter().map(of).collect::<StringArray>())
-}
+/// The tables of the schema `system`.
+pub(crate) const SYSTEM: [&Listing; 5] = [&EXECUTORS, &JOBS, &BINS, &CACHE, &QUERIES];
 
-fn numbers<T>(rows: &[T], of: impl Fn(&T) -> u64) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(i64::MAX))))
-}
-
-fn times<T>(rows: &[T], of: impl Fn(&T) -> u64) -> ArrayRef {
-    let times = rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(i64::MAX));
-    Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC"))
-}
-
-fn flags<T>(rows: &[T], of: impl Fn(&T) -> bool) -> ArrayRef {
-    Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>())
-}
-
-/// [`RUNS`].
-pub(crate) async fn runs(runs: &Runs) -> Result<Arc<dyn TableProvider>> {
-    let (current, all) = (runs.current().await?, runs.headers().await?);
-    let all = all.as_slice();
-    RUNS.table(vec![
-        texts(all, |run| run.run_id.as_str().to_owned()),
-        flags(all, |run| current.as_ref() == Some(&run.run_id)),
-        numbers(all, |run| run.sequence),
-        maybe_texts(all, |run| run.parent.as_ref().map(RunId::as_str)),
-        times(all, |run| run.started_at_ms),
-        times(all, |run| run.committed_at_ms),
-        texts(all, |run| run.corpus.clone()),
-        texts(all, |run| run.interpreter.to_string()),
-        texts(all, |run| run.options.to_string()),
-        numbers(all, |run| run.schema_version.into()),
-        numbers(all, |run| run.repositories),
-        numbers(all, |run| run.rows),
-        numbers(all, |run| run.stats.units),
-        numbers(all, |run| run.stats.instructions),
-        numbers(all, |run| run.stats.errors_of("error")),
-        numbers(all, |run| run.stats.errors_of("warning")),
-        numbers(all, |run| run.stats.source_bytes),
-        numbers(all, |run| run.data_files),
-        numbers(all, |run| run.data_bytes),
-        flags(all, |run| run.held_back),
-        texts(all, |run| run.digest.clone()),
-    ])
-}
-
-/// The manifest of a run; an empty one where none is committed.
-async fn manifest(runs: &Runs, run: Option<&RunId>) -> Result<Option<Manifest>> {
-    match run {
-        Some(run) => runs.facts().manifest(run).await.map_err(external),
-        None => Ok(None),
-    }
-}
-
-/// [`FILES`] of a run.
-pub(crate) async fn files(runs: &Runs, run: Option<&RunId>) -> Result<Arc<dyn TableProvider>> {
-    let files = manifest(runs, run).await?.map(|manifest| manifest.files).unwrap_or_default();
-    let (all, run) = (files.as_slice(), run.map(RunId::as_str).unwrap_or_default());
-    FILES.table(vec![
-        texts(all, |_| run),
-        texts(all, |file| file.key.clone()),
-        numbers(all, |file| file.rows),
-        numbers(all, |file| file.bytes),
-        texts(all, |file| file.sha256.clone()),
-        maybe_texts(all, |file| file.first.repo.as_deref()),
-        texts(all, |file| file.first.path.clone()),
-        maybe_texts(all, |file| file.last.repo.as_deref()),
-        texts(all, |file| file.last.path.clone()),
-    ])
-}
-
-/// [`REPOSITORIES`] of a run.
-pub(crate) async fn repositories(runs: &Runs, run: Option<&RunId>) -> Result<Arc<dyn TableProvider>> {
-    let repositories = manifest(runs, run).await?.map(|manifest| manifest.repos).unwrap_or_default();
-    let (all, run) = (repositories.as_slice(), run.map(RunId::as_str).unwrap_or_default());
-    REPOSITORIES.table(vec![
-        texts(all, |_| run),
-        maybe_texts(all, |repo| repo.repo.as_deref()),
-        numbers(all, |repo| repo.files),
-        texts(all, |repo| repo.digest.clone()),
-    ])
-}
-
-/// [`ERRORS`].
-pub(crate) async fn errors(runs: &Runs) -> Result<Arc<dyn TableProvider>> {
-    let headers = runs.headers().await?;
-    let of_run = |run: &RunHeader| run.stats.errors.iter().map(|count| (run.run_id.clone(), count.clone())).collect::<Vec<_>>();
-    let all: Vec<_> = headers.iter().flat_map(of_run).collect();
-    let all = all.as_slice();
-    ERRORS.table(vec![
-        texts(all, |(run, _)| run.as_str().to_owned()),
-        texts(all, |(_, count)| count.stage.clone()),
-        texts(all, |(_, count)| count.error_type.clone()),
-        texts(all, |(_, count)| count.severity.clone()),
-        numbers(all, |(_, count)| count.count),
-    ])
+/// All that is told beside facts.
+pub(crate) fn all() -> impl Iterator<Item = &'static Listing> {
+    listings::ALL.into_iter().chain(SYSTEM)
 }
 
 /// [`QUERIES`].
-pub(crate) fn queries(all: &[Record]) -> Result<Arc<dyn TableProvider>> {
-    QUERIES.table(vec![
+pub(crate) fn queries(all: &[Record]) -> Result<RecordBatch> {
+    QUERIES.rows(vec![
         texts(all, |query| query.id.clone()),
         maybe_texts(all, |query| query.user.as_deref()),
         texts(all, |query| query.state),
@@ -267,5 +125,78 @@ pub(crate) fn queries(all: &[Record]) -> Result<Arc<dyn TableProvider>> {
         numbers(all, |query| query.bytes),
         texts(all, |query| query.statement.clone()),
         maybe_texts(all, |query| query.error.as_deref()),
+    ])
+}
+
+/// [`EXECUTORS`].
+pub(crate) fn executors(cluster: Option<&ClusterState>) -> Result<RecordBatch> {
+    let all: &[ExecutorState] = cluster.map_or(&[], |cluster| &cluster.executors);
+    EXECUTORS.rows(vec![
+        texts(all, |executor| executor.id.clone()),
+        maybe_texts(all, |executor| executor.node.as_deref()),
+        texts(all, |executor| executor.address.clone()),
+        numbers(all, |executor| executor.cores.into()),
+        numbers(all, |executor| executor.cores_in_use.into()),
+        maybe_numbers(all, |executor| executor.silent_seconds),
+        maybe_texts(all, |executor| executor.version.as_deref()),
+        maybe_texts(all, |executor| executor.python.as_deref()),
+    ])
+}
+
+/// [`JOBS`].
+pub(crate) fn jobs(cluster: Option<&ClusterState>) -> Result<RecordBatch> {
+    let all: &[JobState] = cluster.map_or(&[], |cluster| &cluster.jobs);
+    JOBS.rows(vec![
+        texts(all, |job| job.id.clone()),
+        maybe_texts(all, |job| job.run.as_deref()),
+        texts(all, |job| job.state),
+        maybe_texts(all, |job| job.corpus.as_deref()),
+        maybe_texts(all, |job| job.facts.as_deref()),
+        times(all, |job| job.submitted_at_ms),
+        maybe_times(all, |job| job.ended_at_ms),
+        numbers(all, |job| job.seconds),
+        maybe_numbers(all, |job| job.bins),
+        numbers(all, |job| job.bins_done),
+        numbers(all, |job| job.files),
+        numbers(all, |job| job.errors),
+        numbers(all, |job| job.reruns),
+        maybe_texts(all, |job| job.error.as_deref()),
+    ])
+}
+
+/// [`BINS`] of the runs under way and of the one that is shown. What goes away while it is looked at is left out.
+pub(crate) async fn bins(facts: &FactsStore, shown: Option<&RunId>) -> Result<RecordBatch> {
+    let mut runs: Vec<_> = facts.unfinished().await.map_err(external)?.into_iter().map(|(run, _)| run).collect();
+    runs.extend(shown.cloned());
+    let mut all = Vec::new();
+    for run in runs {
+        let Some(BinIndex { bins, .. }) = facts.bins(&run).await.map_err(external)? else { continue };
+        let landed = facts.finished_bins(&run).await.map_err(external)?;
+        all.extend((0_u32..).zip(bins).map(|(number, bin)| (run.clone(), number, bin, landed.binary_search(&number).is_ok())));
+    }
+    let all = all.as_slice();
+    BINS.rows(vec![
+        texts(all, |(run, ..)| run.as_str().to_owned()),
+        numbers(all, |(_, number, ..)| (*number).into()),
+        numbers(all, |(_, _, bin, _)| bin.files),
+        numbers(all, |(_, _, bin, _)| bin.source_bytes),
+        numbers(all, |(_, _, bin, _)| bin.cost_us / 1000),
+        maybe_texts(all, |(_, _, bin, _)| bin.first.repo.as_deref()),
+        texts(all, |(_, _, bin, _)| bin.first.path.clone()),
+        flags(all, |(_, _, _, landed)| *landed),
+    ])
+}
+
+/// [`CACHE`].
+pub(crate) async fn cache(facts: &FactsStore) -> Result<RecordBatch> {
+    let runs = facts.runs().await.map_err(external)?;
+    let all = runs.as_slice();
+    CACHE.rows(vec![
+        texts(all, |run| run.run_id.as_str().to_owned()),
+        numbers(all, |run| run.stats.files),
+        numbers(all, |run| run.stats.cache_hits),
+        numbers(all, |run| run.stats.cache_shared_hits),
+        numbers(all, |run| run.stats.cache_misses),
+        numbers(all, |run| run.stats.compile_cpu_us / 1000),
     ])
 }

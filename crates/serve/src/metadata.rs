@@ -74,7 +74,7 @@ fn arrow(error: impl Into<arrow_flight::error::FlightError>) -> DataFusionError 
 /// The schemas of the catalog of what is shown.
 fn shown_schemas() -> Vec<&'static str> {
     let mut schemas = vec![PUBLIC];
-    schemas.extend(listing::ALL.iter().map(|listing| listing.schema));
+    schemas.extend(listing::all().map(|listing| listing.schema));
     schemas.dedup();
     schemas
 }
@@ -119,7 +119,7 @@ async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionO
             let columns = if with_schemas { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
             tables.append(FACTS, PUBLIC, name, contract::kind(name).unwrap_or(Kind::View).name(), &columns).map_err(arrow)?;
         }
-        for listing in listing::ALL {
+        for listing in listing::all() {
             tables.append(FACTS, listing.schema, listing.name, Kind::System.name(), &listing.arrow_schema()).map_err(arrow)?;
         }
         batches.push(tables.build().map_err(arrow)?);

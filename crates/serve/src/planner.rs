@@ -1,6 +1,6 @@
 //! Plans: from a statement that has passed the gate to one that runs, with the schema that is announced for it.
 //!
-//! Each statement has a session of its own, made from one that was stripped of all ways out: no table function, no file format, no table factory,
+//! Each statement has a session of its own, made from one that was stripped of all ways out: no table function but `changes`, no file format, no table factory,
 //! and no store is named but that of the facts. Its memory and its temporary files are its own too, so that their limits are those of one query.
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_landing::RunId;
+use bytefacts_query::{CHANGES, ChangesFunction};
+use datafusion::catalog::TableFunction;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err};
 use datafusion::error::DataFusionError;
@@ -112,10 +114,11 @@ impl Planner {
             |name: &str, aliases: &[String]| GREEDY.contains(&name) || aliases.iter().any(|alias| GREEDY.contains(&alias.as_str()));
         let functions = left(state.scalar_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
         let aggregates = left(state.aggregate_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
+        let changes = Arc::new(ChangesFunction::new(place.clone()).await?);
         let base = SessionStateBuilder::new_from_existing(state)
             .with_scalar_functions(functions)
             .with_aggregate_functions(aggregates)
-            .with_table_functions(HashMap::new())
+            .with_table_functions(HashMap::from([(CHANGES.to_owned(), Arc::new(TableFunction::new(CHANGES.to_owned(), changes)))]))
             .with_table_factories(HashMap::new())
             .with_file_formats(Vec::new())
             .build();
@@ -240,9 +243,10 @@ impl Planner {
             .with_batch_size(BATCH_ROWS);
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let executors = self.spread.as_ref().map(|spread| Arc::clone(&spread.executors));
         let state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_config(config)
-            .with_catalog_list(catalog::of(&self.runs, run, &self.queries, asked.user))
+            .with_catalog_list(catalog::of(&self.runs, run, &self.queries, asked.user, executors))
             .with_runtime_env(self.environment_of(&asked.limits)?)
             .build();
         Ok(SessionContext::new_with_state(state))

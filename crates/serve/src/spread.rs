@@ -15,7 +15,7 @@ use datafusion::prelude::SessionConfig;
 
 /// The executors of a cluster.
 #[async_trait]
-pub trait Executors: Send + Sync {
+pub trait Executors: std::fmt::Debug + Send + Sync {
     /// A state that plans what they can run.
     fn planning(&self, state: SessionState) -> SessionState;
 
@@ -30,6 +30,55 @@ pub trait Executors: Send + Sync {
     /// # Errors
     /// When the cluster cannot be reached, or fails.
     async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream>;
+
+    /// How the cluster is.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    async fn state(&self) -> Result<ClusterState>;
+}
+
+/// How a cluster is.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterState {
+    /// Its executors.
+    pub executors: Vec<ExecutorState>,
+    /// Its jobs, those under way and the last that ended.
+    pub jobs: Vec<JobState>,
+}
+
+/// How an executor is: a row of `system.executors`, where each column has its meaning.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of the table are these, and say what they mean")]
+pub struct ExecutorState {
+    pub id: String,
+    pub node: Option<String>,
+    pub address: String,
+    pub cores: u32,
+    pub cores_in_use: u32,
+    pub silent_seconds: Option<u64>,
+    pub version: Option<String>,
+    pub python: Option<String>,
+}
+
+/// How a job is: a row of `system.jobs`, where each column has its meaning.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of the table are these, and say what they mean")]
+pub struct JobState {
+    pub id: String,
+    pub run: Option<String>,
+    pub state: &'static str,
+    pub corpus: Option<String>,
+    pub facts: Option<String>,
+    pub submitted_at_ms: u64,
+    pub ended_at_ms: Option<u64>,
+    pub seconds: u64,
+    pub bins: Option<u64>,
+    pub bins_done: u64,
+    pub files: u64,
+    pub errors: u64,
+    pub reruns: u64,
+    pub error: Option<String>,
 }
 
 /// A cluster, and what is left to it.

@@ -255,6 +255,8 @@ fn pairs(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use bytefacts_landing::{BinStats, LandedFile, RepoSummary, Retyped, RunId, SchemaDelta};
     use insta::assert_snapshot;
 
@@ -297,6 +299,7 @@ mod tests {
                 sha256: "00112233445566778899".repeat(3),
                 first: FileName::new(repo.as_deref(), "a.py"),
                 last: FileName::new(repo.as_deref(), "z.py"),
+                elements: BTreeMap::from([("code_objects".to_owned(), 7)]),
             }],
             schema: None,
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use async_trait::async_trait;
-use bytefacts_cluster::{QueryCluster, listen};
-use bytefacts_serve::{Access, Executors, Server, Spread, Tls, Users};
+use bytefacts_cluster::{self as cluster, ClusterStatus, ExecutorStatus, JobStatus, QueryCluster, listen};
+use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Server, Spread, Tls, Users};
 use bytefacts_stores::Stores;
 use datafusion::common::Result;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -74,6 +74,7 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
 }
 
 /// A Ballista cluster as the service wants it.
+#[derive(Debug)]
 struct ClusterExecutors(QueryCluster);
 
 #[async_trait]
@@ -88,6 +89,49 @@ impl Executors for ClusterExecutors {
 
     async fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<SendableRecordBatchStream> {
         self.0.run(plan, config).await
+    }
+
+    async fn state(&self) -> Result<ClusterState> {
+        let ClusterStatus { executors, jobs, .. } = self.0.status().await?;
+        Ok(ClusterState { executors: executors.into_iter().map(executor_state).collect(), jobs: jobs.into_iter().map(job_state).collect() })
+    }
+}
+
+fn executor_state(executor: ExecutorStatus) -> ExecutorState {
+    ExecutorState {
+        id: executor.id,
+        node: executor.node,
+        address: format!("{}:{}", executor.host, executor.port),
+        cores: executor.cores,
+        cores_in_use: executor.cores_in_use,
+        silent_seconds: executor.silent_seconds,
+        version: executor.version,
+        python: executor.python,
+    }
+}
+
+fn job_state(job: JobStatus) -> JobState {
+    JobState {
+        id: job.id,
+        run: job.run,
+        state: match job.state {
+            cluster::JobState::Queued => "queued",
+            cluster::JobState::Running => "running",
+            cluster::JobState::Completed => "completed",
+            cluster::JobState::Failed => "failed",
+            cluster::JobState::Cancelled => "cancelled",
+        },
+        corpus: job.corpus,
+        facts: job.facts,
+        submitted_at_ms: job.submitted_at_ms,
+        ended_at_ms: job.ended_at_ms,
+        seconds: job.seconds,
+        bins: job.progress.bins,
+        bins_done: job.progress.bins_done,
+        files: job.progress.files,
+        errors: job.progress.errors.values().sum(),
+        reruns: job.reruns,
+        error: job.error,
     }
 }
 

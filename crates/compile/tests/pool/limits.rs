@@ -1,6 +1,6 @@
 //! Units that want too much.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytefacts_compile::{CompileOptions, Limits, MEMORY_LIMIT, Outcome, Pool, SIZE_LIMIT, TIME_LIMIT};
 
@@ -10,11 +10,9 @@ use crate::{code, code_of, compile, exploding, failure_of, interpreter, line, po
 async fn cpu_time_ends_a_unit_inside_c_code_and_the_next_one_is_fine() {
     let limits = Limits { unit_cpu: Duration::from_millis(300), ..Limits::default() };
     let pool = pool(1, limits).await;
-    let started = Instant::now();
     let compiled = compile(&pool, slow(50)).await;
     assert_eq!(line(failure_of(&compiled)), "compile TimeLimit more than 300ms of CPU time @?:?-?:?");
     assert_eq!((compiled.cpu, compiled.is_reproducible()), (Duration::from_millis(300), false));
-    assert!(started.elapsed() < Duration::from_secs(20));
     code_of(&compile(&pool, "x = 1").await);
     let stats = pool.stats();
     assert_eq!((stats.units, stats.starts, stats.timeouts, stats.crashes), (2, 2, 1, 0));
@@ -22,11 +20,13 @@ async fn cpu_time_ends_a_unit_inside_c_code_and_the_next_one_is_fine() {
 
 #[tokio::test]
 async fn cpu_time_of_earlier_units_does_not_count() {
-    let limits = Limits { unit_cpu: Duration::from_millis(600), ..Limits::default() };
-    let pool = pool(1, limits).await;
     let source = "f(a, b)[c] = d\n".repeat(4_000);
+    // Several times what one takes, however slow this machine is.
+    let one = compile(&pool(1, Limits::default()).await, source.clone()).await.cpu;
+    let limits = Limits { unit_cpu: (one * 5).max(Duration::from_millis(600)), ..Limits::default() };
+    let pool = pool(1, limits.clone()).await;
     let mut cpu = Duration::ZERO;
-    while cpu < Duration::from_millis(1_500) {
+    while cpu < limits.unit_cpu * 5 / 2 {
         let compiled = compile(&pool, source.clone()).await;
         code_of(&compiled);
         cpu += compiled.cpu;

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use bytefacts_encode::StatisticsCheck;
+use bytefacts_encode::{ElementCounts, StatisticsCheck};
 use bytefacts_facts::schema as facts_schema;
 use bytefacts_facts::validate::{Check, CheckedRow, IdSink, Tally, Totals, ValidateOptions, Validator, differences};
 use bytefacts_landing::{FactsStore, FileName, LandedFile};
@@ -197,10 +197,12 @@ impl<'a> DataFile<'a> {
         }
         let rows = batch_rows(builder.metadata());
         let mut statistics = StatisticsCheck::new(Arc::clone(builder.metadata()));
+        let mut elements = ElementCounts::default();
         let mut batches = builder.with_batch_size(rows).build()?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             statistics.take(&batch);
+            elements.take(&batch);
             validator.rows(&batch, ids).map_err(|error| ParquetError::General(error.to_string()))?;
             on_rows(batch.num_rows() as u64);
         }
@@ -208,6 +210,12 @@ impl<'a> DataFile<'a> {
         report.expect(Check::FileStatistics, violations.is_empty(), || {
             violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         });
+        if !self.file.elements.is_empty() {
+            let counted = elements.finish();
+            report.expect(Check::FileElements, counted == self.file.elements, || {
+                format!("its lists have {counted:?} elements, the manifest says {:?}", self.file.elements)
+            });
+        }
         Ok(true)
     }
 }

@@ -74,6 +74,8 @@ checks! {
     FileStatistics = "file.statistics", "data files";
     /// It has as many rows as the manifest says.
     FileRows = "file.rows", "data files";
+    /// Each of its lists and maps has as many elements as the manifest says, if it says so: rows of views are counted by them.
+    FileElements = "file.elements", "data files";
     /// It begins and ends with the rows that the manifest says, which scans skip it by.
     FileSpan = "file.span", "data files";
     /// The types, names and order of every nested path are those of the contract.

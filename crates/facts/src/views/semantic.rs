@@ -2,7 +2,8 @@
 //!
 //! Each is a SELECT in a file of its own, over the [flat tables](crate::flat) and over other views. What belongs together is found by data
 //! flow: the operands of an instruction are joined with what makes them, however far away that stands. Where CPython writes down one thing
-//! for several, as the call that it makes of a decorator, the place in the source tells them apart.
+//! for several, as the call that it makes of a decorator, the place in the source tells them apart. Code that nothing reaches, such as the handler of
+//! `try: pass`, has no data flow, and so no rows in views that need it: their documentation says so.
 //!
 //! The files share pieces, which stand in braces: `{variable}` and `{producer_kind}` of the instruction `p` that makes a value, where
 //! `slot` is the place of the value on the stack, `{keywords}` of the constant `k` that names them, `{arguments}`, and `{cleared}`, what
@@ -40,43 +41,43 @@ const fn column(name: &'static str, kind: Kind, doc: &'static str) -> Column {
 pub(super) const ALL: &[Definition] = &[
     Definition {
         name: "py_bc_attributes",
-        doc: "one row an access to an attribute",
+        doc: "one row an access to an attribute; code that nothing reaches is left out",
         columns: columns::ATTRIBUTES,
         sql: include_str!("semantic/attributes.sql"),
     },
     Definition {
         name: "py_bc_calls",
-        doc: "one row a call that is written in the source; what `finally` holds is compiled once for each way out",
+        doc: "one row a call that is written in the source; what `finally` holds is compiled once for each way out; code that nothing reaches is left out",
         columns: columns::CALLS,
         sql: include_str!("semantic/calls.sql"),
     },
     Definition {
         name: "py_bc_call_arguments",
-        doc: "one row an argument of a call",
+        doc: "one row an argument of a call; code that nothing reaches is left out",
         columns: columns::CALL_ARGUMENTS,
         sql: include_str!("semantic/call_arguments.sql"),
     },
     Definition {
         name: "py_bc_bases",
-        doc: "one row a base or keyword of a class",
+        doc: "one row a base or keyword of a class; code that nothing reaches is left out",
         columns: columns::BASES,
         sql: include_str!("semantic/bases.sql"),
     },
     Definition {
         name: "py_bc_decorators",
-        doc: "one row a decorator",
+        doc: "one row a decorator; code that nothing reaches is left out",
         columns: columns::DECORATORS,
         sql: include_str!("semantic/decorators.sql"),
     },
     Definition {
         name: "py_bc_imports",
-        doc: "one row a module or name that is imported",
+        doc: "one row a module or name that is imported; code that nothing reaches is left out",
         columns: columns::IMPORTS,
         sql: include_str!("semantic/imports.sql"),
     },
     Definition {
         name: "py_bc_handlers",
-        doc: "one row an `except` clause; `finally`, `with` and the clean-up of comprehensions are none",
+        doc: "one row an `except` clause; `finally`, `with` and the clean-up of comprehensions are none; code that nothing reaches is left out",
         columns: columns::HANDLERS,
         sql: include_str!("semantic/handlers.sql"),
     },
@@ -94,7 +95,7 @@ pub(super) const ALL: &[Definition] = &[
     },
     Definition {
         name: "py_bc_awaits",
-        doc: "one row an `await`, `async for` or `async with`, those in comprehensions included",
+        doc: "one row an `await`, `async for` or `async with`, those in comprehensions included; code that nothing reaches is left out",
         columns: columns::AWAITS,
         sql: include_str!("semantic/awaits.sql"),
     },

@@ -123,6 +123,7 @@ impl DataFile {
     pub(crate) async fn land(mut self, facts: &FactsStore, first: FileName, last: FileName) -> Result<LandedFile> {
         let closed = self.writer.finish().map(drop);
         closed.map_err(|source| encoding(&self.key, source))?;
+        let elements = self.writer.elements();
         let Encoded { pending, total, digest } = std::mem::take(self.writer.inner_mut());
         let written = match self.parts.take() {
             Some(mut parts) => {
@@ -134,7 +135,7 @@ impl DataFile {
         written.map_err(|source| store_error("write", &self.key, source))?;
         facts.check_size(&self.key, total).await?;
         facts.documents().sync(&self.key).await?;
-        Ok(LandedFile { key: self.key, rows: self.rows, bytes: total, sha256: hex::encode(digest.finalize()), first, last })
+        Ok(LandedFile { key: self.key, rows: self.rows, bytes: total, sha256: hex::encode(digest.finalize()), first, last, elements })
     }
 }
 

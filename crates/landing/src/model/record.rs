@@ -1,5 +1,7 @@
 //! What a finished bin leaves behind, data files and figures.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::names::{AttemptId, FileName, RunId};
@@ -19,6 +21,10 @@ pub struct LandedFile {
     pub first: FileName,
     /// The name of its last row.
     pub last: FileName,
+    /// How many elements each of its lists and maps has over all rows, by the names that lead to it, joined by dots: rows of the flat tables.
+    /// Empty in what was written before these were counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub elements: BTreeMap<String, u64>,
 }
 
 /// How often one kind of error or warning occurred.

@@ -1,9 +1,10 @@
 //! Bins that are taken over, and runs that share what they name.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bytefacts_landing::{BinRecord, DEFAULT_GRACE, FactsStore, LandingError, PinnedBin, RunId};
+use bytefacts_landing::{BinRecord, DEFAULT_GRACE, FactsStore, FixedClock, LandingError, PinnedBin, RunId};
+use futures::TryStreamExt as _;
 use object_store::{ObjectStoreExt as _, PutMode};
 
 use crate::faulty::{Fault, Faulty};
@@ -111,7 +112,6 @@ async fn nothing_is_taken_over_from_a_run_that_is_let_go_or_not_committed() {
 /// It took the bin over a moment before the mark, and commits after what only marked runs name is deleted: its record says what it needs.
 #[tokio::test]
 async fn what_an_open_run_has_taken_over_is_kept_for_it() {
-    const GRACE: Duration = Duration::from_secs(2);
     let facts = memory();
     let (first, second, third) = (run_id("1"), run_id("2"), run_id("3"));
     whole_run(&facts, &first, &clock()).await.unwrap();
@@ -119,12 +119,21 @@ async fn what_an_open_run_has_taken_over_is_kept_for_it() {
     take_over(&facts, &pin(&facts, &first, 0).await, &third, 0).await.unwrap().unwrap();
     whole_run(&facts, &second, &clock()).await.unwrap();
     let keep = bytefacts_landing::Keep { last: Some(1), ..Default::default() };
-    assert_eq!(facts.collect(Some(&keep), &clock(), GRACE).await.unwrap().let_go, std::slice::from_ref(&first));
+    assert_eq!(facts.collect(Some(&keep), &clock(), DEFAULT_GRACE).await.unwrap().let_go, std::slice::from_ref(&first));
 
-    // The mark grows older than the grace period, and the open run is at work still.
-    tokio::time::sleep(GRACE + Duration::from_millis(500)).await;
+    // The mark is older than the grace period, and the open run is at work still: by the store's clock, which the times are taken from.
+    let newest = async |folder: &str| {
+        let documents: Vec<_> = facts.store().list(Some(&facts.path_of(folder).unwrap())).try_collect().await.unwrap();
+        SystemTime::from(documents.iter().map(|document| document.last_modified).max().unwrap())
+    };
+    let marked_at = newest("runs/1").await;
+    while SystemTime::now() < marked_at + Duration::from_millis(20) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     land(&facts, &third, 1, BINS[1]).await.unwrap();
-    let swept = facts.collect(None, &clock(), GRACE).await.unwrap();
+    let at_work = newest("runs/3").await;
+    let grace = at_work.duration_since(marked_at).unwrap() - Duration::from_millis(5);
+    let swept = facts.collect(None, &FixedClock(at_work), grace).await.unwrap();
     assert_eq!((swept.data_files, swept.abandoned_runs.len()), (1, 0), "of the first run only what nobody else names");
     let committed = facts.commit(&request(&third), &TextFold, &clock()).await.unwrap();
     assert_eq!(rows(&facts, &facts.whole(committed.document).await.unwrap()).await, all_rows());

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::{meta, schema};
+use super::meta;
+use super::schema::sorted;
+use super::source::Source;
 
 /// Keywords worth completing: those of queries, not all that the parser knows.
 const KEYWORDS: &[&str] = &[
@@ -100,32 +101,20 @@ impl Names {
     /// The names as they are now.
     ///
     /// # Errors
-    /// When a table's provider cannot be had.
-    pub async fn of(session: &SessionContext) -> datafusion::common::Result<Self> {
-        let tables = schema::tables(session).await?;
+    /// When tables and views cannot be told.
+    pub async fn of(source: &Source<'_>) -> datafusion::common::Result<Self> {
+        let tables = source.tables().await?;
         let columns_of: BTreeMap<_, Vec<_>> = tables
             .iter()
             .map(|table| (table.name.clone(), sorted(table.schema.fields().iter().map(|field| field.name().clone()).collect())))
             .collect();
-        let state = session.state();
-        let functions = [
-            state.scalar_functions().keys().cloned().collect::<Vec<_>>(),
-            state.aggregate_functions().keys().cloned().collect(),
-            state.window_functions().keys().cloned().collect(),
-        ];
         Ok(Self {
             tables: sorted(tables.into_iter().map(|table| table.name).collect()),
             columns: sorted(columns_of.values().flatten().cloned().collect()),
             columns_of,
-            functions: sorted(functions.concat()),
+            functions: sorted(source.functions().await),
         })
     }
-}
-
-fn sorted(mut names: Vec<String>) -> Vec<String> {
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// What the word in front of `position` of `line` may become, and where that word starts. Names come before keywords, which follow the case

@@ -7,21 +7,16 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow, bail};
 use arrow::array::RecordBatch;
-use datafusion::common::Result as DataFusionResult;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::Expr;
-use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt as _;
 
-use super::input::{self, Piece};
+use super::input::{self, Parsed, Piece};
 use super::meta::{self, Expansion, Meta};
 use super::sink::{Screen, Sink, Wanted};
-use super::{message, schema, threads};
-use crate::commands::runs;
-use crate::facts::Facts;
+use super::source::Source;
+use super::{message, schema};
 use crate::output::Output;
 use crate::summary::{count, thousands};
 use crate::table::{Layout, Limits, RowWriter, render, width};
@@ -32,12 +27,10 @@ const QUOTED_COLUMNS: usize = 70;
 /// Files may run one another so deeply.
 const INCLUDED: usize = 16;
 
-/// A session, and where its results go.
+/// Who answers, and where results go.
 pub struct Console<'a> {
-    /// The session.
-    pub session: SessionContext,
-    /// The facts that it reads.
-    pub facts: &'a Facts,
+    /// Who answers.
+    pub source: Source<'a>,
     /// The streams of the process.
     pub output: &'a mut Output,
     /// How rows are written.
@@ -75,11 +68,11 @@ struct Outcome {
 
 impl<'a> Console<'a> {
     /// A console that writes rows in `layout`.
-    pub fn new(session: SessionContext, facts: &'a Facts, output: &'a mut Output, layout: Layout) -> Self {
+    pub fn new(source: Source<'a>, output: &'a mut Output, layout: Layout) -> Self {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let footer = if terminal && matches!(layout, Layout::Grid(_)) { Footer::Rows } else { Footer::None };
         let sink = Sink::new(terminal && std::io::stdin().is_terminal() && footer == Footer::Rows);
-        Self { session, facts, output, layout, footer, sink, results: 0, included: 0 }
+        Self { source, output, layout, footer, sink, results: 0, included: 0 }
     }
 
     /// Runs a script up to the first error.
@@ -110,7 +103,7 @@ impl<'a> Console<'a> {
                 }
                 Step::Statement(statement) => {
                     number += 1;
-                    let text = statement.to_string();
+                    let text = statement.text.clone();
                     let result = self.statement(*statement).await;
                     result.map_err(|error| if statements > 1 { in_statement(number, &text, error) } else { error })?;
                 }
@@ -130,7 +123,7 @@ impl<'a> Console<'a> {
     ///
     /// # Errors
     /// What went wrong, in words for the user.
-    pub async fn statement(&mut self, statement: Statement) -> anyhow::Result<()> {
+    pub async fn statement(&mut self, statement: Parsed) -> anyhow::Result<()> {
         let begun = Instant::now();
         let outcome = self.stream(statement).await;
         let Outcome { rows, is_query, left_out } = match outcome {
@@ -165,15 +158,15 @@ impl<'a> Console<'a> {
     pub async fn command(&mut self, command: Meta) -> anyhow::Result<ControlFlow<()>> {
         match command {
             Meta::List => {
-                let rows = schema::list(&self.session).await.map_err(|error| message::error(&error, &[]))?;
-                self.whole(&rows).await?;
+                let tables = self.source.tables().await.map_err(|error| message::error(&error, &[]))?;
+                self.whole(&schema::list(&tables)?).await?;
             }
-            Meta::Describe(name) => match schema::describe(&self.session, &name).await {
-                Ok(rows) => self.whole(&rows).await?,
+            Meta::Describe(name) => match self.source.columns(&name).await {
+                Ok(columns) => self.whole(&schema::describe(&name, &columns)?).await?,
                 Err(error) => return Err(self.explain(&error).await),
             },
             Meta::Runs => {
-                let text = runs::list(self.facts).await?;
+                let text = self.source.runs().await?;
                 self.text(&text).await?;
             }
             Meta::Expanded(wanted) => self.expand(wanted),
@@ -239,7 +232,7 @@ impl<'a> Console<'a> {
     }
 
     async fn explain(&self, error: &DataFusionError) -> anyhow::Error {
-        let tables = schema::tables(&self.session).await.unwrap_or_default();
+        let tables = self.source.tables().await.unwrap_or_default();
         message::error(error, &tables.into_iter().map(|table| table.name).collect::<Vec<_>>())
     }
 
@@ -251,10 +244,10 @@ impl<'a> Console<'a> {
         }
     }
 
-    async fn stream(&mut self, statement: Statement) -> Result<Outcome, Failure> {
-        let layout = self.layout_of(&statement);
-        let selects = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
-        let mut stream = start(&self.session, statement).await?;
+    async fn stream(&mut self, parsed: Parsed) -> Result<Outcome, Failure> {
+        let layout = self.layout_of(&parsed.statement);
+        let selects = matches!(&parsed.statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)));
+        let mut stream = self.source.start(parsed).await?;
         let schema = stream.schema();
         if schema.fields().is_empty() {
             if selects {
@@ -318,7 +311,7 @@ impl<'a> Console<'a> {
 /// A part of a parsed script.
 enum Step {
     Command(Meta),
-    Statement(Box<Statement>),
+    Statement(Box<Parsed>),
 }
 
 /// Whose fault it is.
@@ -333,18 +326,6 @@ impl From<DataFusionError> for Failure {
     }
 }
 
-async fn start(session: &SessionContext, statement: Statement) -> DataFusionResult<SendableRecordBatchStream> {
-    // DataFusion lists tables in the order of a hash map.
-    let is_unsorted = matches!(&statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::ShowTables { .. }));
-    let plan = session.state().statement_to_plan(statement).await?;
-    let mut frame = session.execute_logical_plan(plan).await?;
-    if is_unsorted {
-        let columns: Vec<_> = frame.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, true)).collect();
-        frame = frame.sort(columns)?;
-    }
-    threads::run(frame).await
-}
-
 fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Error {
     let quoted = text.split_whitespace().collect::<Vec<_>>().join(" ");
     error.context(format!("statement {number} failed: {}", width::cut(&width::printable(&quoted), QUOTED_COLUMNS)))
@@ -352,7 +333,10 @@ fn in_statement(number: usize, text: &str, error: anyhow::Error) -> anyhow::Erro
 
 #[cfg(test)]
 mod tests {
+    use datafusion::prelude::SessionContext;
+
     use super::*;
+    use crate::facts::Facts;
 
     /// The error of a script, and whether its first statement ran.
     async fn failed(script: &str) -> (String, bool) {
@@ -360,7 +344,7 @@ mod tests {
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let session = SessionContext::new();
         let mut output = Output::plain();
-        let mut console = Console::new(session.clone(), &facts, &mut output, Layout::Csv);
+        let mut console = Console::new(Source::Here { session: session.clone(), facts: &facts }, &mut output, Layout::Csv);
         let error = console.script(script).await.unwrap_err();
         (format!("{error:#}"), session.table_exist("first").unwrap())
     }
@@ -391,7 +375,7 @@ mod tests {
         std::fs::write(path("wrong.sql"), "SELECT nope;").unwrap();
         let mut output = Output::plain();
         let limits = Limits { rows: Some(1), width: Some(10) };
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Grid(limits));
+        let mut console = Console::new(Source::Here { session: SessionContext::new(), facts: &facts }, &mut output, Layout::Grid(limits));
         let (inner, out) = (path("inner.sql"), path("out"));
         let script =
             format!("\\o {}\n\\i {}\nSELECT '{}' AS wide UNION ALL SELECT 'x';\n\\o", out.display(), inner.display(), "w".repeat(30));
@@ -413,7 +397,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         let mut output = Output::plain();
-        let mut console = Console::new(SessionContext::new(), &facts, &mut output, Layout::Csv);
+        let mut console = Console::new(Source::Here { session: SessionContext::new(), facts: &facts }, &mut output, Layout::Csv);
         console.script("\\x\n\\q\nSELECT nope;").await.unwrap();
     }
 }

@@ -1,11 +1,9 @@
 //! What the user wrote, cut into statements and commands.
 
-use std::collections::VecDeque;
-
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 /// A part of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +36,56 @@ pub fn pieces(script: &str) -> Vec<Piece> {
     pieces
 }
 
+/// A statement, and how it was written.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The statement.
+    pub statement: Statement,
+    /// Its text, without the semicolon.
+    pub text: String,
+}
+
 /// The statements of a piece of SQL; empty ones are left out.
 ///
 /// # Errors
 /// When any of them does not parse: none is to run then.
-pub fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
-    DFParser::parse_sql(sql)
+pub fn statements(sql: &str) -> Result<Vec<Parsed>, DataFusionError> {
+    let statements = DFParser::parse_sql(sql)?;
+    let texts = texts(sql);
+    let are_those = texts.len() == statements.len();
+    let parsed = |(number, statement): (usize, Statement)| {
+        // Where texts and statements are not told apart alike, a statement is written as it was understood.
+        let text = texts.get(number).filter(|_| are_those).map_or_else(|| statement.to_string(), |text| (*text).to_owned());
+        Parsed { statement, text }
+    };
+    Ok(statements.into_iter().enumerate().map(parsed).collect())
+}
+
+/// The texts between semicolons in which there is more than space and comments.
+fn texts(sql: &str) -> Vec<&str> {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() else { return Vec::new() };
+    let (mut texts, mut start, mut is_empty) = (Vec::new(), 0, true);
+    for token in tokens {
+        match token.token {
+            Token::SemiColon => {
+                let end = offset(sql, token.span.start);
+                texts.extend((!is_empty).then(|| sql.get(start..end)).flatten());
+                (start, is_empty) = (end + 1, true);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => is_empty = false,
+        }
+    }
+    texts.extend((!is_empty).then(|| sql.get(start..)).flatten());
+    texts.into_iter().map(str::trim).collect()
+}
+
+/// Where a line and a column stand, both counted from 1.
+fn offset(sql: &str, at: Location) -> usize {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = sql.split_inclusive('\n').take(number(at.line)).map(str::len).sum::<usize>();
+    let line = sql.get(lines..).unwrap_or_default();
+    lines + line.char_indices().nth(number(at.column)).map_or(line.len(), |(offset, _)| offset)
 }
 
 /// Whether what was typed so far can be run: a command, or SQL up to a semicolon that stands in no text, name or comment.
@@ -77,16 +119,27 @@ fn is_blank(sql: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn texts(sql: &str) -> Vec<String> {
-        statements(sql).unwrap().iter().map(ToString::to_string).collect()
+    fn understood(sql: &str) -> Vec<String> {
+        statements(sql).unwrap().iter().map(|parsed| parsed.statement.to_string()).collect()
     }
 
     #[test]
     fn statements_end_at_semicolons_that_are_none_of_a_text() {
-        assert_eq!(texts("SELECT 1"), ["SELECT 1"]);
-        assert_eq!(texts("SELECT ';' ; -- ; not here\n;; SELECT \"a;b\" FROM t;"), ["SELECT ';'", "SELECT \"a;b\" FROM t"]);
-        assert_eq!(texts("/* ; */ SHOW TABLES; EXPLAIN SELECT 1;").len(), 2);
-        assert_eq!(texts(" ; -- nothing"), [""; 0]);
+        assert_eq!(understood("SELECT 1"), ["SELECT 1"]);
+        assert_eq!(understood("SELECT ';' ; -- ; not here\n;; SELECT \"a;b\" FROM t;"), ["SELECT ';'", "SELECT \"a;b\" FROM t"]);
+        assert_eq!(understood("/* ; */ SHOW TABLES; EXPLAIN SELECT 1;").len(), 2);
+        assert_eq!(understood(" ; -- nothing"), [""; 0]);
+    }
+
+    #[test]
+    fn a_statement_keeps_its_text() {
+        let written = |sql| statements(sql).unwrap().into_iter().map(|parsed| parsed.text).collect::<Vec<_>>();
+        assert_eq!(written("select 1"), ["select 1"]);
+        assert_eq!(
+            written("select 'ä;''x' ;\n;; select  \"a;b\"\n from t -- ; ö\n;"),
+            ["select 'ä;''x'", "select  \"a;b\"\n from t -- ; ö"]
+        );
+        assert_eq!(written("/* ; */ show tables;explain select 1"), ["/* ; */ show tables", "explain select 1"]);
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub fn explain(error: &DataFusionError, names: &[String]) -> String {
         }
         cause = error.source();
     }
-    text = text.replace("datafusion.public.", "");
+    // Of sessions, and of servers.
+    text = text.replace("datafusion.public.", "").replace("facts.public.", "");
     while let Some((prefix, instead)) = PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         text.replace_range(..prefix.len(), instead);
     }

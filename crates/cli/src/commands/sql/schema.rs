@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use bytefacts_facts::{schema::FILE, views};
-use bytefacts_query::FACTS_TABLE;
+use bytefacts_query::{CHANGES, FACTS_TABLE, listings};
 use datafusion::common::Result;
-use datafusion::logical_expr::TableType;
-use datafusion::prelude::SessionContext;
 
-/// A table or view of the session.
+/// A table or view.
+#[derive(Clone)]
 pub struct Table {
     /// As SQL names it.
     pub name: String,
@@ -20,59 +19,39 @@ pub struct Table {
     pub schema: Arc<Schema>,
 }
 
-/// All tables and views of the session, by name; those of the information schema are left out.
-///
-/// # Errors
-/// When a table's provider cannot be had.
-pub async fn tables(session: &SessionContext) -> Result<Vec<Table>> {
-    let state = session.state();
-    let default = &state.config_options().catalog;
-    let mut tables = Vec::new();
-    for catalog in state.catalog_list().catalog_names() {
-        let Some(schemas) = session.catalog(&catalog) else { continue };
-        for schema_name in schemas.schema_names() {
-            let Some(schema) = schemas.schema(&schema_name).filter(|_| schema_name != "information_schema") else { continue };
-            for name in schema.table_names() {
-                let Some(provider) = schema.table(&name).await? else { continue };
-                let is_default = catalog == default.default_catalog && schema_name == default.default_schema;
-                tables.push(Table {
-                    name: if is_default { name } else { format!("{catalog}.{schema_name}.{name}") },
-                    kind: if provider.table_type() == TableType::View { "view" } else { "table" },
-                    schema: provider.schema(),
-                });
-            }
-        }
-    }
-    // The table that all views are made of comes first.
-    tables.sort_by_key(|table| (table.name != FACTS_TABLE, table.name.clone()));
-    Ok(tables)
-}
-
 /// Rows of `\d`.
 ///
 /// # Errors
-/// As [`tables`].
-pub async fn list(session: &SessionContext) -> Result<RecordBatch> {
-    let tables = tables(session).await?;
+/// Never: the columns are as long as each other.
+pub fn list(tables: &[Table]) -> Result<RecordBatch> {
+    let function = (format!("{CHANGES}('RUN', 'RUN')"), "function", "what differs between two runs, a row for each file");
+    let listed = tables.iter().map(|table| (table.name.clone(), table.kind, table_doc(&table.name)));
+    let all: Vec<_> = listed.chain([function]).collect();
     rows([
-        ("name", tables.iter().map(|table| table.name.clone()).collect()),
-        ("kind", tables.iter().map(|table| table.kind.to_owned()).collect()),
-        ("description", tables.iter().map(|table| table_doc(&table.name).to_owned()).collect()),
+        ("name", all.iter().map(|(name, ..)| name.clone()).collect()),
+        ("kind", all.iter().map(|(_, kind, _)| (*kind).to_owned()).collect()),
+        ("description", all.iter().map(|(.., doc)| (*doc).to_owned()).collect()),
     ])
 }
 
-/// Rows of `\d NAME`.
+/// Rows of `\d NAME`, of its columns.
 ///
 /// # Errors
-/// When there is no table or view of that name.
-pub async fn describe(session: &SessionContext, name: &str) -> Result<RecordBatch> {
-    let schema = session.table_provider(name).await?.schema();
+/// Never: the columns are as long as each other.
+pub fn describe(name: &str, schema: &Schema) -> Result<RecordBatch> {
     let fields = schema.fields().iter();
     rows([
         ("column", fields.clone().map(|field| field.name().clone()).collect()),
         ("type", fields.clone().map(|field| type_text(field.data_type())).collect()),
-        ("meaning", fields.map(|field| column_doc(name, field.name()).to_owned()).collect()),
+        ("meaning", fields.map(|field| column_doc(name, field)).collect()),
     ])
+}
+
+/// Names in order, each once.
+pub fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn rows<const N: usize>(columns: [(&str, Vec<String>); N]) -> Result<RecordBatch> {
@@ -84,15 +63,27 @@ fn table_doc(name: &str) -> &'static str {
     if name == FACTS_TABLE {
         return "one row a file, whether it compiled or not; everything else is nested in it";
     }
-    views::all().iter().find(|view| view.name == name).map_or("", |view| view.doc)
+    let listing = || {
+        listings::ALL.iter().find(|listing| name.strip_prefix(listings::SCHEMA).is_some_and(|rest| rest == format!(".{}", listing.name)))
+    };
+    match views::all().iter().find(|view| view.name == name) {
+        Some(view) => view.doc,
+        None => listing().map_or("", |listing| listing.doc),
+    }
 }
 
-fn column_doc(table: &str, column: &str) -> &'static str {
-    if table == FACTS_TABLE {
-        return FILE.column(column).map_or("", |column| column.doc);
+/// What a column means: its own comment, or what the contract says.
+fn column_doc(table: &str, field: &Field) -> String {
+    if let Some(own) = field.metadata().get(listings::REMARKS) {
+        return own.clone();
     }
-    let view = views::all().iter().find(|view| view.name == table);
-    view.and_then(|view| view.columns.iter().find(|c| c.name == column)).map_or("", |column| column.doc)
+    let name = field.name();
+    let doc = match views::all().iter().find(|view| view.name == table) {
+        Some(view) => view.columns.iter().find(|column| column.name == *name).map(|column| column.doc),
+        None if table == FACTS_TABLE => FILE.column(name).map(|column| column.doc),
+        None => None,
+    };
+    doc.unwrap_or_default().to_owned()
 }
 
 /// A type in few words: nested types name their fields, not those of their fields.
@@ -121,40 +112,33 @@ fn outline(data_type: &DataType) -> String {
 #[cfg(test)]
 mod tests {
     use bytefacts_facts::schema;
-    use datafusion::datasource::empty::EmptyTable;
 
     use super::*;
     use crate::table::{Layout, Limits, render};
 
-    async fn session() -> SessionContext {
-        let session = SessionContext::new();
-        session.register_table(FACTS_TABLE, Arc::new(EmptyTable::new(schema()))).unwrap();
-        session.sql("CREATE VIEW a_view AS SELECT 1 AS one").await.unwrap();
-        session
-    }
-
-    #[tokio::test]
-    async fn tables_come_with_kind_and_meaning() {
-        let text = render(Layout::Csv, &list(&session().await).await.unwrap()).unwrap();
+    #[test]
+    fn tables_come_with_kind_and_meaning() {
+        let table = |name: &str, kind| Table { name: name.to_owned(), kind, schema: schema() };
+        let tables = [table(FACTS_TABLE, "table"), table("a_view", "view"), table("bytefacts.runs", "table")];
+        let text = render(Layout::Csv, &list(&tables).unwrap()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("bytecode_files_v1,table,\"one row a file"), "{text}");
         assert_eq!(lines[2], "a_view,view,\"\"");
+        assert_eq!(lines[3], "bytefacts.runs,table,the committed runs");
+        assert!(lines[4].contains("changes('RUN', 'RUN')") && lines[4].contains("function"), "{text}");
     }
 
-    #[tokio::test]
-    async fn columns_come_with_short_types_and_meaning() {
-        let batch = describe(&session().await, FACTS_TABLE).await.unwrap();
+    #[test]
+    fn columns_come_with_short_types_and_meaning() {
+        let batch = describe(FACTS_TABLE, &schema()).unwrap();
         let text = render(Layout::Grid(Limits::default()), &batch).unwrap();
         let row = |column: &str| text.lines().find(|line| line.trim_start().starts_with(column)).unwrap_or_default().to_owned();
         assert!(row("path").contains("| Utf8"), "{text}");
         assert!(row("code_objects").contains("| List<Struct of "), "{text}");
         assert!(row("attrs").contains("| Map<Utf8, Utf8>"), "{text}");
         assert!(row("path").split('|').nth(2).is_some_and(|doc| !doc.trim().is_empty()), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_table_that_is_not_there_is_an_error() {
-        assert!(describe(&session().await, "nope").await.is_err());
+        let text = render(Layout::Csv, &describe("bytefacts.files", &listings::FILES.arrow_schema()).unwrap()).unwrap();
+        assert!(text.contains("key,Utf8,\"the Parquet file"), "{text}");
     }
 
     #[test]

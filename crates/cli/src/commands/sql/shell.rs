@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bytefacts_compile::{Environment, cache_dir};
-use bytefacts_landing::RunHeader;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -20,7 +19,6 @@ use super::complete::{Names, complete};
 use super::console::{Console, Footer};
 use super::{LINE, input, interrupted, message, meta};
 use crate::signals;
-use crate::summary::count;
 use crate::table::{Layout, Limits};
 
 const PROMPT: &str = "bytefacts> ";
@@ -34,17 +32,12 @@ const SHOWN_ROWS: usize = 200;
 ///
 /// # Errors
 /// When the terminal cannot be read or written.
-pub async fn run(mut console: Console<'_>, run: &RunHeader) -> anyhow::Result<()> {
+pub async fn run(mut console: Console<'_>, greeting: &str) -> anyhow::Result<()> {
     if let Layout::Grid(_) = console.layout {
         console.layout = Layout::Grid(Limits { rows: Some(SHOWN_ROWS), width: Some(LINE) });
         console.footer = Footer::RowsAndTime;
     }
-    console.output.note(format!(
-        "Run {} of {}: {}. \\d lists the views, \\? helps, \\q leaves.",
-        run.run_id,
-        console.facts.shown(),
-        count(run.stats.files, "file")
-    ));
+    console.output.note(format!("{greeting} \\d lists the views, \\? helps, \\q leaves."));
 
     give_terminal_back_on_sigterm()?;
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
@@ -56,7 +49,7 @@ pub async fn run(mut console: Console<'_>, run: &RunHeader) -> anyhow::Result<()
     }
     let mut typed = String::new();
     loop {
-        let names = Names::of(&console.session).await.map_err(|error| message::error(&error, &[]))?;
+        let names = Names::of(&console.source).await.map_err(|error| message::error(&error, &[]))?;
         editor.set_helper(Some(Assistant { names, above: typed.clone(), colour: console.output.colour() }));
         let prompt = if typed.is_empty() { PROMPT } else { CONTINUATION };
         match tokio::task::block_in_place(|| editor.readline(prompt)) {

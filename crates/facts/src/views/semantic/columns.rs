@@ -46,7 +46,12 @@ pub(super) const ATTRIBUTES: &[Column] = &[
 ];
 
 pub(super) const CALLS: &[Column] = &[
-    column("callee", Text, "what is called, as `os.path.join`; null if that is no variable with attributes, as `f()()` or `x[0].f()`"),
+    column(
+        "callee",
+        Text,
+        "what is called, as `os.path.join`; null if that is no variable with attributes, as `f()()` or `x[0].f()`. Calls in code that \
+         nothing reaches have no row",
+    ),
     column("callee_name", Text, "the last name of what is called, `join` of any `….join()`; null without a name"),
     column("base_kind", Text, "what the callee begins with: `super`, or as value_kind in py_bc_call_arguments"),
     column("is_attribute", Boolean, "whether an attribute is called"),
@@ -122,7 +127,7 @@ pub(super) const IMPORTS: &[Column] = &[
 ];
 
 pub(super) const HANDLERS: &[Column] = &[
-    column("kind", Text, "`except` or `except*`"),
+    column("kind", Text, "`except` or `except*`; a clause that nothing reaches, as that of `try: pass`, has no row"),
     column("is_bare", Boolean, "whether it is `except:`, which names no class"),
     column("caught", Text, "the classes that it catches, `, ` between; null if bare, or if any of them is no variable with attributes"),
     column("catches_all", Boolean, "whether it is bare or names Exception or BaseException"),
