@@ -213,7 +213,7 @@ async fn a_run_of_which_too_much_is_unreadable_is_held_back() {
     for number in 0..20 {
         std::os::unix::fs::symlink("nowhere.py", corpus.path().join(format!("a/link{number}.py"))).unwrap();
     }
-    let args = ["extract", corpus.path().to_str().unwrap(), "--out", &facts, "--run-id", "two", "--format", "json"];
+    let args = ["extract", corpus.path().to_str().unwrap(), "--out", &facts, "--run-id", "two", "--another-corpus", "--format", "json"];
     let (code, stdout, stderr) = run(bytefacts(root.path(), &args).await);
     let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
     assert_eq!((code, &summary["current"]), (3, &Value::Bool(false)), "{stdout}");

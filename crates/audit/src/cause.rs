@@ -156,7 +156,7 @@ pub const CATALOGUE: [Cause; 51] = {
             "order of a listing",
             Excluded("files are sorted before anything is made of them; the order of work is varied by the matrix"),
         ),
-        cause("C39", Output, "a source that changes under way", Provoked("audit::a_source_that_changed_since_the_run_is_not_judged")),
+        cause("C39", Output, "a source that changes under way", Provoked("audits::a_source_that_changed_since_the_run_is_not_judged")),
         cause("C40", Output, "random names of Parquet files", Excluded("names of files are no facts; digests are over rows")),
         cause(
             "C41",
@@ -174,7 +174,7 @@ pub const CATALOGUE: [Cause; 51] = {
             "X01",
             Output,
             "a cache entry, or a landed row, that is not what compiling gives",
-            Provoked("audit::a_poisoned_cache_is_found"),
+            Provoked("audits::a_poisoned_cache_is_found"),
         ),
         cause("X02", Output, "dis says otherwise", Open("the oracle of `extract` compares every column")),
         cause("X03", Outcome, "no worker could be had", Open("a fault of the machine")),
@@ -375,6 +375,19 @@ mod tests {
             std::fs::write(path, format!("{before}|---|---|---|---|\n{}", table())).unwrap();
         } else {
             assert_eq!(rows, table(), "BYTEFACTS_UPDATE_DOCS=1 writes it anew");
+        }
+    }
+
+    #[test]
+    fn what_provokes_a_cause_is_a_test_that_there_is() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        for cause in CATALOGUE {
+            let Met::Provoked(test) = cause.met else { continue };
+            let (module, name) = test.split_once("::").unwrap();
+            let places = [format!("{root}tests/audit/{module}.rs"), format!("{root}../../tests/e2e/{module}.rs")];
+            let is_there =
+                places.iter().filter_map(|path| std::fs::read_to_string(path).ok()).any(|text| text.contains(&format!("fn {name}()")));
+            assert!(is_there, "{}: {test}", cause.code);
         }
     }
 }

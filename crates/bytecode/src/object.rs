@@ -257,7 +257,6 @@ fn low_32(value: u64) -> u32 {
     value as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the point is to take the lowest digit")]
 fn low_15(value: u64) -> u16 {
     (value & 0x7FFF) as u16
 }

@@ -30,7 +30,7 @@ use sha2::{Digest as _, Sha256};
 use self::bins::{BinRecord, Worker};
 use crate::args::{Audit, FailOn, Format, JobArgs, ProgressMode};
 use crate::commands::diff::run_tree::StoredTree;
-use crate::commands::extract::{self, cpu_time, location};
+use crate::commands::extract::{self, Wanted, cpu_time, location};
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
@@ -134,8 +134,8 @@ async fn extracted(args: &Audit, output: &Output) -> anyhow::Result<String> {
     extract::check_apart(&corpus, &facts)?;
     extract::check_corpus(&corpus)?;
     let repo = extract::recognised_repository(&settings, &corpus, output).await;
-    extract::check_same_corpus(&settings, &corpus, repo.as_deref(), &facts).await?;
-    extract::extract(&settings, &job, Some(interpreter), corpus, repo, facts, output).await?;
+    let wanted = Wanted { corpus, repo, facts, another_corpus: false };
+    extract::extract(&settings, &job, Some(interpreter), wanted, output).await?;
     Ok(run)
 }
 

@@ -11,7 +11,7 @@ use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
 
 use crate::args::{Demo, Format};
-use crate::commands::extract::{extract, location};
+use crate::commands::extract::{Wanted, extract, location};
 use crate::commands::python;
 use crate::config::Settings;
 use crate::exit::Exit;
@@ -56,7 +56,9 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
     };
     let library = Location::local(&interpreter.stdlib)?;
     output.note(format!("extracting the standard library of CPython {}", interpreter.version));
-    let summary = extract(&settings, &args.job, Some(interpreter), library, Some("stdlib".to_owned()), facts.clone(), output).await?;
+    // Another interpreter's library may take the place of this one's.
+    let wanted = Wanted { corpus: library, repo: Some("stdlib".to_owned()), facts: facts.clone(), another_corpus: true };
+    let summary = extract(&settings, &args.job, Some(interpreter), wanted, output).await?;
     if args.job.format == Format::Json {
         output.data(serde_json::to_string_pretty(&summary)? + "\n")?;
         return Ok(summary.exit(args.job.fail_on));

@@ -61,10 +61,8 @@ pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
                 None if !args.tree => recognised_repository(&settings, &corpus, output).await,
                 repo => repo,
             };
-            if !args.another_corpus {
-                check_same_corpus(&settings, &corpus, repo.as_deref(), &facts).await?;
-            }
-            extract(&settings, &args.job, interpreter(&settings).await?, corpus, repo, facts, output).await?
+            let wanted = Wanted { corpus, repo, facts, another_corpus: args.another_corpus };
+            extract(&settings, &args.job, interpreter(&settings).await?, wanted, output).await?
         }
         (None, None) => return Err(UsageError("CORPUS is missing".to_owned()).into()),
     };
@@ -106,29 +104,6 @@ pub fn check_apart(corpus: &Location, facts: &Location) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a corpus that is not the one of the current run: whoever reads the facts would find another corpus in its place.
-pub async fn check_same_corpus(settings: &Settings, corpus: &Location, repo: Option<&str>, facts: &Location) -> anyhow::Result<()> {
-    let store = Stores::new(settings.stores).open(facts.uri())?.facts();
-    let unusable = || format!("cannot use the facts at {}", shown(facts));
-    let Some(current) = store.current().await.with_context(unusable)? else { return Ok(()) };
-    let RunState::Committed(document) = store.run_state(&current.run_id).await.with_context(unusable)? else { return Ok(()) };
-    let described = |uri: &str, repo: Option<&str>| match repo {
-        Some(repo) => format!("{uri} as the repository {repo}"),
-        None => uri.to_owned(),
-    };
-    let there = described(&document.run.corpus, document.run.options.get("repo").and_then(|repo| repo.as_str()));
-    let here = described(corpus.uri(), repo);
-    if there == here {
-        return Ok(());
-    }
-    Err(UsageError(format!(
-        "the facts at {} are of {there} (run {}), not of {here}: choose another --out, or say by --another-corpus that this one takes its place",
-        shown(facts),
-        current.run_id
-    ))
-    .into())
-}
-
 /// Refuses options of the embedded cluster for a job that another one does: what is ignored without a word is taken for granted.
 fn check_options(args: &JobArgs, settings: &Settings) -> Result<(), UsageError> {
     if settings.client.cluster.is_none() {
@@ -165,16 +140,30 @@ pub fn location(text: &str, what: &str) -> anyhow::Result<Location> {
     Location::parse(text).map_err(|error| UsageError(format!("{what}: {error}")).into())
 }
 
-/// Extracts `corpus` into `facts`.
+/// What is to be extracted, and where to.
+pub struct Wanted {
+    /// The corpus.
+    pub corpus: Location,
+    /// The name of the only repository that it is, if it is one.
+    pub repo: Option<String>,
+    /// Where the facts go.
+    pub facts: Location,
+    /// Whether it may take the place of another corpus there.
+    pub another_corpus: bool,
+}
+
+/// Extracts a corpus.
+///
+/// # Errors
+/// When the job did not end in a committed run.
 pub async fn extract(
     settings: &Settings,
     args: &JobArgs,
     interpreter: Option<Interpreter>,
-    corpus: Location,
-    repo: Option<String>,
-    facts: Location,
+    wanted: Wanted,
     output: &Output,
 ) -> anyhow::Result<Summary> {
+    let Wanted { corpus, repo, facts, another_corpus } = wanted;
     let run = match &args.run_id {
         Some(id) => RunId::new(id.as_str()).map_err(|error| UsageError(format!("--run-id: {error}")))?,
         None => RunId::generate(SystemTime::now(), fresh_number()),
@@ -192,6 +181,9 @@ pub async fn extract(
     let work = Work::open(settings, args, run, facts)?;
     work.check_reachable().await?;
     work.check_new().await?;
+    if !another_corpus {
+        work.check_same_corpus(&job).await?;
+    }
     work.record(&job).await?;
     output.note(format!("run {}: {} into {}", work.run, shown(&corpus), shown(&work.facts)));
     work.run(&job, interpreter).await
@@ -292,6 +284,29 @@ impl<'a> Work<'a> {
             }
             RunState::Abandoned => Err(UsageError(format!("run {run} was given up or let go: choose another --run-id")).into()),
         }
+    }
+
+    /// Refuses a corpus that is not the one of the current run: whoever reads the facts would find another corpus in its place.
+    async fn check_same_corpus(&self, job: &Job) -> anyhow::Result<()> {
+        let Some(current) = self.store.current().await.with_context(|| self.unusable())? else { return Ok(()) };
+        let RunState::Committed(document) = self.store.run_state(&current.run_id).await.with_context(|| self.unusable())? else {
+            return Ok(());
+        };
+        let described = |uri: &str, repo: Option<&str>| match repo {
+            Some(repo) => format!("{uri} as the repository {repo}"),
+            None => uri.to_owned(),
+        };
+        let there = described(&document.run.corpus, document.run.options.get("repo").and_then(|repo| repo.as_str()));
+        let here = described(&job.corpus, job.repo.as_deref());
+        if there == here {
+            return Ok(());
+        }
+        Err(UsageError(format!(
+            "the facts at {} are of {there} (run {}), not of {here}: choose another --out, or say by --another-corpus that this one takes its place",
+            shown(&self.facts),
+            current.run_id
+        ))
+        .into())
     }
 
     /// Writes down what the run is to do, or makes sure that it was begun as the same.
