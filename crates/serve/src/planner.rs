@@ -13,7 +13,6 @@ use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation,
 use datafusion::catalog::TableFunction;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err, resources_err};
-use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
