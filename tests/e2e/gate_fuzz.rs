@@ -1,4 +1,4 @@
-//! Statements that nobody thought of: made at random of what is dangerous and what is usual, by `BYTEFACTS_FUZZ_SEED`, for `BYTEFACTS_FUZZ_SECONDS`.
+//! Statements that nobody thought of: made at random of what is dangerous and what is usual, by `BYTEFACTS_SEED`, for `BYTEFACTS_FUZZ_SECONDS`.
 //!
 //! The judge does not ask the service. Files lie beside the facts: their text must be in no answer, they must not have been read (the system's own
 //! times say so), and nothing must have been written. Settings must be what they were, and the service alive.
@@ -322,7 +322,7 @@ async fn no_statement_reaches_beyond_the_facts() {
     assert!(functions.len() > 100 && seeds.len() > 20);
 
     let seconds = number("BYTEFACTS_FUZZ_SECONDS").unwrap_or(15);
-    let seed = number("BYTEFACTS_FUZZ_SEED").unwrap_or(1);
+    let seed = number("BYTEFACTS_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut running = tokio::task::JoinSet::new();
     for worker in 0..CLIENTS {

@@ -137,8 +137,8 @@ async fn no_answer_is_wrong_when_an_executor_dies() {
 }
 
 /// A query that takes seconds on this cluster, in stages that fetch from each other.
-const LONG: &str =
-    "SELECT count(*) AS n FROM py_bc_instructions a JOIN py_bc_instructions b ON a.opname = b.opname AND a.\"offset\" < b.\"offset\"";
+const LONG: &str = "SELECT count(*) AS n FROM py_bc_instructions a JOIN py_bc_instructions b ON a.path = b.path AND a.opname = b.opname \
+                    AND a.\"offset\" < b.\"offset\"";
 
 /// An executor is killed with a task of a query in its hands. The answer that the scheduler then has may count rows twice: it is not given, but the
 /// query run again, which shows in a further job.
@@ -183,7 +183,7 @@ async fn an_answer_of_a_lost_executor_is_not_given() {
 async fn memory_is_bounded_on_executors_too() {
     let spread = Spread::start("serve: {query_memory_bytes: 2000000, query_spill_bytes: 0}").await;
     let mut client = spread.client("cluster").await;
-    let sql = "SELECT count(DISTINCT a.instr_id || b.instr_id) FROM py_bc_instructions a, py_bc_code_units b";
+    let sql = "SELECT count(DISTINCT a.instr_id || b.code_unit_id) FROM py_bc_instructions a, py_bc_code_units b";
     let status = ask(&mut client, sql).await.map(|_| panic!("it has had the memory")).unwrap_err();
     assert!(status.message().contains("Resources exhausted"), "{status}");
     assert!(ask_number(&mut client, QUESTIONS[0]).await > 0);

@@ -2,12 +2,13 @@
 //!
 //! All tasks of a query on an executor share one pool of memory and one allowance of temporary files, inside what all queries of the executor have.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ballista_core::config::BALLISTA_JOB_NAME;
-use datafusion::common::{Result, extensions_options};
-use datafusion::config::ConfigExtension;
+use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -15,13 +16,47 @@ use datafusion::prelude::SessionConfig;
 
 use crate::session::NAMED_CONSUMERS;
 
-extensions_options! {
-    /// What a query may take of an executor; where memory is 0, what the executor has.
-    pub struct Quota {
-        /// Bytes of memory for what it sorts, joins and groups.
-        pub memory_bytes: u64, default = 0
-        /// Bytes of temporary files for what does not fit there.
-        pub spill_bytes: u64, default = 0
+/// What a query may take of an executor; where memory is 0, what the executor has.
+#[derive(Clone, Debug, Default)]
+pub struct Quota {
+    /// Bytes of memory for what it sorts, joins and groups.
+    pub memory_bytes: u64,
+    /// Bytes of temporary files for what does not fit there.
+    pub spill_bytes: u64,
+}
+
+// Not by DataFusion's macro: its entries lack the prefix, and so would not be understood where they are sent to.
+impl ExtensionOptions for Quota {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let number = || value.parse().map_err(|error| plan_datafusion_err!("{key} is a number, not {value}: {error}"));
+        match key {
+            "memory_bytes" => self.memory_bytes = number()?,
+            "spill_bytes" => self.spill_bytes = number()?,
+            _ => return plan_err!("there is no option {key}"),
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        [("memory_bytes", self.memory_bytes), ("spill_bytes", self.spill_bytes)]
+            .map(|(key, value)| ConfigEntry {
+                key: format!("{}.{key}", Self::PREFIX),
+                value: Some(value.to_string()),
+                description: "what a query may take of an executor",
+            })
+            .into()
     }
 }
 
@@ -124,7 +159,7 @@ impl MemoryPool for Within {
 
 #[cfg(test)]
 mod tests {
-    use ballista_core::extension::SessionConfigExt as _;
+    use ballista_core::extension::{SessionConfigExt as _, SessionConfigHelperExt as _};
 
     use super::*;
     use crate::session::session_config;
@@ -133,6 +168,16 @@ mod tests {
         let mut config = session_config().with_ballista_job_name(job);
         config.options_mut().set("bytefacts_query.memory_bytes", &memory_bytes.to_string()).unwrap();
         config
+    }
+
+    /// As Ballista sends settings from the client to the scheduler, and from there to executors.
+    #[test]
+    fn a_quota_travels() {
+        let mut sent = session_config();
+        sent.options_mut().extensions.insert(Quota { memory_bytes: 5, spill_bytes: 7 });
+        let came = session_config().update_from_key_value_pair(&sent.to_key_value_pairs());
+        let came = came.options().extensions.get::<Quota>().unwrap().clone();
+        assert_eq!((came.memory_bytes, came.spill_bytes), (5, 7));
     }
 
     #[test]

@@ -313,23 +313,24 @@ mod tests {
     /// Texts that double are soon larger than any memory; each of these would take many gigabytes.
     #[tokio::test]
     async fn what_would_be_too_much_is_refused_before_it_is_made() {
+        // Each step has a name of its own: of two projections of one name DataFusion 55 drops one.
         let doubled = |times: usize, start: &str, step: &str| {
-            (0..times).fold(format!("SELECT {start} AS s FROM (VALUES ('x'), ('y')) AS t(a)"), |inner, _| {
-                format!("SELECT {step} AS s FROM ({inner})")
-            })
+            let start = format!("SELECT {start} AS s0 FROM (VALUES ('x'), ('y')) AS t(a)");
+            let inner =
+                (0..times).fold(start, |inner, n| format!("SELECT {} AS s{} FROM ({inner})", step.replace("{}", &format!("s{n}")), n + 1));
+            format!("SELECT s{times} AS s FROM ({inner})")
         };
         for sql in [
-            doubled(40, "a", "s || s"),
-            doubled(40, "a", "concat(s, s)"),
-            doubled(40, "a", "concat_ws(s, s, s)"),
-            doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "replace(replace(s, 'x', s), 'x', s)"),
-            doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "regexp_replace(regexp_replace(s, 'x', s, 'g'), 'x', s, 'g')"),
-            doubled(40, "make_array(a)", "array_concat(s, s)"),
-            doubled(40, "make_array(a)", "s || s"),
-            format!("SELECT levenshtein(s, s) FROM ({})", doubled(20, "a", "s || s")),
-            format!("SELECT array_to_string(make_array({}), s) FROM ({})", vec!["'a'"; 500].join(", "), doubled(20, "a", "s || s")),
+            doubled(40, "a", "{} || {}"),
+            doubled(40, "a", "concat({}, {})"),
+            doubled(40, "a", "concat({}, {}, {})"),
+            doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "replace(replace({}, 'x', {}), 'x', {})"),
+            doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "regexp_replace(regexp_replace({}, 'x', {}, 'g'), 'x', {}, 'g')"),
+            doubled(40, "make_array(a)", "array_concat({}, {})"),
+            format!("SELECT levenshtein(s, s) FROM ({})", doubled(20, "a", "{} || {}")),
+            format!("SELECT array_to_string(make_array({}), s) FROM ({})", vec!["'a'"; 500].join(", "), doubled(20, "a", "{} || {}")),
         ] {
-            let error = answer(&format!("SELECT length(CAST(s AS TEXT)) FROM ({sql}) AS t(s)")).await.unwrap_err();
+            let error = answer(&sql).await.unwrap_err();
             let root = error.find_root();
             assert!(matches!(root, DataFusionError::ResourcesExhausted(_)), "{}: {root}", &sql[..60]);
         }

@@ -11,12 +11,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_landing::RunId;
 use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation, guarded};
 use datafusion::catalog::TableFunction;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err, resources_err};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -348,7 +349,18 @@ fn left<F>(all: &HashMap<String, Arc<F>>, said: impl Fn(&F) -> (&str, bool)) -> 
 async fn logical(session: &SessionContext, statement: &Parsed) -> Result<LogicalPlan> {
     let plan = session.state().statement_to_plan(statement.clone()).await?;
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
-    Ok(plan)
+    // What operators become, such as `||` between lists, the engine takes from elsewhere than the session.
+    let guarded = plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(under_guard)))?;
+    Ok(guarded.data)
+}
+
+/// A call of a function, under guard where it needs it.
+fn under_guard(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return Ok(Transformed::no(expr)) };
+    let under_guard = guarded(&func);
+    let is_other = !Arc::ptr_eq(&under_guard, &func);
+    let call = Expr::ScalarFunction(ScalarFunction::new_udf(under_guard, args));
+    Ok(if is_other { Transformed::yes(call) } else { Transformed::no(call) })
 }
 
 /// The types of parameters, by name, of which the plan tells them.

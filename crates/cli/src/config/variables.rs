@@ -15,7 +15,7 @@ const NAMES: [&str; 7] = [
 ];
 
 /// What only tests, benchmarks and builds read. The binary inherits it from them; nobody else is told of it.
-const INHERITED: [&str; 12] = [
+const INHERITED: [&str; 13] = [
     "BYTEFACTS_BAD_INPUTS",
     "BYTEFACTS_BENCH_PYARROW",
     "BYTEFACTS_CACHE_TEST_FOLDER",
@@ -24,6 +24,7 @@ const INHERITED: [&str; 12] = [
     "BYTEFACTS_FINGERPRINT",
     "BYTEFACTS_FLOW_EVERY",
     "BYTEFACTS_FLOW_SEED",
+    "BYTEFACTS_FUZZ_SECONDS",
     "BYTEFACTS_SEED",
     "BYTEFACTS_SLT_UPDATE",
     "BYTEFACTS_TEST_S3",
