@@ -144,8 +144,8 @@ async fn the_shell_helps_as_it_does_over_facts() {
     let shown = ask("select count(*) as n from bytefacts.runs;");
     assert!(shown.contains("(1 row)"), "{shown}");
     assert!(ask("select nope from py_bc_blocks;").contains("error: "));
-    session.send("select i.code\t").unwrap();
-    session.send("from py_bc_instructions i where i.code\t").unwrap();
+    session.send("select 1 from py_bc_instructions i where i.code\t").unwrap();
+    session.flush().unwrap();
     session.exp_string("code_unit_id").unwrap();
     session.send_control('c').unwrap();
     session.exp_string(PROMPT).unwrap();
