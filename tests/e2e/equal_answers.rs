@@ -1,7 +1,7 @@
 //! Equal answers: generated queries, answered by the service itself, by a cluster's executors, and by DuckDB over rows that Python has flattened from
 //! the nested files by the contract alone.
 //!
-//! `BYTEFACTS_QUERIES=500` asks so many instead of a sample, of seed `BYTEFACTS_SEED=N`.
+//! `BYTEFACTS_TRIALS=500` asks so many instead of a sample, of seed `BYTEFACTS_SEED=N`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, UInt64Type};
 use bytefacts_client::{Connection, Options};
 use bytefacts_facts::views::{self, View};
 use serde_json::{Value, json};
@@ -345,6 +345,8 @@ fn rows(batches: &[RecordBatch]) -> Vec<Value> {
                 DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
                 DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
                 DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
+                // What a number without a sign and one with it come to.
+                DataType::Decimal128(_, 0) => i64::try_from(column.as_primitive::<Decimal128Type>().value(row)).unwrap().into(),
                 other => panic!("a value of type {other}"),
             });
             rows.push(Value::Array(values.collect()));
@@ -397,7 +399,7 @@ async fn three_engines_answer_alike() {
     };
     let (here, there) = (connect("local").await, connect("cluster").await);
 
-    let (count, seed) = (number("BYTEFACTS_QUERIES").unwrap_or(SAMPLE), number("BYTEFACTS_SEED").unwrap_or(SEED));
+    let (count, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(SAMPLE), number("BYTEFACTS_SEED").unwrap_or(SEED));
     let mut made = Queries { random: Random(seed) };
     let queries: Vec<_> = (0..count).map(|_| made.query()).collect();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/equal_answers.py");

@@ -11,7 +11,8 @@ use crate::service_access::{certify, with_users};
 use crate::support::{bytefacts, folder, not_tested, query_text, run, write_files};
 
 const PROMPT: &str = "bytefacts> ";
-const TIMEOUT_MS: u64 = 60_000;
+/// The first prompt waits until the server has told of all its columns, which takes long where the machine is busy.
+const TIMEOUT_MS: u64 = 600_000;
 
 /// Runs `bytefacts sql --connect`; exit code, stdout and stderr.
 async fn sql(address: &str, args: &[&str]) -> (i32, String, String) {
@@ -103,7 +104,7 @@ async fn a_server_that_encrypts_is_known_by_its_certificate() {
     let (code, _, stderr) = sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("other.pem"), question]).await;
     assert!(code == 1 && stderr.contains("no server answers at") && stderr.contains("certificate"), "{stderr}");
     let (code, _, stderr) = sql(&format!("grpc://localhost:{port}"), &[question]).await;
-    assert!(code == 1 && stderr.contains("no server answers at"), "{stderr}");
+    assert!(code == 1 && stderr.contains("if it encrypts, take grpc+tls://"), "{stderr}");
     let plain = Service::start(&[], "").await;
     let (code, _, stderr) = sql(&format!("grpc+tls://{}", plain.daemon.address), &["--ca", &path("own.pem"), question]).await;
     assert!(code == 1 && stderr.contains("it does not encrypt: take grpc://"), "{stderr}");
@@ -144,8 +145,8 @@ async fn the_shell_helps_as_it_does_over_facts() {
     let shown = ask("select count(*) as n from bytefacts.runs;");
     assert!(shown.contains("(1 row)"), "{shown}");
     assert!(ask("select nope from py_bc_blocks;").contains("error: "));
-    session.send("select i.code\t").unwrap();
-    session.send("from py_bc_instructions i where i.code\t").unwrap();
+    session.send("select 1 from py_bc_instructions i where i.code\t").unwrap();
+    session.flush().unwrap();
     session.exp_string("code_unit_id").unwrap();
     session.send_control('c').unwrap();
     session.exp_string(PROMPT).unwrap();

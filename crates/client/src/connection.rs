@@ -11,9 +11,9 @@ use arrow_flight::{FlightInfo, HandshakeRequest, IpcMessage};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use datafusion::physical_plan::common::collect;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use crate::answer::{Answer, Underway};
 use crate::connect::channel;
@@ -74,13 +74,24 @@ impl Connection {
             let header = MetadataValue::try_from(header).map_err(|_| ClientError::Refused("a token is of printable ASCII".to_owned()))?;
             request.metadata_mut().insert("authorization", header);
         }
-        let answer = self.client.inner_mut().handshake(request).await.map_err(|status| ClientError::of(&self.address, &status))?;
+        let answer = self.client.inner_mut().handshake(request).await.map_err(|status| self.no_login(&status))?;
         let token = answer.metadata().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         match token {
             Some(token) => self.client.set_token(token.to_owned()),
             None => return Err(ClientError::Unreadable("there is no login in it".to_owned())),
         }
         Ok(())
+    }
+
+    /// Why the first call of all has failed: whoever answers may speak another language.
+    fn no_login(&self, status: &Status) -> ClientError {
+        match ClientError::of(&self.address, status) {
+            ClientError::Server(text) if text.starts_with("h2 protocol error") => {
+                let reason = format!("{text}: if it encrypts, take grpc+tls://");
+                ClientError::Unreachable { address: self.address.clone(), reason }
+            }
+            other => other,
+        }
     }
 
     /// Where the server is.
