@@ -321,12 +321,12 @@ mod tests {
             format!("SELECT s{times} AS s FROM ({inner})")
         };
         for sql in [
-            doubled(40, "a", "{} || {}"),
-            doubled(40, "a", "concat({}, {})"),
-            doubled(40, "a", "concat({}, {}, {})"),
+            doubled(30, "a", "{} || {}"),
+            doubled(30, "a", "concat({}, {})"),
+            doubled(30, "a", "concat({}, {}, {})"),
             doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "replace(replace({}, 'x', {}), 'x', {})"),
             doubled(4, "a || 'xxxxxxxxxxxxxxxx'", "regexp_replace(regexp_replace({}, 'x', {}, 'g'), 'x', {}, 'g')"),
-            doubled(40, "make_array(a)", "array_concat({}, {})"),
+            doubled(30, "make_array(a)", "array_concat({}, {})"),
             format!("SELECT levenshtein(s, s) FROM ({})", doubled(20, "a", "{} || {}")),
             format!("SELECT array_to_string(make_array({}), s) FROM ({})", vec!["'a'"; 500].join(", "), doubled(20, "a", "{} || {}")),
         ] {
