@@ -275,12 +275,14 @@ fn elements(value: &ColumnarValue) -> usize {
 mod tests {
     use datafusion::error::DataFusionError;
     use datafusion::execution::SessionStateBuilder;
-    use datafusion::prelude::SessionContext;
+    use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
 
     fn session() -> SessionContext {
-        let state = SessionContext::new().state();
+        // Doubling lies deep.
+        let config = SessionConfig::new().set_usize("datafusion.sql_parser.recursion_limit", 500);
+        let state = SessionContext::new_with_config(config).state();
         let functions = state.scalar_functions().values().map(guarded).collect();
         let mut planners = state.expr_planners().to_vec();
         planners.push(Arc::new(GuardedOperators));
