@@ -313,8 +313,15 @@ mod tests {
     }
 
     /// Texts that double are soon larger than any memory; each of these would take many gigabytes.
-    #[tokio::test]
-    async fn what_would_be_too_much_is_refused_before_it_is_made() {
+    #[test]
+    fn what_would_be_too_much_is_refused_before_it_is_made() {
+        // What lies so deep takes more stack than a test has.
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(move || runtime().block_on(too_much()));
+        thread.unwrap().join().unwrap();
+    }
+
+    async fn too_much() {
         // Each step has a name of its own: of two projections of one name DataFusion 55 drops one.
         let doubled = |times: usize, start: &str, step: &str| {
             let start = format!("SELECT {start} AS s0 FROM (VALUES ('x'), ('y')) AS t(a)");
