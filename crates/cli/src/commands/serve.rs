@@ -128,7 +128,7 @@ async fn watch(cluster: QueryCluster) {
         match cluster.knock().await {
             Ok(()) => {
                 if was_there == Some(false) {
-                    tracing::info!("the cluster is there");
+                    tracing::warn!("the cluster is there");
                 }
                 was_there = Some(true);
             }
