@@ -178,7 +178,7 @@ async fn system_tables_tell_of_the_cluster_of_bins_and_of_the_cache() {
     assert_eq!(queries, [["finished", "1"]]);
     // What lists columns asks nobody, so that it works when the cluster is gone; and who asks the cluster is told.
     scheduler.kill();
-    assert_eq!(ask("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'system'").await, [["5"]]);
+    assert_eq!(ask("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'system'").await, [["6"]]);
     let error = connection.rows("SELECT * FROM system.executors").await.unwrap_err().to_string();
     assert!(error.contains("the scheduler does not answer"), "{error}");
 }
