@@ -243,7 +243,7 @@ async fn ask_until(
     questions: Arc<Vec<Question>>,
     met: Arc<Mutex<Met>>,
 ) -> anyhow::Result<()> {
-    let execution = if number % 2 == 0 { "local" } else { "cluster" };
+    let execution = if number.is_multiple_of(2) { "local" } else { "cluster" };
     let mut client = client(&address, execution).await?;
     let mut turn = number * 7;
     while Instant::now() < end {
