@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PlanProperties, ReplaceChildrenOptions};
 
 /// Children are always replaced with new properties: the scheduler slices the leaf, so the number of partitions changes.
@@ -14,4 +19,17 @@ pub const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(Childr
 pub fn single_child_properties(schema: EquivalenceProperties, child: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
     let partitioning = Partitioning::UnknownPartitioning(child.output_partitioning().partition_count());
     Arc::new(PlanProperties::new(schema, partitioning, EmissionType::Incremental, Boundedness::Bounded))
+}
+
+/// Whether a cluster sees the end of a plan.
+///
+/// Ballista 55 takes a task's report only if it has as many metrics as that of the stage's first task, and operators that read nothing have none. Of a
+/// union of such an operator and a scan the tasks differ, reports are thrown away, and the job never ends.
+///
+/// # Errors
+/// Never: nothing that is asked can fail.
+pub fn ends_on_a_cluster(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let reads_nothing = |node: &Arc<dyn ExecutionPlan>| node.is::<EmptyExec>() || node.is::<PlaceholderRowExec>();
+    let hangs = plan.exists(|node| Ok(node.is::<UnionExec>() && node.exists(|below| Ok(reads_nothing(below)))?))?;
+    Ok(!hangs)
 }

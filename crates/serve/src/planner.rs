@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_landing::RunId;
+use bytefacts_query::operator::ends_on_a_cluster;
 use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation, guarded};
 use datafusion::catalog::TableFunction;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
@@ -199,19 +200,18 @@ impl Planner {
             },
             None => None,
         };
-        let (mut state, optimized) = match executors {
-            Some(executors) => {
-                let mut state = executors.planning(state);
-                state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
-                executors.limit(state.config_mut(), &asked.limits);
-                let optimized = state.optimize(&logical)?;
-                (state, optimized)
+        if let Some(executors) = executors {
+            let mut state = executors.planning(state.clone());
+            state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
+            executors.limit(state.config_mut(), &asked.limits);
+            let (plan, context) = planned(state.optimize(&logical)?, state).await?;
+            // What a cluster would never end is done here, whatever the session wants: the rows are the same.
+            if ends_on_a_cluster(&plan)? {
+                return Ok((plan, context, Some(Arc::clone(executors))));
             }
-            None => (state, optimized),
-        };
-        *state.config_mut() = state.config().clone().with_batch_size(batch_rows(&optimized)?);
-        let plan = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        Ok((plan, state.task_ctx(), executors.map(Arc::clone)))
+        }
+        let (plan, context) = planned(optimized, state).await?;
+        Ok((plan, context, None))
     }
 
     /// Whether there is what a session has chosen.
@@ -308,6 +308,13 @@ impl Planner {
             .with_disk_manager_builder(files)
             .build_arc()
     }
+}
+
+/// How an optimized plan is carried out, in batches that are not too large.
+async fn planned(optimized: LogicalPlan, mut state: SessionState) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
+    *state.config_mut() = state.config().clone().with_batch_size(batch_rows(&optimized)?);
+    let plan = state.query_planner().create_physical_plan(&optimized, &state).await?;
+    Ok((plan, state.task_ctx()))
 }
 
 fn no_cluster<T>() -> Result<T> {
