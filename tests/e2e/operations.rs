@@ -244,7 +244,7 @@ async fn jobs_name_what_is_allowed_and_nothing_else() {
         .enumerate()
         {
             let name = format!("{}-{n}", scheduler.address.port());
-            let args = [from.to_str().unwrap(), "--out", to.to_str().unwrap(), "--run-id", &name];
+            let args = [from.to_str().unwrap(), "--out", to.to_str().unwrap(), "--run-id", &name, "--another-corpus"];
             let (code, _, stderr) = processes.extract(scheduler.address, &args).await.end(LIMIT).await;
             match refused {
                 Some(key) => assert!(code == 1 && stderr.contains("is not allowed here") && stderr.contains(key), "{name}: {stderr}"),

@@ -354,7 +354,7 @@ fn operations_can_be_spawned() {
 /// A night must not pay for all the nights before it.
 #[tokio::test]
 async fn a_run_costs_as_many_requests_after_thirty_runs_as_after_one() {
-    let counting = Faulty::new(Arc::new(object_store::memory::InMemory::new()), Fault::Refused, usize::MAX);
+    let counting = Faulty::new(std::sync::Arc::new(object_store::memory::InMemory::new()), Fault::Refused, usize::MAX);
     let facts = FactsStore::new(std::sync::Arc::new(counting.clone()), "facts".into());
     let mut costs = Vec::new();
     for night in 1..=30 {
