@@ -104,7 +104,7 @@ async fn a_bucket_that_is_missing_or_forbidden_is_refused() {
     ");
     insta::assert_snapshot!(extract(corpus, "s3://bucket/facts").await, @r#"
     error: cannot use the facts at s3://bucket/facts
-      caused by: cannot read "current.json"
+      caused by: cannot read "runs/[RUN]/run.json"
       caused by: access is forbidden (403): see the credentials and the policy of the bucket
     "#);
 }

@@ -115,7 +115,7 @@ async fn patience_with(signs: u32, fruitless: u32) -> (Duration, u32) {
         use_cache: true,
     };
     let cluster = Standing::default();
-    let patience = Patience { stall: STALL, fruitless, poll: STALL / 10, unreachable: STALL, ..Patience::default() };
+    let patience = Patience { stall: STALL, fruitless, poll: STALL / 10, unreachable: STALL };
     let begun = Instant::now();
     let error = run_job(&cluster, &job, &stores, &SystemClock, patience, 1.0, None).await.unwrap_err();
     assert!(matches!(error, JobError::Stalled { .. }), "{error}");
