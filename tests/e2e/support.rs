@@ -204,7 +204,9 @@ impl Gate {
         let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let at_it = names.filter(|name| name.to_string_lossy().starts_with("at-"));
         let mut seen = self.seen.lock().unwrap();
-        at_it.fold(false, |new, name| seen.insert(name) || new)
+        let before = seen.len();
+        seen.extend(at_it);
+        seen.len() > before
     }
 
     /// Waits until a worker stands at it that was not seen there before.

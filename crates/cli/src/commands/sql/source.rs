@@ -43,7 +43,7 @@ pub enum Source<'a> {
         facts: &'a Facts,
     },
     /// A server.
-    There(Server),
+    There(Box<Server>),
 }
 
 /// A server, and what it has told of itself.
@@ -56,7 +56,7 @@ pub struct Server {
 impl Source<'_> {
     /// A server.
     pub fn server(connection: Connection) -> Self {
-        Self::There(Server { connection, tables: OnceCell::new(), functions: OnceCell::new() })
+        Self::There(Box::new(Server { connection, tables: OnceCell::new(), functions: OnceCell::new() }))
     }
 
     /// Tables and views, the root table first.
