@@ -448,7 +448,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         (
             client.get_tables(CommandGetTables::default()).await.unwrap(),
             "catalog_name Utf8 NULL, db_schema_name Utf8 NULL, table_name Utf8, table_type Utf8",
-            2 * contract().len() + 6,
+            2 * contract().len() + 10,
         ),
         (
             client.get_primary_keys(key()).await.unwrap(),
@@ -480,7 +480,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         include_schema: false,
     };
     for (command, found) in [
-        (of(Some("facts"), None, None, &[]), contract().len() + 6),
+        (of(Some("facts"), None, None, &[]), contract().len() + 10),
         (of(Some("runs"), Some("run%"), Some("py\\_bc\\_blocks"), &[]), 1),
         (of(None, None, Some("py_bc_bl%"), &[]), 2),
         (of(None, None, None, &["TABLE"]), 2),
