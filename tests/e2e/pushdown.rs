@@ -164,7 +164,8 @@ impl Both {
 
     fn with<'a>(&'a self, columns: &[&str], noise: &mut Noise) -> &'a Table {
         let having: Vec<_> = self.tables.iter().filter(|table| columns.iter().all(|column| table.has(column))).collect();
-        noise.one(&having)
+        let &table = noise.one(&having);
+        table
     }
 }
 
