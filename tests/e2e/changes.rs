@@ -100,8 +100,8 @@ async fn digests_are_read_of_what_may_differ_and_no_code() {
         datafusion::physical_plan::displayable(plan.as_ref()).indent(true).to_string()
     };
     let shown = plan("SELECT * FROM changes('one', 'two')").await;
-    assert!(shown.contains("projection=[repo, path, file_sha256, facts_digest, attrs]"), "{shown}");
-    assert!(!shown.contains("code_objects") && shown.contains("predicate=repo@0"), "{shown}");
+    assert!(shown.contains("projection=[repo, path, file_sha256, facts_digest, attrs"), "{shown}");
+    assert!(!shown.contains("code_objects") && shown.contains("predicate=repo"), "{shown}");
     // By another run of the same corpus, which has landed files of its own.
     extract(corpus.path(), facts.path(), &Shape { run: "three", bins: 2, ..Shape::default() }).await;
     let shown = plan("SELECT * FROM changes('two', 'three')").await;

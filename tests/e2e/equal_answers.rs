@@ -205,6 +205,13 @@ impl Queries {
         }
     }
 
+    /// Two of them, which must not have one name.
+    fn aggregates(&mut self, one: &Source, two: &Source) -> (String, String) {
+        let (one, two) = (self.aggregate(one), self.aggregate(two));
+        let same = one == two;
+        (one, if same { "count(*) + 1".to_owned() } else { two })
+    }
+
     /// A value of a row.
     fn value(&mut self, from: &Source) -> String {
         let (column, data_type) = self.column(from);
@@ -225,7 +232,8 @@ impl Queries {
         match self.below(10) {
             0 => {
                 let from = self.view("v");
-                let (one, two, filter) = (self.aggregate(&from), self.aggregate(&from), self.filter(&[&from]));
+                let (one, two) = self.aggregates(&from, &from);
+                let filter = self.filter(&[&from]);
                 format!("SELECT {one}, {two} FROM {} v{filter}", from.view.name)
             }
             1 => {
@@ -264,8 +272,11 @@ impl Queries {
 
     fn grouped(&mut self) -> String {
         let from = self.view("v");
-        let keys: Vec<_> = (0..=self.below(2)).map(|_| self.value(&from)).collect();
-        let (one, two, filter) = (self.aggregate(&from), self.aggregate(&from), self.filter(&[&from]));
+        let mut keys: Vec<_> = (0..=self.below(2)).map(|_| self.value(&from)).collect();
+        let mut names = BTreeSet::new();
+        keys.retain(|key| names.insert(key.clone()));
+        let (one, two) = self.aggregates(&from, &from);
+        let filter = self.filter(&[&from]);
         let having = if self.below(3) == 0 { format!(" HAVING count(*) > {}", self.below(20)) } else { String::new() };
         let (groups, keys) = ((1..=keys.len()).map(|nth| nth.to_string()).collect::<Vec<_>>().join(", "), keys.join(", "));
         format!("SELECT {keys}, {one}, {two} FROM {} v{filter} GROUP BY {groups}{having}", from.view.name)

@@ -28,12 +28,17 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Waits until no query is open and the service rests.
 async fn at_rest(daemon: &Daemon) {
     until("the end of all queries", || daemon.metric("bytefacts_sql_queries_open") == 0.0).await;
-    // What ends is let go within moments; then no CPU is taken any more.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let before = daemon.cpu();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let taken = daemon.cpu() - before;
-    assert!(taken < Duration::from_millis(300), "{taken:?} of CPU were taken in a second of rest");
+    // What ends is let go within moments, or some seconds on a machine that does other things; then no CPU is taken any more.
+    let begun = Instant::now();
+    loop {
+        let before = daemon.cpu();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let taken = daemon.cpu() - before;
+        if taken < Duration::from_millis(300) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{taken:?} of CPU are taken in a second of rest");
+    }
 }
 
 async fn announced(client: &mut Client, sql: &str) -> FlightInfo {
