@@ -104,7 +104,7 @@ async fn a_server_that_encrypts_is_known_by_its_certificate() {
     let (code, _, stderr) = sql(&format!("grpc+tls://localhost:{port}"), &["--ca", &path("other.pem"), question]).await;
     assert!(code == 1 && stderr.contains("no server answers at") && stderr.contains("certificate"), "{stderr}");
     let (code, _, stderr) = sql(&format!("grpc://localhost:{port}"), &[question]).await;
-    assert!(code == 1 && stderr.contains("if it encrypts, take grpc+tls://"), "{stderr}");
+    assert!(code == 1 && stderr.contains("it encrypts: take grpc+tls://"), "{stderr}");
     let plain = Service::start(&[], "").await;
     let (code, _, stderr) = sql(&format!("grpc+tls://{}", plain.daemon.address), &["--ca", &path("own.pem"), question]).await;
     assert!(code == 1 && stderr.contains("it does not encrypt: take grpc://"), "{stderr}");

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
@@ -26,6 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After so long without a word the server is asked whether it is still there, so that proxies see that the connection is used.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How long a server may take to show which language it speaks.
+const LANGUAGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a client of HTTP/2 says first: the preface, and settings of which there are none.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The kind of the frame by which a server of HTTP/2 answers, and where it stands in the head of a frame.
+const HTTP2_SETTINGS: (usize, u8) = (3, 4);
+
 /// Connects to a server.
 pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     let target = options.target()?;
@@ -33,9 +43,9 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     // The scheme says nothing: the connector knows whether to encrypt.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ClientError::Address(options.address.clone()))?;
     let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true).http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
-    let encrypts = target.tls;
-    let connected = if encrypts {
-        let tls = TlsConnector::from(Arc::new(client_config(options.ca.as_deref())?));
+    let connected = if target.tls {
+        let tls = TlsConnector::from(Arc::new(client_config(roots(options.ca.as_deref())?)?));
+        let target = target.clone();
         let connector = service_fn(move |_: Uri| {
             let (target, tls) = (target.clone(), tls.clone());
             async move { secured(&target, &tls).await.map(TokioIo::new) }
@@ -44,26 +54,58 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     } else {
         endpoint.connect().await
     };
-    connected.map_err(|error| {
-        let reason = innermost(&error);
-        // What rustls says of an answer that is not encrypted.
-        let is_plain = encrypts && reason.contains("corrupt message");
-        ClientError::Unreachable {
-            address,
-            reason: if is_plain { format!("it does not encrypt: take grpc:// ({reason})") } else { reason },
+    match connected {
+        Ok(channel) => Ok(channel),
+        Err(error) => {
+            let reason = innermost(&error);
+            let reason =
+                if target.tls && is_plain(&target).await { format!("it does not encrypt: take grpc:// ({reason})") } else { reason };
+            Err(ClientError::Unreachable { address, reason })
         }
-    })
+    }
+}
+
+/// Whether it is HTTP/2 without encryption that a server speaks. It is asked, since what a client sees that has spoken another language (an answer
+/// that it cannot read, an end, a reset) hangs on which packet comes first.
+async fn is_plain(target: &Target) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect((bare(target), target.port)).await?;
+        stream.write_all(HTTP2_PREFACE).await?;
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        Ok::<_, io::Error>(head[HTTP2_SETTINGS.0] == HTTP2_SETTINGS.1)
+    };
+    matches!(timeout(LANGUAGE_PATIENCE, asked).await, Ok(Ok(true)))
+}
+
+/// Whether it is TLS that a server speaks: it shows a certificate, which nobody here has to trust, or refuses in the words of TLS.
+pub(crate) async fn is_encrypted(target: &Target) -> bool {
+    let Ok(config) = client_config(RootCertStore::empty()) else { return false };
+    match timeout(LANGUAGE_PATIENCE, secured(target, &TlsConnector::from(Arc::new(config)))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            let said = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+            matches!(said, Some(TlsError::InvalidCertificate(_) | TlsError::AlertReceived(_)))
+        }
+        Err(_) => false,
+    }
+}
+
+/// The host without the brackets of an IPv6 address.
+fn bare(target: &Target) -> &str {
+    target.host.trim_start_matches('[').trim_end_matches(']')
 }
 
 async fn secured(target: &Target, tls: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let bare = target.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let stream = TcpStream::connect((bare.as_str(), target.port)).await?;
+    let host = bare(target).to_owned();
+    let stream = TcpStream::connect((host.as_str(), target.port)).await?;
     stream.set_nodelay(true)?;
-    let name = ServerName::try_from(bare).map_err(io::Error::other)?;
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
     tls.connect(name, stream).await
 }
 
-fn client_config(ca: Option<&Path>) -> Result<ClientConfig, ClientError> {
+/// The certificates that a server is known by: those of a file, or else the system's.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
     let of = ca.map_or_else(|| "the system".to_owned(), |file| file.display().to_string());
     let failed = |reason: String| ClientError::Certificates { of: of.clone(), reason };
     let mut roots = RootCertStore::empty();
@@ -83,8 +125,13 @@ fn client_config(ca: Option<&Path>) -> Result<ClientConfig, ClientError> {
     if roots.is_empty() {
         return Err(failed("there is none".to_owned()));
     }
+    Ok(roots)
+}
+
+fn client_config(roots: RootCertStore) -> Result<ClientConfig, ClientError> {
+    let failed = |error: TlsError| ClientError::Certificates { of: "this client".to_owned(), reason: error.to_string() };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
-    let mut config = config.map_err(|error| failed(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
+    let mut config = config.map_err(failed)?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }

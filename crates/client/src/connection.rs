@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::answer::{Answer, Underway};
-use crate::connect::channel;
+use crate::connect::{channel, is_encrypted};
 use crate::error::ClientError;
 use crate::options::{Credentials, Options};
 
@@ -55,7 +55,9 @@ impl Connection {
     pub async fn open(options: &Options) -> Result<Self, ClientError> {
         let inner = FlightServiceClient::new(channel(options).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let mut connection = Self { client: FlightSqlServiceClient::new_from_inner(inner), address: options.address.clone() };
-        connection.log_in(&options.credentials).await?;
+        if let Err(error) = connection.log_in(&options.credentials).await {
+            return Err(no_login(options, error).await);
+        }
         if let Some(run) = &options.run {
             connection.client.set_header("bytefacts.run", run);
         }
@@ -74,24 +76,13 @@ impl Connection {
             let header = MetadataValue::try_from(header).map_err(|_| ClientError::Refused("a token is of printable ASCII".to_owned()))?;
             request.metadata_mut().insert("authorization", header);
         }
-        let answer = self.client.inner_mut().handshake(request).await.map_err(|status| self.no_login(&status))?;
+        let answer = self.client.inner_mut().handshake(request).await.map_err(|status| ClientError::of(&self.address, &status))?;
         let token = answer.metadata().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         match token {
             Some(token) => self.client.set_token(token.to_owned()),
             None => return Err(ClientError::Unreadable("there is no login in it".to_owned())),
         }
         Ok(())
-    }
-
-    /// Why the first call of all has failed: whoever answers may speak another language.
-    fn no_login(&self, status: &Status) -> ClientError {
-        match ClientError::of(&self.address, status) {
-            ClientError::Server(text) if text.starts_with("h2 protocol error") => {
-                let reason = format!("{text}: if it encrypts, take grpc+tls://");
-                ClientError::Unreachable { address: self.address.clone(), reason }
-            }
-            other => other,
-        }
     }
 
     /// Where the server is.
@@ -144,6 +135,20 @@ impl Connection {
             tables.extend(tables_of(&batch)?);
         }
         Ok(tables)
+    }
+}
+
+/// Why the first call of all has failed: whoever answers may speak another language.
+async fn no_login(options: &Options, error: ClientError) -> ClientError {
+    let reason = match &error {
+        ClientError::Unreachable { reason, .. } | ClientError::Server(reason) => reason,
+        _ => return error,
+    };
+    match options.target() {
+        Ok(target) if !target.tls && is_encrypted(&target).await => {
+            ClientError::Unreachable { address: options.address.clone(), reason: format!("it encrypts: take grpc+tls:// ({reason})") }
+        }
+        _ => error,
     }
 }
 
