@@ -107,6 +107,9 @@ async fn only_the_killer_is_missing(facts: &Path, run: &str, expected: &Manifest
     let others = "SELECT count(*) FROM bytecode_files_v1 WHERE repo = 'b' AND path <> 'poison.py' AND cardinality(code_objects) > 0";
     let in_b = expected.repos.iter().find(|r| r.repo.as_deref() == Some("b")).unwrap().files.to_string();
     assert_eq!(query_text(facts, others).await, [[in_b]], "its neighbours have their facts");
+    let counts = query_text(facts, "SELECT count(*), count(DISTINCT file_id) FROM bytecode_files_v1").await;
+    let rows = manifest.run.rows.to_string();
+    assert_eq!(counts, [[rows.clone(), rows]], "nothing is doubled");
 }
 
 /// Where everything is one process, the killer takes the whole job with it, once. The next attempt finds it out.
@@ -240,6 +243,22 @@ async fn interrupts_and_kills_are_no_fault_of_a_file() {
         gate.close();
     }
     eprintln!("seed {seed}: {trials} trials of seven jobs, each hit at the held file, 0 files quarantined");
+}
+
+/// A job that stands still in this process ends after `client.stall_seconds`, blames no file, and goes on when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_job_that_stands_still_is_given_up_and_goes_on() {
+    let (corpus, facts, home, gate) = (corpus_with_a_held_file(), folder(), folder(), Gate::closed(&python().await));
+    let expected = undisturbed(corpus.path()).await;
+    let mut command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
+    let output = command.env("BYTEFACTS_CLIENT__STALL_SECONDS", "2").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && stderr.contains("--resume r") && stderr.contains("2 s"), "{:?} {stderr}", output.status);
+    gate.open();
+    let last = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
+    assert_eq!(last.status.code(), Some(0), "{}", String::from_utf8_lossy(&last.stderr));
+    check(facts.path(), "r", &expected).await;
+    assert_eq!(quarantined(facts.path()).await, Vec::<Vec<String>>::new());
 }
 
 /// Clients of one run are at the same file at the same time, and each sees the notes of the others; that a single death would do to blame a

@@ -109,6 +109,21 @@ async fn a_forger_without_the_secret_is_not_believed() {
     assert!(code == 1 && stderr.contains("cache.shared_secret") && stderr.contains("32 are the least"), "{code} {stderr}");
 }
 
+/// An executor that others than its own machine reach takes nothing unsealed, whatever certificates it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_that_is_reached_by_others_needs_the_secret() {
+    let (processes, files) = (Processes::new(), folder());
+    let settings = format!(
+        "access: {{corpus: ['*'], facts: ['*']}}\ncluster_tls: {{authority: /none, certificate: /none, key: /none}}\ncache: {{shared: {}}}\n",
+        files.path().display()
+    );
+    crate::support::write_files(files.path(), &[("settings.yaml", settings.as_bytes())]);
+    let config = files.path().join("settings.yaml");
+    let line = ["executor", "--config", config.to_str().unwrap(), "--listen", "0.0.0.0:0", "--scheduler", "127.0.0.1:1", "--node", "n"];
+    let (code, _, stderr) = run(processes.command(&line).await);
+    assert!(code == 2 && stderr.contains("cache.shared_secret"), "{code} {stderr}");
+}
+
 /// Two executors that share nothing but a bucket: what the first has compiled the second takes from there, and its metrics say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_share_a_bucket() {

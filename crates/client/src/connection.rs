@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use datafusion::physical_plan::common::collect;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::Request;
 
 use crate::answer::{Answer, Underway};
 use crate::connect::{channel, is_encrypted};

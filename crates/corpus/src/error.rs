@@ -218,7 +218,7 @@ fn lacks_bucket(source: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Shortages of the process or the machine, disks that fail, and network disks that are away.
-fn is_transient(kind: io::ErrorKind, code: Option<i32>) -> bool {
+pub(crate) fn is_transient(kind: io::ErrorKind, code: Option<i32>) -> bool {
     use io::ErrorKind as K;
     // Without a kind of their own: EIO, ENXIO, ENODEV, ENFILE and EMFILE, EREMOTEIO.
     const FAULTS: [i32; 6] = [5, 6, 19, 23, 24, 121];

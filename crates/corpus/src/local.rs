@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 
 use crate::entry::{Entry, Form};
-use crate::error::{ListError, ReadError, SymlinkFault};
+use crate::error::{ListError, ReadError, SymlinkFault, is_transient};
 use crate::gitignore::Gitignore;
 use crate::inventory::Inventory;
 use crate::name::{decode_name, encode_name};
@@ -47,8 +47,9 @@ pub(crate) fn list(root: &Path, form: &Form, selection: &Selection) -> Result<In
             Ok(Taken::File(entry)) => walk.sorter.push(entry).map_err(ListError::sorting)?,
             Ok(Taken::Folder(folder)) => {
                 let entry = folder.as_entry();
-                let at = folder.below_corpus("", form);
-                if walk.enter(folder).is_err() {
+                let (at, path) = (folder.below_corpus("", form), folder.path.clone());
+                if let Err(error) = walk.enter(folder) {
+                    own_fault(&path, error)?;
                     walk.unreadable(entry, at)?;
                 }
             }
@@ -57,6 +58,7 @@ pub(crate) fn list(root: &Path, form: &Form, selection: &Selection) -> Result<In
                 if level.folder.is_root {
                     return Err(failed(error));
                 }
+                own_fault(&level.folder.path, error)?;
                 walk.unreadable(level.folder.as_entry(), level.folder.below_corpus("", form))?;
             }
         }
@@ -71,6 +73,15 @@ pub(crate) fn list(root: &Path, form: &Form, selection: &Selection) -> Result<In
     } else {
         Err(ListError::NoPythonFiles { location: location(), notes: Box::new(notes) })
     }
+}
+
+/// Whether a folder that cannot be listed is itself the reason, as one without permission is. A disk that fails or is away, and a shortage of this
+/// process, are faults: a listing that went on would miss the folder's files, and the run would be whole without them.
+fn own_fault(folder: &Path, error: io::Error) -> Result<(), ListError> {
+    if is_transient(error.kind(), error.raw_os_error()) {
+        return Err(ListError::Io { location: folder.display().to_string(), source: error });
+    }
+    Ok(())
 }
 
 /// A walk under way, from each folder straight into its first one, so that it holds one folder a level and no list of those to come.

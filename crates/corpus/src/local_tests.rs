@@ -211,6 +211,53 @@ fn what_may_not_be_read_is_an_entry_all_the_same() {
 }
 
 #[test]
+fn a_failing_disk_below_the_corpus_is_no_unreadable_folder() {
+    let folder = Path::new("/corpus/a");
+    // EIO, EMFILE, ENODEV, ESTALE, ETIMEDOUT.
+    for code in [5, 24, 19, 116, 110] {
+        let Err(ListError::Io { location, source }) = own_fault(folder, io::Error::from_raw_os_error(code)) else { panic!("{code}") };
+        assert_eq!((location.as_str(), source.raw_os_error()), ("/corpus/a", Some(code)));
+    }
+    // EACCES, ENOENT, ENOTDIR, ENAMETOOLONG.
+    for code in [13, 2, 20, 36] {
+        assert!(own_fault(folder, io::Error::from_raw_os_error(code)).is_ok(), "{code}");
+    }
+}
+
+/// A process without a free descriptor can list nothing: that is no fact of the folder that it has come to.
+#[test]
+fn a_listing_that_runs_out_of_descriptors_fails_as_a_whole() {
+    let root = tree(&["a/b/c/d/x.py", "a/y.py"]);
+    let program = std::env::current_exe().unwrap();
+    let run = |limit: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" --exact {LISTS_A_FOLDER} --ignored --nocapture --test-threads 1")]);
+        let output = command.arg(&program).env("BYTEFACTS_LISTED", root.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run("256").contains("listed 2 of 0 unreadable"), "{}", run("256"));
+    let mut failed = 0;
+    for limit in 4..14 {
+        let said = run(&limit.to_string());
+        assert!(!said.contains("listed") || said.contains("listed 2 of 0 unreadable"), "{limit}: {said}");
+        failed += usize::from(said.contains("failed: "));
+    }
+    assert!(failed > 0, "no limit was met while folders were listed");
+}
+
+const LISTS_A_FOLDER: &str = "local::tests::lists_a_folder";
+
+#[test]
+#[ignore = "what another test runs with few descriptors"]
+fn lists_a_folder() {
+    let Some(root) = std::env::var_os("BYTEFACTS_LISTED") else { return };
+    match list(Path::new(&root), &Form::Tree, &default()) {
+        Ok(inventory) => println!("listed {} of {} unreadable", entries(&inventory).len(), inventory.notes.unreadable_folders.count),
+        Err(error) => println!("failed: {error}"),
+    }
+}
+
+#[test]
 fn an_entry_cannot_lead_out_of_the_corpus() {
     let root = tree(&["a/x.py"]);
     for (repo, path) in [

@@ -21,7 +21,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogPro
 use datafusion::common::{Result, plan_err};
 
 use crate::options::SessionOptions;
-use crate::planner::Asked;
+use crate::plan::Asked;
 use crate::queries::Queries;
 use crate::runs::Runs;
 use crate::spread::Executors;

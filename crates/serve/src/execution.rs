@@ -21,8 +21,8 @@ use tonic::Status;
 
 use crate::STACK_BYTES;
 use crate::error::{ServeError, fault, internal};
-use crate::planner::Planned;
-use crate::queries::lock;
+use crate::lock::lock;
+use crate::plan::Planned;
 
 /// Statements that are planned at a time, for each thread of a query.
 const PLANS: usize = 4;

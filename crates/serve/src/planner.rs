@@ -26,9 +26,11 @@ use datafusion::sql::parser::Statement as Parsed;
 
 use crate::catalog;
 use crate::gate::{self, Statement};
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::options::{Execution, Limits, SessionOptions};
-use crate::queries::{Queries, lock};
+use crate::plan::{Asked, Planned, Prepared};
+use crate::queries::Queries;
 use crate::runs::Runs;
 use crate::spread::{Executors, Spread, scanned_bytes};
 use crate::wire;
@@ -63,39 +65,6 @@ const BATCH_CONSTANTS: usize = 64 << 20;
 
 /// How many memory consumers an error about memory names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
-
-/// A query that can run.
-pub(crate) struct Planned {
-    /// What runs.
-    pub(crate) plan: Arc<dyn ExecutionPlan>,
-    /// What it runs with.
-    pub(crate) context: Arc<TaskContext>,
-    /// Who runs it, unless this process does.
-    pub(crate) executors: Option<Arc<dyn Executors>>,
-    /// What is announced, and delivered.
-    pub(crate) schema: SchemaRef,
-}
-
-/// What is known of a statement before its parameters are.
-#[derive(Clone, Debug)]
-pub(crate) struct Prepared {
-    /// Its columns.
-    pub(crate) schema: SchemaRef,
-    /// Its parameters; where nothing tells the type, a text.
-    pub(crate) parameters: SchemaRef,
-    /// The types of those of which something tells it, by name.
-    pub(crate) types: BTreeMap<String, DataType>,
-}
-
-/// Who asks, and how.
-pub(crate) struct Asked<'a> {
-    /// The user.
-    pub(crate) user: Option<&'a str>,
-    /// What the session has set.
-    pub(crate) options: &'a SessionOptions,
-    /// What the query may take.
-    pub(crate) limits: Limits,
-}
 
 /// Makes plans.
 pub(crate) struct Planner {

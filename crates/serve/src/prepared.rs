@@ -9,9 +9,9 @@ use tonic::Status;
 
 use crate::error::internal;
 use crate::gate::Statement;
+use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::planner::Prepared;
-use crate::queries::lock;
+use crate::plan::Prepared;
 use crate::seal::random_id;
 
 /// Statements that are kept.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,9 +17,10 @@ use tonic::Status;
 use crate::connections::Connection;
 use crate::error::{ServeError, fault, internal, status};
 use crate::execution::{self, Execution};
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::options::{Limits, ServeOptions};
-use crate::planner::Planned;
+use crate::plan::Planned;
 use crate::seal::random_id;
 use crate::wire::{self, Encoder};
 
@@ -602,8 +603,4 @@ impl Rows {
             }
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tonic::Status;
 
+use crate::lock::lock;
 use crate::options::{BadOption, SessionOptions};
-use crate::queries::lock;
 
 /// Sessions that are kept.
 const MOST: usize = 10_000;

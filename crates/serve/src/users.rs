@@ -25,8 +25,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::error::ServeError;
+use crate::lock::lock;
 use crate::options::OwnLimits;
-use crate::queries::lock;
 use crate::seal::{Purpose, Seal};
 
 /// Passwords that are checked at a time: each takes a core and some 20 MB for some milliseconds, which is what makes guessing dear.

@@ -520,6 +520,9 @@ pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option
     Ok(Some(Arc::new(match settings.shared_cache()? {
         Some(location) => {
             let place = stores.open(location.uri())?;
+            if cache.shared_secret.is_none() {
+                tracing::warn!("the shared cache is not sealed (cache.shared_secret): whoever may write there decides what is taken for compiled code");
+            }
             Cache::open_shared(
                 &options,
                 SharedPlace { store: place.store, path: place.path, secret: secret(cache.shared_secret.as_deref())? },

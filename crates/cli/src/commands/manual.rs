@@ -65,4 +65,17 @@ mod tests {
         assert!(page("bytefacts-extract.1").contains("fail\\-on"));
         assert!(page("bytefacts-python-install.1").contains("mirror"));
     }
+    #[test]
+    fn every_shell_completes_every_command() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "bytefacts", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Args::command().get_subcommands() {
+                // Whole words: `run` would be found in `runs`.
+                let named = script.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|word| word == command.get_name());
+                assert_eq!(named, !command.is_hide_set(), "{shell} and {}", command.get_name());
+            }
+        }
+    }
 }

@@ -53,7 +53,8 @@ impl CorpusTable {
         let run = RunId::new(self.job.run.clone()).map_err(lasting)?;
         let index = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
-            None => self.write_bins(&facts, &run).await?,
+            // Listing, packing and writing bins down may take long, and somebody waits.
+            None => note_planning(&facts, &run, self.write_bins(&facts, &run)).await?,
         };
         // Long ones first, so that short ones even out the end (longest processing time first).
         let mut bins: Vec<(u32, &IndexedBin)> = index.numbered().collect();
@@ -69,7 +70,7 @@ impl CorpusTable {
     /// Lists the corpus, packs bins and writes them down as they come.
     async fn write_bins(&self, facts: &FactsStore, run: &RunId) -> Result<BinIndex> {
         let corpus = open_corpus(&self.job, &self.stores)?;
-        let inventory = note_planning(facts, run, corpus.list()).await.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
+        let inventory = corpus.list().await.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
         note_left_out(&inventory.notes);
         let mut writer = BinsWriter::new(facts, run, fresh_attempt()).await.map_err(landing_error)?;
         let (packed, mut bins) = mpsc::channel(2);

@@ -95,6 +95,9 @@ impl BinWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        if paths.null_count() > 0 {
+            return Err(shape("a row has no path"));
+        }
         self.check_order(repos, paths)?;
         // Of the whole batch: a slice would count the buffers that it shares.
         let row_bytes = batch.get_array_memory_size() / batch.num_rows();
