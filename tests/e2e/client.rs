@@ -48,7 +48,7 @@ async fn a_session_of_a_cluster_gives_the_rows_of_a_local_one() {
     let (scheduler, _executors) = cluster(&processes).await;
     let (location, there) = (url(facts.path()), format!("df://{}", scheduler.address));
     let local = session(&Stores::default(), &location, None).await.unwrap();
-    let remote = cluster_session(&there, &Stores::default(), &location, None).await.unwrap();
+    let remote = cluster_session(&there, None, &Stores::default(), &location, None).await.unwrap();
     let jobs = async || RemoteScheduler::new(&there).status().await.unwrap().jobs.len();
     let mut asked = 0;
     for (sql, is_theirs) in [
@@ -67,7 +67,7 @@ async fn a_session_of_a_cluster_gives_the_rows_of_a_local_one() {
         asked += usize::from(is_theirs);
         assert_eq!(jobs().await, asked, "{sql}: what reads data files is the cluster's, and nothing else");
     }
-    let error = cluster_session("df://127.0.0.1:1", &Stores::default(), &location, None).await.map(drop).unwrap_err().to_string();
+    let error = cluster_session("df://127.0.0.1:1", None, &Stores::default(), &location, None).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("no server answers at df://127.0.0.1:1"), "{error}");
 }
 
@@ -78,7 +78,7 @@ async fn a_query_of_a_cluster_that_nobody_waits_for_ends() {
     extract(library_corpus(&python().await, &["json"]).path(), facts.path(), &Shape::default()).await;
     let (scheduler, _executors) = cluster(&processes).await;
     let there = format!("df://{}", scheduler.address);
-    let remote = cluster_session(&there, &Stores::default(), &url(facts.path()), None).await.unwrap();
+    let remote = cluster_session(&there, None, &Stores::default(), &url(facts.path()), None).await.unwrap();
     let state = async || RemoteScheduler::new(&there).status().await.unwrap().jobs.first().map(|job| job.state);
     let until = async |wanted: JobState| {
         let begun = Instant::now();

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bytefacts_client::{Mutual, Stores, cluster_session};
+
 use crate::processes::{Daemon, Processes};
 use crate::service::{Service, ask_text};
-use crate::support::{Shape, extract, folder, library_corpus, python, run, write_files};
+use crate::support::{Shape, extract, folder, library_corpus, python, run, texts, write_files};
 
 /// Makes an authority in a folder, or has the one that is there certify anew.
 fn certify(folder: &Path, days: &str) {
@@ -99,6 +101,18 @@ async fn a_cluster_with_certificates_lands_and_answers() {
     let expected = ask_text(&mut local, sql).await;
     assert_eq!(expected.len(), 7);
     assert_eq!(ask_text(&mut spread, sql).await, expected);
+
+    // A session of a client's own, with no server in between.
+    let (url, location) = (format!("df://{}", cluster.scheduler.address), format!("file://{}", service.facts.path().display()));
+    let certificates =
+        |name: &str| Mutual::new(&cluster.file("ca.pem"), &cluster.file(&format!("{name}.pem")), &cluster.file(&format!("{name}.key")));
+    let stores = Stores::default();
+    let session = cluster_session(&url, Some(&certificates("client")), &stores, &location, None).await.unwrap();
+    assert_eq!(texts(&session.sql(sql).await.unwrap().collect().await.unwrap()), expected);
+    let error = cluster_session(&url, None, &stores, &location, None).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("no server answers at df://"), "{error}");
+    let error = cluster_session(&url, Some(&certificates("nobody")), &stores, &location, None).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("certificates of the cluster cannot be used") && error.contains("nobody.pem"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ pub async fn ask(server: &str, facts: &str, scheduler: Option<&str>) -> anyhow::
     answers.push(here.sql(QUESTION).await?.collect().await?);
 
     if let Some(scheduler) = scheduler {
-        let there = cluster_session(scheduler, &Stores::default(), facts, None).await?;
+        let there = cluster_session(scheduler, None, &Stores::default(), facts, None).await?;
         answers.push(there.sql(QUESTION).await?.collect().await?);
     }
     answers.iter().map(|rows| Ok(pretty_format_batches(rows)?.to_string())).collect()

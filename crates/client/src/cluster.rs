@@ -56,7 +56,10 @@ const TRIES: usize = 3;
 
 /// A state whose queries run on a cluster: nothing in a plan waits for what another task finds out, and joins spill.
 pub(crate) fn on_cluster(state: SessionState, scheduler: Scheduler, cores: usize) -> SessionState {
-    let config = state.config().clone().upgrade_for_ballista();
+    let mut config = state.config().clone().upgrade_for_ballista();
+    if let Some(tls) = scheduler.tls().cloned() {
+        config = config.with_ballista_override_create_grpc_client_endpoint(Arc::new(move |endpoint| Ok(tls.endpoint(&endpoint)?)));
+    }
     let config = config.with_ballista_grpc_client_max_message_size(MAX_MESSAGE_BYTES).with_ballista_adaptive_query_planner(false);
     // The catalog is there, and another of its name would take its place.
     let config = config.with_create_default_catalog_and_schema(false).with_target_partitions(cores.max(1));
@@ -236,9 +239,8 @@ impl RecordBatchStream for Rows {
     }
 }
 
-/// The session's state on the cluster whose scheduler listens at `df://host:port`.
-pub(crate) async fn planned_for(state: SessionState, url: &str) -> Result<SessionState, ClientError> {
-    let scheduler = Scheduler::new(url)?;
+/// The session's state on the cluster of a scheduler.
+pub(crate) async fn planned_for(state: SessionState, scheduler: Scheduler) -> Result<SessionState, ClientError> {
     let cores = scheduler.status().await?.cores();
     Ok(on_cluster(state, scheduler, cores))
 }

@@ -11,9 +11,9 @@ use arrow_flight::{FlightInfo, HandshakeRequest, IpcMessage};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use datafusion::physical_plan::common::collect;
+use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::Request;
 
 use crate::answer::{Answer, Underway};
 use crate::connect::{channel, is_encrypted};

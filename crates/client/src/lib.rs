@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A connection leaves planning, limits and access to the server. A session plans here and reads the facts itself, or has a cluster's executors read
-//! them; it needs access to their store, and the cluster must allow them (`access.facts`). Ten lines of either stand in `examples/ask.rs`.
+//! them; it needs access to their store, and the cluster must allow them (`access.facts`). What a cluster with certificates wants to see is a [`Mutual`]. Ten lines of either stand in `examples/ask.rs`.
 //!
 //! Nothing here links what compiles or analyses.
 
@@ -23,6 +23,7 @@ mod session;
 pub use answer::Answer;
 pub use bytefacts_landing::RunId;
 pub use bytefacts_stores::Stores;
+pub use bytefacts_tls::Mutual;
 pub use connection::{Connection, TableInfo};
 pub use error::ClientError;
 pub use options::{Credentials, Options};

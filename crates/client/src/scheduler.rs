@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ballista_core::serde::protobuf::CancelJobParams;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use bytefacts_tls::{ClientTls, Mutual, TlsError};
 use serde::Deserialize;
 use tokio::time::timeout;
 use tonic::codegen::Service as _;
@@ -27,6 +28,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Scheduler {
     address: String,
+    tls: Option<ClientTls>,
 }
 
 /// How its cluster is.
@@ -67,12 +69,17 @@ impl Status {
 }
 
 impl Scheduler {
-    /// The scheduler at `df://host:port`. Nothing is connected yet.
-    pub(crate) fn new(url: &str) -> Result<Self, ClientError> {
-        match url.strip_prefix("df://") {
-            Some(address) if address.contains(':') => Ok(Self { address: address.trim_end_matches('/').to_owned() }),
-            _ => Err(ClientError::Address(url.to_owned())),
-        }
+    /// The scheduler at `df://host:port`, which these certificates are shown to. Nothing is connected yet.
+    pub(crate) fn new(url: &str, certificates: Option<&Mutual>) -> Result<Self, ClientError> {
+        let address = url.strip_prefix("df://").filter(|address| address.contains(':'));
+        let address = address.ok_or_else(|| ClientError::Address(url.to_owned()))?.trim_end_matches('/').to_owned();
+        let failed = |reason: TlsError| ClientError::Certificates { of: "the cluster".to_owned(), reason: reason.to_string() };
+        Ok(Self { address, tls: certificates.map(Mutual::client).transpose().map_err(failed)? })
+    }
+
+    /// What is shown to it.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
     }
 
     /// Its address as Ballista wants it.
@@ -107,11 +114,17 @@ impl Scheduler {
 
     async fn connect(&self) -> Result<Channel, ClientError> {
         let endpoint = Endpoint::from_shared(self.url()).map_err(|error| self.unreachable(error))?;
+        let endpoint = match &self.tls {
+            Some(tls) => tls.endpoint(&endpoint).map_err(|error| self.unreachable(error))?,
+            None => endpoint,
+        };
         let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true);
         endpoint.connect().await.map_err(|error| self.unreachable(innermost(&error)))
     }
 
     fn unreachable(&self, reason: impl ToString) -> ClientError {
-        ClientError::Unreachable { address: format!("df://{}", self.address), reason: reason.to_string() }
+        // What a tunnel has met says more than that it has ended.
+        let met = self.tls.as_ref().and_then(|tls| tls.failure(&self.address));
+        ClientError::Unreachable { address: format!("df://{}", self.address), reason: met.unwrap_or_else(|| reason.to_string()) }
     }
 }
