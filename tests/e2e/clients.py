@@ -1,14 +1,18 @@
 """What a client reads of the data files of a run, as JSON: clients.py CLIENT, with {"files": [{"path": …}]} on standard input.
 
 Each question is asked in the client's own words, so that its own filters, its own pruning by statistics and its own functions
-for lists answer it. Answers have one shape whoever gives them:
+for lists answer it. Answers have one shape whoever gives them, or are null where the client has no words for the question:
 
-rows     repo, path, file_id, file_sha256, source_bytes and source_lines of each file, sorted
-no_hash  paths of the files whose file_sha256 is null, as the client's filter finds them
-a_path   repositories that have a file module.py, as the client's filter finds them
-opnames  how often each instruction is there
-longest  the length of the longest argrepr
-whole    a digest of all values of all columns
+rows         repo, path, file_id, file_sha256, source_bytes and source_lines of each file, sorted
+no_hash      paths of the files whose file_sha256 is null, as the client's filter finds them
+with_hash    those of the others, likewise
+hashes       how many file_sha256 there are
+nulls_first  the path of the first file if they are sorted by file_sha256, nulls first, and by path
+null_or      how many files have no file_sha256 or the path module.py, as the client's filter finds them
+a_path       repositories that have a file module.py, as the client's filter finds them
+opnames      how often each instruction is there
+longest      the length of the longest argrepr
+whole        a digest of all values of all columns
 """
 
 import hashlib
@@ -54,10 +58,16 @@ def pyarrow(paths):
     units = pc.list_flatten(dataset.to_table(columns=["code_objects"])["code_objects"])
     instructions = pc.list_flatten(pc.struct_field(units, "instructions"))
     counts = pc.value_counts(pc.struct_field(instructions, "opname"))
+    no_hash, module = ds.field("file_sha256").is_null(), ds.field("path") == "module.py"
+    sorting = {"sort_keys": [("file_sha256", "ascending"), ("path", "ascending")], "null_placement": "at_start"}
     return {
         "rows": ordered(zip(*(flat[column].to_pylist() for column in COLUMNS))),
-        "no_hash": sorted(dataset.to_table(columns=["path"], filter=ds.field("file_sha256").is_null())["path"].to_pylist()),
-        "a_path": dataset.to_table(columns=["repo"], filter=ds.field("path") == "module.py")["repo"].to_pylist(),
+        "no_hash": sorted(dataset.to_table(columns=["path"], filter=no_hash)["path"].to_pylist()),
+        "with_hash": sorted(dataset.to_table(columns=["path"], filter=~no_hash)["path"].to_pylist()),
+        "hashes": pc.count(flat["file_sha256"]).as_py(),
+        "nulls_first": flat.take(pc.sort_indices(flat, **sorting))["path"][0].as_py(),
+        "null_or": dataset.count_rows(filter=no_hash | module),
+        "a_path": dataset.to_table(columns=["repo"], filter=module)["repo"].to_pylist(),
         "opnames": {count["values"]: count["counts"] for count in counts.to_pylist()},
         "longest": pc.max(pc.utf8_length(pc.struct_field(instructions, "argrepr"))).as_py(),
         "whole": whole(of_arrow(dataset.to_table())),
@@ -75,6 +85,10 @@ def duckdb(paths):
     return {
         "rows": ordered(ask(f"SELECT {', '.join(COLUMNS)} FROM facts")),
         "no_hash": [path for path, in ask("SELECT path FROM facts WHERE file_sha256 IS NULL ORDER BY 1")],
+        "with_hash": [path for path, in ask("SELECT path FROM facts WHERE file_sha256 IS NOT NULL ORDER BY 1")],
+        "hashes": ask("SELECT count(file_sha256) FROM facts")[0][0],
+        "nulls_first": ask("SELECT path FROM facts ORDER BY file_sha256 NULLS FIRST, path LIMIT 1")[0][0],
+        "null_or": ask("SELECT count(*) FROM facts WHERE file_sha256 IS NULL OR path = 'module.py'")[0][0],
         "a_path": [repo for repo, in ask("SELECT repo FROM facts WHERE path = 'module.py'")],
         "opnames": dict(ask(f"SELECT i.opname, count(*) FROM {instructions} GROUP BY 1")),
         "longest": ask(f"SELECT max(length(i.argrepr)) FROM {instructions}")[0][0],
@@ -90,10 +104,15 @@ def polars(paths):
         facts.select(pl.col("code_objects").explode().struct.field("instructions").explode().alias("i")).unnest("i").filter(pl.col("opname").is_not_null())
     )
     counts = instructions.group_by("opname").len().collect()
+    no_hash, module = pl.col("file_sha256").is_null(), pl.col("path") == "module.py"
     return {
         "rows": ordered(facts.select(COLUMNS).collect().rows()),
-        "no_hash": sorted(facts.filter(pl.col("file_sha256").is_null()).select("path").collect()["path"]),
-        "a_path": facts.filter(pl.col("path") == "module.py").select("repo").collect()["repo"].to_list(),
+        "no_hash": sorted(facts.filter(no_hash).select("path").collect()["path"]),
+        "with_hash": sorted(facts.filter(~no_hash).select("path").collect()["path"]),
+        "hashes": facts.select(pl.col("file_sha256").count()).collect().item(),
+        "nulls_first": facts.sort("file_sha256", "path", nulls_last=False).select("path").head(1).collect().item(),
+        "null_or": facts.filter(no_hash | module).select(pl.len()).collect().item(),
+        "a_path": facts.filter(module).select("repo").collect()["repo"].to_list(),
         "opnames": dict(counts.rows()),
         "longest": instructions.select(pl.col("argrepr").str.len_chars().max()).collect().item(),
         "whole": whole(facts.collect().to_dicts()),
@@ -115,6 +134,10 @@ def datafusion(paths):
     return {
         "rows": ordered(zip(*(rows[column].to_pylist() for column in COLUMNS))),
         "no_hash": values("SELECT path FROM facts WHERE file_sha256 IS NULL ORDER BY 1"),
+        "with_hash": values("SELECT path FROM facts WHERE file_sha256 IS NOT NULL ORDER BY 1"),
+        "hashes": values("SELECT count(file_sha256) FROM facts")[0],
+        "nulls_first": values("SELECT path FROM facts ORDER BY file_sha256 NULLS FIRST, path LIMIT 1")[0],
+        "null_or": values("SELECT count(*) FROM facts WHERE file_sha256 IS NULL OR path = 'module.py'")[0],
         "a_path": values("SELECT repo FROM facts WHERE path = 'module.py'"),
         "opnames": dict(zip(counts["opname"].to_pylist(), counts["n"].to_pylist())),
         "longest": values(f"SELECT max(character_length(i['argrepr'])) FROM {instructions}")[0],
@@ -135,6 +158,10 @@ def fastparquet(paths):
     return {
         "rows": ordered(rows),
         "no_hash": sorted(row[1] for row in rows if row[3] is None),
+        "with_hash": sorted(row[1] for row in rows if row[3] is not None),
+        "hashes": int(sum(frame["file_sha256"].count() for frame in frames)),
+        "nulls_first": None,
+        "null_or": None,
         "a_path": [row[0] for row in rows if row[1] == "module.py"],
         "opnames": None,
         "longest": None,

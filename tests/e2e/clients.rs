@@ -24,9 +24,54 @@ pub fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/cases")
 }
 
-/// A corpus of the cases and of what readers get wrong: names that look like values, separators in names, files that cannot be
-/// read, constants that are long once they are folded.
-fn corpus() -> tempfile::TempDir {
+/// Names of repositories that readers take for values of other types, for null, for escapes of something else, or for one another.
+pub fn names() -> Vec<String> {
+    const VALUES: [&str; 16] = [
+        "42",
+        "007",
+        "1e5",
+        "1_000",
+        "0x1F",
+        "-1",
+        "2024-01-31",
+        "12:30:00",
+        "2024-01-31 12:30:00",
+        "NaN",
+        "inf",
+        "true",
+        "null",
+        "NULL",
+        "None",
+        "٣",
+    ];
+    const FOLDERS: [&str; 18] = [
+        "__HIVE_DEFAULT_PARTITION__",
+        "repo=x",
+        "a=b",
+        "a",
+        "A",
+        " a",
+        "..a",
+        "a.",
+        "a b",
+        "a+b",
+        "a:b",
+        "a~b",
+        "a%20b",
+        "a%2520b",
+        "%41",
+        "100%",
+        // One letter, in both of its spellings.
+        "\u{e9}",
+        "e\u{301}",
+    ];
+    let long = ["x".repeat(220), "x".repeat(221), "日本語".repeat(26)];
+    VALUES.into_iter().chain(FOLDERS).map(str::to_owned).chain(long).collect()
+}
+
+/// A corpus of the cases and of what readers get wrong: [`names`], separators in names, a file without a repository, files that cannot be read
+/// beside others that can.
+pub fn corpus_of_cases() -> tempfile::TempDir {
     let corpus = folder();
     for repo in std::fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()) {
         let target = corpus.path().join(repo.file_name().unwrap());
@@ -35,19 +80,25 @@ fn corpus() -> tempfile::TempDir {
             std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
         }
     }
-    let names = ["42", "007", "1e5", "2024-01-31", "NaN", "null", "true", "__HIVE_DEFAULT_PARTITION__", "a=b", "a%20b", "é", "٣"];
-    for name in names {
-        write_files(corpus.path(), &[(&format!("{name}/module.py"), format!("name = {name:?}\n").as_bytes())]);
+    for name in names() {
+        write_files(corpus.path(), &[(&format!("{name}/module.py"), format!("name = '{name}'\n").as_bytes())]);
     }
-    // Three files of one name, if repository and path are joined by U+001F.
-    write_files(corpus.path(), &[("r/a\u{1f}b.py", b"x = 1\n"), ("r\u{1f}a/b.py", b"y = 2\n"), ("r\u{1f}a\u{1f}b.py", b"z = 3\n")]);
-    // Texts of some megabytes in a leaf.
+    write_files(corpus.path(), &[("loose.py", b"x = 0\n"), ("mixed/here.py", b"x = 1\n"), ("mixed/there.py", b"y = 2\n")]);
+    for name in ["missing.py", "gone.py"] {
+        std::os::unix::fs::symlink("nowhere.py", corpus.path().join("mixed").join(name)).unwrap();
+    }
+    // Three files of one name, if repository and path are joined by U+001F, and one beside them.
+    write_files(corpus.path(), &[("r/a\u{1f}b.py", b"zwei = 2; f(zwei)\n"), ("r\u{1f}a/b.py", b"eins = 1\n"), ("r/quiet.py", b"x = 1\n")]);
+    write_files(corpus.path(), &[("r\u{1f}a\u{1f}b.py", b"def drei(): return 3\n")]);
+    corpus
+}
+
+/// The same with texts of some megabytes in a leaf: constants that are long once they are folded.
+fn corpus() -> tempfile::TempDir {
+    let corpus = corpus_of_cases();
     for n in 0..4 {
         let source = format!("x = ((b'\\x{:02x}' * 4096,) * 250,) * 2\n", 128 + n);
         write_files(corpus.path(), &[(&format!("large/folded_{n}.py"), source.as_bytes())]);
-    }
-    for name in ["missing.py", "gone.py"] {
-        std::os::unix::fs::symlink("nowhere.py", corpus.path().join("42").join(name)).unwrap();
     }
     corpus
 }
@@ -114,11 +165,27 @@ async fn ours(cache: &Path, facts: &str) -> Value {
     let columns = "repo AS a, path AS b, file_id AS c, file_sha256 AS d, source_bytes AS e, source_lines AS f";
     let rows = sql(cache, facts, &format!("SELECT {columns} FROM bytecode_files_v1 ORDER BY repo NULLS FIRST, path")).await;
     let no_hash = one(sql(cache, facts, "SELECT path AS a FROM bytecode_files_v1 WHERE file_sha256 IS NULL ORDER BY path").await);
+    let with_hash = one(sql(cache, facts, "SELECT path AS a FROM bytecode_files_v1 WHERE file_sha256 IS NOT NULL ORDER BY path").await);
+    let hashes = one(sql(cache, facts, "SELECT count(file_sha256) AS a FROM bytecode_files_v1").await);
+    let nulls_first =
+        one(sql(cache, facts, "SELECT path AS a FROM bytecode_files_v1 ORDER BY file_sha256 NULLS FIRST, path LIMIT 1").await);
+    let null_or =
+        one(sql(cache, facts, "SELECT count(*) AS a FROM bytecode_files_v1 WHERE file_sha256 IS NULL OR path = 'module.py'").await);
     let a_path = one(sql(cache, facts, "SELECT repo AS a FROM bytecode_files_v1 WHERE path = 'module.py' ORDER BY repo NULLS FIRST").await);
     let opnames = sql(cache, facts, "SELECT opname AS a, count(*) AS b FROM py_bc_instructions GROUP BY opname").await;
     let opnames = opnames.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone())).collect::<serde_json::Map<_, _>>();
     let longest = one(sql(cache, facts, "SELECT max(character_length(argrepr)) AS a FROM py_bc_instructions").await);
-    json!({ "rows": rows, "no_hash": no_hash, "a_path": a_path, "opnames": opnames, "longest": longest[0] })
+    json!({
+        "rows": rows,
+        "no_hash": no_hash,
+        "with_hash": with_hash,
+        "hashes": hashes[0],
+        "nulls_first": nulls_first[0],
+        "null_or": null_or[0],
+        "a_path": a_path,
+        "opnames": opnames,
+        "longest": longest[0],
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +199,15 @@ async fn every_client_reads_what_our_sql_reads() {
 
     let ours = ours(cache.path(), &facts_path).await;
     assert_eq!(ours["no_hash"], json!(["gone.py", "missing.py"]));
-    assert_eq!(ours["rows"].as_array().unwrap().len() as u64, manifest["run"]["rows"].as_u64().unwrap());
+    let files_landed = ours["rows"].as_array().unwrap().len();
+    assert_eq!(Some(files_landed as u64), manifest["run"]["rows"].as_u64());
+    assert_eq!(ours["with_hash"].as_array().unwrap().len(), files_landed - 2);
+    assert_eq!((&ours["hashes"], &ours["nulls_first"]), (&json!(files_landed - 2), &json!("gone.py")));
+    // One of the cases has a module.py, too.
+    let mut with_module = names();
+    with_module.push("scopes".to_owned());
+    with_module.sort();
+    assert_eq!((&ours["a_path"], &ours["null_or"]), (&json!(with_module), &json!(with_module.len() + 2)));
     assert!(ours["longest"].as_u64().unwrap() > 8_000_000);
     let mut whole: Option<Value> = None;
     let mut asked = 0;

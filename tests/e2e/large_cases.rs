@@ -5,10 +5,16 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::clients::cases;
 use crate::support::{bytefacts, folder, query_text, write_files};
 
 /// The most resident memory that the job may take. What is limited is facts: at 512 MiB a file, of which there are some copies on the way.
 const MOST_BYTES: u64 = 3 << 30;
+
+/// The most of it for a few bytes of source that become one constant of 16.7 million characters.
+const MOST_BYTES_OF_ONE_CONSTANT: u64 = 1 << 30;
 
 /// What CPython 3.13 says: path, code objects, instructions, `EXTENDED_ARG`s among them, bytes of code, the deepest stack.
 const QUADRATIC: [[&str; 6]; 2] = [["loop.py", "2", "19764", "1747", "83546", "3"], ["sequence.py", "2", "19755", "1745", "83510", "3"]];
@@ -20,6 +26,21 @@ fn peak(process: u32) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
+/// The summary of a job that ends well, and the most resident memory that it has had, in bytes.
+async fn extract_watched(corpus: &Path, facts: &Path, home: &Path, oracle: &str) -> (Value, u64) {
+    let paths = [corpus, facts].map(|path| path.display().to_string());
+    let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--jobs", "1", "--oracle", oracle, "--format", "json"];
+    let mut job = bytefacts(home, &line).await.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut taken = 0;
+    while job.try_wait().unwrap().is_none() {
+        taken = taken.max(peak(job.id()).unwrap_or(0));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let output = job.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    (serde_json::from_slice(&output.stdout).unwrap(), taken)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_much_is_left_out_and_said_and_all_else_is_right() {
     let (corpus, facts, home) = (folder(), folder(), folder());
@@ -28,19 +49,9 @@ async fn what_is_too_much_is_left_out_and_said_and_all_else_is_right() {
         write_files(corpus.path(), &[(file, &std::fs::read(cases.join(file)).unwrap())]);
     }
     write_files(corpus.path(), &[("folding/beside.py", b"x = 1\n")]);
-    let paths = [corpus.path(), facts.path()].map(|path| path.display().to_string());
-    let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--jobs", "1", "--oracle", "1", "--format", "json"];
-    let mut job = bytefacts(home.path(), &line).await.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut taken = 0;
-    while job.try_wait().unwrap().is_none() {
-        taken = taken.max(peak(job.id()).unwrap_or(0));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let output = job.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let (summary, taken) = extract_watched(corpus.path(), facts.path(), home.path(), "1").await;
     assert!(taken < MOST_BYTES, "it took {taken} bytes");
-    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["oracle"], serde_json::json!({ "files": 3, "differences": 0, "not_judged": 0 }), "all that have facts");
+    assert_eq!(summary["oracle"], json!({ "files": 3, "differences": 0, "not_judged": 0 }), "all that have facts");
 
     let errors = query_text(facts.path(), "SELECT path, stage, error_type FROM bytecode_errors ORDER BY path").await;
     let expected = [
@@ -68,4 +79,25 @@ async fn what_is_too_much_is_left_out_and_said_and_all_else_is_right() {
         ) GROUP BY path ORDER BY path";
     assert_eq!(query_text(facts.path(), reached).await, [["loop.py", "true"], ["sequence.py", "true"]]);
     assert_eq!(query_text(facts.path(), "SELECT 1 FROM py_bc_reaches LIMIT 10").await.len(), 10);
+}
+
+/// Wherever the text is on its way, there are some copies of it and not dozens: the row, what is encoded, what the judge compares it with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_bytes_that_fold_to_one_long_constant_have_all_their_facts_in_less_than_a_gigabyte() {
+    let (corpus, home) = (folder(), folder());
+    write_files(corpus.path(), &[("folding/small.py", &std::fs::read(cases().join("folding/small.py")).unwrap())]);
+    for (oracle, judged) in [("0", Value::Null), ("1", json!({ "files": 1, "differences": 0, "not_judged": 0 }))] {
+        let facts = folder();
+        let (summary, taken) = extract_watched(corpus.path(), facts.path(), home.path(), oracle).await;
+        assert!((1..MOST_BYTES_OF_ONE_CONSTANT).contains(&taken), "--oracle {oracle}: it took {taken} bytes");
+        assert_eq!(summary["oracle"], judged);
+        // Nothing is left out: four tuples, in each of which there are 255 times 4,096 bytes that CPython writes with four characters each.
+        assert_eq!(query_text(facts.path(), "SELECT count(*) FROM bytecode_errors").await, [["0"]]);
+        let constants = "SELECT const_type, character_length(const_repr) FROM py_bc_consts ORDER BY const_index";
+        assert_eq!(query_text(facts.path(), constants).await, [["tuple", "16716788"], ["none", "4"]]);
+        let instructions = "SELECT opname, character_length(argrepr) FROM py_bc_instructions ORDER BY instr_index";
+        let expected = [["RESUME", "0"], ["LOAD_CONST", "16716788"], ["STORE_NAME", "1"], ["RETURN_CONST", "4"]];
+        assert_eq!(query_text(facts.path(), instructions).await, expected);
+        assert_eq!(query_text(facts.path(), "SELECT code_len, stacksize FROM py_bc_code_units").await, [["8", "1"]]);
+    }
 }

@@ -53,4 +53,5 @@ mod shell_connect;
 mod signals;
 mod sql;
 mod support;
+mod truths;
 mod validate;

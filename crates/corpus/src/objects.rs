@@ -267,7 +267,16 @@ async fn missing(store: &Arc<dyn ObjectStore>, key: &Path) -> ReadError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
     use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions, PutOptions, PutPayload,
+        PutResult, Result as StoreResult,
+    };
 
     use super::*;
     use crate::corpus::Corpus;
@@ -406,6 +415,89 @@ mod tests {
         assert_eq!(corpus.read(&gone).await.unwrap_err().error_type(), "FileNotFound");
         let outside = Entry { path: "../../x.py".into(), ..grown };
         assert_eq!(corpus.read(&outside).await.unwrap_err().error_type(), "BadPath");
+    }
+
+    type Answer = fn() -> Error;
+
+    fn not_found() -> Error {
+        Error::NotFound { path: "c/a/x.py".to_owned(), source: "404 Not Found: <Error><Code>NoSuchKey</Code></Error>".into() }
+    }
+
+    fn forbidden() -> Error {
+        Error::PermissionDenied { path: "c/a/x.py".to_owned(), source: "403 Forbidden".into() }
+    }
+
+    fn unavailable() -> Error {
+        Error::Generic { store: "forgetful", source: "503 Service Unavailable".into() }
+    }
+
+    /// A store that gives these answers to the first who ask for an object or for what is known of one, and then says what is so.
+    #[derive(Debug)]
+    struct Forgetful {
+        inner: InMemory,
+        answers: Mutex<VecDeque<Answer>>,
+    }
+
+    impl fmt::Display for Forgetful {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "forgetful {}", self.inner)
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Forgetful {
+        async fn put_opts(&self, at: &Path, bytes: PutPayload, how: PutOptions) -> StoreResult<PutResult> {
+            self.inner.put_opts(at, bytes, how).await
+        }
+        async fn put_multipart_opts(&self, at: &Path, how: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(at, how).await
+        }
+        async fn get_opts(&self, at: &Path, how: GetOptions) -> StoreResult<GetResult> {
+            let answer = self.answers.lock().unwrap().pop_front();
+            match answer {
+                Some(answer) => Err(answer()),
+                None => self.inner.get_opts(at, how).await,
+            }
+        }
+        fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+            self.inner.delete_stream(paths)
+        }
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+        async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> StoreResult<()> {
+            self.inner.copy_opts(from, to, how).await
+        }
+    }
+
+    /// Stores have answered 404 for what is there; a row would say so for ever.
+    #[tokio::test]
+    async fn what_is_not_found_once_is_no_fact_and_what_is_not_found_twice_is_one() {
+        let cases: [(&[Answer], Option<&str>); 6] = [
+            (&[], None),
+            (&[not_found], Some("TransientReadFailure")),
+            (&[not_found, not_found], Some("FileNotFound")),
+            // The second answer decides, whatever it is.
+            (&[not_found, unavailable], Some("TransientReadFailure")),
+            (&[not_found, forbidden], Some("CorpusUnreadable")),
+            // What was found out at the first request needs no second.
+            (&[forbidden], Some("CorpusUnreadable")),
+        ];
+        for (answers, expected) in cases {
+            let inner = InMemory::new();
+            inner.put(&Path::from("c/a/x.py"), "x = 1\n".to_owned().into()).await.unwrap();
+            let store = Arc::new(Forgetful { inner, answers: Mutex::new(answers.iter().copied().collect()) });
+            let corpus =
+                Corpus::objects(Arc::clone(&store) as _, None, Path::from("c"), Form::Tree, selection::tests::default()).with_limit(100);
+            let entry = Entry { repo: Some("a".into()), path: "x.py".into(), size: 6 };
+            let read = corpus.read(&entry).await;
+            assert_eq!(read.as_ref().err().map(ReadError::error_type), expected, "{answers:?}");
+            assert!(store.answers.lock().unwrap().is_empty(), "{expected:?}: the store was not asked once more");
+            assert_eq!(corpus.read(&entry).await.unwrap(), "x = 1\n", "{expected:?}: and later");
+        }
     }
 
     #[tokio::test]

@@ -279,18 +279,79 @@ fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use bytefacts_corpus::{BinOptions, Target};
+    use datafusion::error::DataFusionError;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
     use super::*;
+    use crate::job::ExtractOptions;
+
+    fn python(version: &str) -> InterpreterId {
+        InterpreterId { version: version.to_owned(), magic: "f30d0d0a".to_owned(), implementation: "cpython".to_owned() }
+    }
+
+    /// A node that has this interpreter, and has started nothing.
+    fn node(version: &str) -> Node {
+        let InterpreterId { version, magic, implementation } = python(version);
+        let interpreter =
+            Interpreter { executable: "/nowhere/bin/python3.13".into(), version, magic, implementation, stdlib: "/nowhere/lib".into() };
+        let options = NodeOptions { workers: 1, memory_budget_bytes: 1 << 20, worker: WorkerSettings::default() };
+        Node::new(options, interpreter, Arc::new(Stores::default()), None, Arc::new(Progress::default()))
+    }
+
+    fn job(interpreter: Option<InterpreterId>) -> Job {
+        Job {
+            corpus: "file:///nowhere".to_owned(),
+            repo: None,
+            facts: "memory:///facts".to_owned(),
+            run: "r1".to_owned(),
+            options: ExtractOptions::default(),
+            bins: BinOptions { target: Target::Bins(1) },
+            interpreter,
+            use_cache: true,
+        }
+    }
 
     #[test]
     fn one_interpreter_makes_a_run() {
-        let python = |version: &str| InterpreterId {
-            version: version.to_owned(),
-            magic: "f30d0d0a".to_owned(),
-            implementation: "cpython".to_owned(),
-        };
         let run = RunId::new("r1").unwrap();
         agree(&python("3.13.0"), &python("3.13.0"), &run).unwrap();
         let error = agree(&python("3.13.5"), &python("3.13.0"), &run).unwrap_err().to_string();
         assert!(error.contains("3.13.5") && error.contains("3.13.0") && error.contains("r1"), "{error}");
+    }
+
+    /// Executors need not be of one image, and a job that goes to a cluster names no interpreter: what the first has written down binds the others,
+    /// even one whose interpreter is the very one that the job names.
+    #[tokio::test]
+    async fn an_executor_with_another_interpreter_than_the_first_has_no_part_in_a_run() {
+        let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
+        let run = RunId::new("r1").unwrap();
+        let (first, other) = (node("3.13.0"), node("3.13.5"));
+        assert_eq!(first.interpreter_of(&job(None), &facts, &run).await.unwrap(), python("3.13.0"));
+        for job in [job(None), job(Some(python("3.13.5")))] {
+            let error = other.interpreter_of(&job, &facts, &run).await.unwrap_err();
+            assert!(matches!(error, DataFusionError::External(_)), "no retry heals it: {error:?}");
+            let error = error.to_string();
+            assert!(error.contains("3.13.5") && error.contains("3.13.0") && error.contains("r1"), "{error}");
+        }
+        // Nobody has changed what is written down, and the first goes on.
+        assert_eq!(facts.interpreter(&run).await.unwrap().unwrap(), serde_json::to_vec(&python("3.13.0")).unwrap());
+        assert_eq!(first.interpreter_of(&job(None), &facts, &run).await.unwrap(), python("3.13.0"));
+        // Another run is nobody's yet.
+        let run = RunId::new("r2").unwrap();
+        assert_eq!(other.interpreter_of(&job(None), &facts, &run).await.unwrap(), python("3.13.5"));
+        first.interpreter_of(&job(None), &facts, &run).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_executor_without_the_interpreter_of_the_job_does_not_begin_its_run() {
+        let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
+        let run = RunId::new("r1").unwrap();
+        let asked = job(Some(python("3.13.0")));
+        let error = node("3.13.5").interpreter_of(&asked, &facts, &run).await.unwrap_err().to_string();
+        assert!(error.contains("3.13.5") && error.contains("3.13.0"), "{error}");
+        assert_eq!(facts.interpreter(&run).await.unwrap(), None, "whoever has the right one can still begin it");
+        assert_eq!(node("3.13.0").interpreter_of(&asked, &facts, &run).await.unwrap(), python("3.13.0"));
     }
 }

@@ -144,3 +144,134 @@ fn name(hasher: &mut Sha256, repo: Option<&str>, path: &str) {
     hasher.update((path.len() as u64).to_be_bytes());
     hasher.update(path);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use bytefacts_cache::CacheOptions;
+    use bytefacts_corpus::{BinOptions, Target};
+    use bytefacts_landing::{
+        BinStats, BinWriter, BinsWriter, CommitRequest, FileDigest, FileName, Fold, PlannedBin, RepoDigests, SchemaSnapshot, SystemClock,
+        WriterOptions,
+    };
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    use super::*;
+    use crate::attempt_id::fresh_attempt;
+    use crate::job::ExtractOptions;
+
+    fn run_id(text: &str) -> RunId {
+        RunId::new(text).unwrap()
+    }
+
+    /// The bins that a node has landed, which are none yet.
+    fn landed_bins() -> LandedBins {
+        let python = InterpreterId { version: "3.13.0".to_owned(), magic: "f30d0d0a".to_owned(), implementation: "cpython".to_owned() };
+        let job = Job {
+            corpus: "file:///nowhere".to_owned(),
+            repo: None,
+            facts: "memory:///facts".to_owned(),
+            run: "any".to_owned(),
+            options: ExtractOptions::default(),
+            bins: BinOptions { target: Target::Bins(1) },
+            interpreter: None,
+            use_cache: true,
+        };
+        LandedBins::of(&job, &python, &Cache::open(&CacheOptions::default())).unwrap()
+    }
+
+    /// The one file of the bin, with this in it.
+    fn sources(content: &str) -> Vec<FileIdentity> {
+        let sha256 = Sha256::digest(content).into();
+        vec![FileIdentity { repo: Some("a".to_owned()), path: "x.py".to_owned(), bytes: content.len() as u64, sha256 }]
+    }
+
+    /// Begins a run of the one bin.
+    async fn begin(facts: &FactsStore, run: &RunId) {
+        let mut bins = BinsWriter::new(facts, run, fresh_attempt()).await.unwrap();
+        let bin = PlannedBin { files: 1, source_bytes: 6, cost_us: 1, first: FileName::new(Some("a"), "x.py") };
+        bins.push(bin, b"a/x.py").await.unwrap();
+        bins.finish().await.unwrap();
+    }
+
+    /// Lands the bin as an attempt does that has read this.
+    async fn land(facts: &FactsStore, run: &RunId, content: &str) -> BinRecord {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("repo", DataType::Utf8, true),
+            Field::new("path", DataType::Utf8, false),
+            Field::new("content", DataType::Utf8, false),
+        ]));
+        let columns = ["a", "x.py", content].map(|value| Arc::new(StringArray::from(vec![value])) as ArrayRef);
+        let mut writer = BinWriter::new(facts, run, 0, &fresh_attempt(), &schema, WriterOptions::default()).unwrap();
+        writer.write(&RecordBatch::try_new(schema, columns.to_vec()).unwrap()).await.unwrap();
+        let digest = FileDigest { path: "x.py".to_owned(), digest: hex::encode(Sha256::digest(content)) };
+        let digests = vec![RepoDigests { repo: Some("a".to_owned()), files: vec![digest] }];
+        writer.finish(1, BinStats { files: 1, ..BinStats::default() }, digests).await.unwrap()
+    }
+
+    struct AnyFold;
+
+    impl Fold for AnyFold {
+        fn repository(&self, _: Option<&str>, files: &[(&str, [u8; 32])]) -> [u8; 32] {
+            Sha256::digest(format!("{files:?}")).into()
+        }
+        fn run(&self, repos: &[(Option<&str>, [u8; 32])]) -> [u8; 32] {
+            Sha256::digest(format!("{repos:?}")).into()
+        }
+    }
+
+    async fn commit(facts: &FactsStore, run: &RunId) {
+        let request = CommitRequest {
+            run_id: run.clone(),
+            attempt: fresh_attempt(),
+            started_at_ms: 0,
+            corpus: "file:///nowhere".to_owned(),
+            schema_name: "any".to_owned(),
+            schema_version: 1,
+            interpreter: serde_json::json!({}),
+            options: serde_json::json!({}),
+            schema: SchemaSnapshot::default(),
+            max_unread_share: 0.0,
+            read_errors_of_files: &[],
+        };
+        facts.commit(&request, &AnyFold, &SystemClock).await.unwrap();
+    }
+
+    /// A file changes between two attempts at its bin: one that has read what it is now records the bin first, and one that has read what it was
+    /// is about to take the bin over. It loses, and what the other has landed must not be remembered as the facts of what it has read: every later
+    /// run whose file is as it was before would have the facts of another.
+    #[tokio::test]
+    async fn who_loses_the_race_while_taking_over_remembers_nothing_of_the_other() {
+        let (facts, landed) = (FactsStore::new(Arc::new(InMemory::new()), Path::from("facts")), landed_bins());
+        let (was, is) = (sources("x = 1\n"), sources("y = 2\n"));
+        let (first, second, third) = (run_id("1"), run_id("2"), run_id("3"));
+        begin(&facts, &first).await;
+        let original = land(&facts, &first, "x = 1\n").await;
+        commit(&facts, &first).await;
+        landed.keep(was.clone(), &facts, &original, None).await;
+        let kept = landed.cache.get_own(landed.content(&was)).await.unwrap();
+
+        begin(&facts, &second).await;
+        let of_the_other = land(&facts, &second, "y = 2\n").await;
+        let attempt = fresh_attempt();
+        let standing = landed.take_over(&was, &facts, &second, 0, attempt.clone()).await.unwrap().unwrap();
+        assert_eq!(standing, of_the_other, "the record that was there decides");
+        assert_ne!(standing.attempt, attempt);
+        assert_eq!(landed.cache.get_own(landed.content(&was)).await.unwrap(), kept, "nothing has been remembered");
+        commit(&facts, &second).await;
+
+        // The file is what it was: its facts are those of the first run, and now it is remembered who names them.
+        begin(&facts, &third).await;
+        let attempt = fresh_attempt();
+        let taken = landed.take_over(&was, &facts, &third, 0, attempt.clone()).await.unwrap().unwrap();
+        assert_eq!((taken.attempt, taken.files), (attempt, original.files));
+        assert_eq!(taken.origin.unwrap().run_id, first);
+        assert_ne!(landed.cache.get_own(landed.content(&was)).await.unwrap(), kept);
+        // Nor is anything known of what it was in between: the other is another node.
+        assert!(landed.take_over(&is, &facts, &third, 0, fresh_attempt()).await.unwrap().is_none());
+    }
+}
