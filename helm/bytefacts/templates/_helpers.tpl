@@ -203,7 +203,7 @@ ipFamilies: [{{ .Values.ipFamily }}]
 {{- with $values.proxy.https }}{{ $list = append $list (dict "name" "HTTPS_PROXY" "value" .) }}{{ end -}}
 {{- if or $values.proxy.http $values.proxy.https -}}
 {{- $inside := printf "localhost,127.0.0.1,::1,.svc,.svc.cluster.local,%s-sql,%s-scheduler" (include "bytefacts.fullname" $root) (include "bytefacts.fullname" $root) -}}
-{{- $list = append $list (dict "name" "NO_PROXY" "value" (compact (list $inside $values.proxy.no) | join ",")) -}}
+{{- $list = append $list (dict "name" "NO_PROXY" "value" (compact (list $inside $values.proxy.except) | join ",")) -}}
 {{- end -}}
 {{- range $name, $value := $values.store.env }}{{ $list = append $list (dict "name" $name "value" (toString $value)) }}{{ end -}}
 {{- $list = concat $list (.own | default list) (.pod.extraEnv | default list) -}}
@@ -409,4 +409,14 @@ if bytefacts runs --run "$RUN" >/dev/null 2>&1; then
   exit 0
 fi
 exec bytefacts extract "$@"
+{{- end }}
+
+{{/* Pods of these components, as peers of a NetworkPolicy. Takes {root, components}. */}}
+{{- define "bytefacts.peers" -}}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/name: bytefacts
+      app.kubernetes.io/instance: {{ .root.Release.Name }}
+    matchExpressions:
+      - {key: app.kubernetes.io/component, operator: In, values: {{ toJson .components }}}
 {{- end }}
