@@ -1,9 +1,9 @@
 {{/* Names. */}}
 {{- define "bytefacts.fullname" -}}
 {{- if contains "bytefacts" .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 32 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-bytefacts" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-bytefacts" .Release.Name | trunc 32 | trimSuffix "-" -}}
 {{- end -}}
 {{- end }}
 
