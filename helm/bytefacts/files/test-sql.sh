@@ -1,7 +1,7 @@
 # The SQL service answers who may ask, and nobody else.
 set -eu
 set -- --connect "$SQL" --format csv
-if [ -f /etc/bytefacts/sql-ca/tls.crt ]; then set -- "$@" --ca /etc/bytefacts/sql-ca/tls.crt; fi
+if [ -f /etc/bytefacts/sql-ca/ca.crt ]; then set -- "$@" --ca /etc/bytefacts/sql-ca/ca.crt; fi
 if [ -f /etc/bytefacts/token/token ]; then
   bytefacts sql "$@" --token-file /etc/bytefacts/token/token "SELECT count(*) >= 0 AS answered FROM bytefacts.runs" | grep -qx true
   echo "the service answers with a login"
