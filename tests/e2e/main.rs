@@ -11,6 +11,7 @@ mod bad_inputs;
 mod builds;
 mod changes;
 mod chaos;
+mod chart;
 mod cli;
 mod client;
 mod clients;
