@@ -7,7 +7,7 @@ from . import store
 from .kube import run, until
 
 CHART = Path(__file__).resolve().parents[2] / "helm" / "bytefacts"
-NAME = "facts"
+NAME = "bytefacts"
 # What a role is found by, whatever else a pod is called.
 COMPONENT = "app.kubernetes.io/component"
 INSTANCE = "app.kubernetes.io/instance"

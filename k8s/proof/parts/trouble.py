@@ -115,7 +115,7 @@ def begin(deployed, values, name, corpus, *more):
     """Begins an extraction as an entry of `extractions` would, without an upgrade of the release; the Job's name."""
     entry = {"name": name, "corpus": corpus, "args": ["--no-cache", "--format", "json", *more]}
     rendered = deployed.rendered(release.merged(values, {"extractions": [entry]}))
-    items = json.loads(run(["kubectl", "create", "--dry-run=client", "--output=json", "--filename=-"], given=rendered))["items"]
+    items = json.loads(run(["kubectl", "apply", "--dry-run=client", "--output=json", "--filename=-"], given=rendered))["items"]
     jobs = [item for item in items if item["kind"] == "Job" and item["metadata"]["labels"].get(release.COMPONENT) == "extract"]
     require(len(jobs) == 1, f"{len(jobs)} jobs rendered for one extraction")
     for annotation in [key for key in jobs[0]["metadata"].get("annotations", {}) if key.startswith("helm.sh/")]:
@@ -135,7 +135,12 @@ def extracted(deployed, values, name, corpus):
 
 
 def summary_of(log):
-    """The JSON document among the lines of a log."""
+    """What an extraction has summed itself up as."""
+    return document_in(log, "digest", "bins")
+
+
+def document_in(log, *keys):
+    """The JSON document with these keys among the lines of a log."""
     decoder, at = json.JSONDecoder(), 0
     while (at := log.find("{", at)) >= 0:
         try:
@@ -143,10 +148,10 @@ def summary_of(log):
         except ValueError:
             at += 1
             continue
-        if isinstance(document, dict) and "digest" in document and "bins" in document:
+        if isinstance(document, dict) and all(key in document for key in keys):
             return document
         at = end
-    raise Failure(f"no summary in: {log[-1500:]}")
+    raise Failure(f"nothing with {keys} in: {log[-1500:]}")
 
 
 def landed(namespace):
