@@ -5,6 +5,8 @@ import sys
 import time
 import traceback
 
+from .kube import Failure
+
 
 class Report:
     """Passed and failed, told as it goes."""
@@ -21,7 +23,7 @@ class Report:
         except Exception as error:
             self.failed.append(f"{part}: {what}")
             self._say(part, what, "FAILED", begun, [str(error)])
-            if not type(error).__name__ == "Failure":
+            if not isinstance(error, Failure):
                 traceback.print_exc()
             if story:
                 with contextlib.suppress(Exception):
@@ -44,7 +46,5 @@ class Report:
 
 def require(condition, otherwise):
     """What has to be so."""
-    from .kube import Failure
-
     if not condition:
         raise Failure(otherwise)

@@ -1,5 +1,6 @@
 """Many small executors: how long until they are there, and what a run and the scheduler cost then."""
 
+import json
 import time
 
 from .. import release, store
@@ -31,8 +32,6 @@ for entry in filter(str.isdigit, os.listdir("/proc")):
 
 
 def part(trial):
-    import json
-
     report, namespace = trial.report, trial.namespace("scale")
     deployed = release.Release(namespace)
     values = release.values(trial.image, corpus=store.LIBRARY, audit={"enabled": False})
