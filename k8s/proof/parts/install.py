@@ -110,7 +110,7 @@ def by_kustomize(trial):
 
     def rendered():
         text = run(["kubectl", "kustomize", OVERLAYS / "dev"])
-        text = text.replace("namespace: bytefacts\n", f"namespace: {namespace.name}\n")
+        text = text.replace("namespace: bytefacts\n", f"namespace: {namespace.name}\n").replace(".bytefacts.svc", f".{namespace.name}.svc")
         return trial.with_images(text)
 
     with report.shows(part, "kustomize: apply -k overlays/dev, all daemons ready", namespace.story):

@@ -6,7 +6,7 @@ from ..report import require
 from .trouble import begin, extracted, summary_of
 
 # docs/operations.md: memory of an executor of one core, and of two.
-GUIDE = {1: 512, 2: 768}
+GUIDE = {1: 320, 2: 512}
 
 
 def part(trial):
@@ -31,9 +31,9 @@ def part(trial):
             require(not kills(deployed), f"killed: {kills(deployed)}")
             note(f"{summary['seconds']:.0f} s, peak {peak(deployed)}")
     with report.shows("sizing", "half of it: the kill is named, nobody is blamed", namespace.story) as note:
-        values = sized(1, GUIDE[1] // 4)
+        values = sized(1, GUIDE[1] // 2)
         deployed.install(values, wait=False)
-        until("an executor of that size", lambda: is_of_size(deployed, f"{GUIDE[1] // 4}Mi"), seconds=180)
+        until("an executor of that size", lambda: is_of_size(deployed, f"{GUIDE[1] // 2}Mi"), seconds=180)
         job = begin(deployed, values, "starved", corpus)
         how = namespace.finished(job, seconds=1500)
         log = namespace.logs(f"job/{job}")
