@@ -78,6 +78,11 @@ class Namespace:
             raise Failure(f"no log of {what}: {done.stderr.strip()[-300:]}")
         return done.stdout
 
+    def log_of(self, job):
+        """What the pods of a Job have said that are still there, the first one first."""
+        pods = sorted(self.get("pods", f"batch.kubernetes.io/job-name={job}"), key=lambda pod: pod["metadata"]["creationTimestamp"])
+        return "".join(self.logs(pod["metadata"]["name"], "--all-containers", check=False) for pod in pods)
+
     def shell(self, pod, script, *arguments, check=True, seconds=120, given=None):
         """Runs a script of sh in a pod."""
         stdin = ["--stdin"] if given is not None else []

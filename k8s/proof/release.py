@@ -1,5 +1,6 @@
 """The chart, installed into a namespace: by Helm 4, Helm 3, or rendered and applied."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def values(image, **more):
     return merged(base, more)
 
 
+@functools.cache
+def server_version():
+    """Of the cluster: what `helm install` asks for by itself, and `helm template` has to be told."""
+    return json.loads(run(["kubectl", "version", "--output", "json"]))["serverVersion"]["gitVersion"]
+
+
 def merged(below, above):
     """One document laid over another."""
     both = dict(below)
@@ -73,7 +80,8 @@ class Release:
     def rendered(self, values, *only):
         """What the chart gives for values, or some of its templates alone."""
         shown = [word for name in only for word in ("--show-only", f"templates/{name}")]
-        return run([self.helm, "template", self.name, CHART, "--namespace", self.namespace.name, "--values", "-", *shown], given=json.dumps(values))
+        of = ["--namespace", self.namespace.name, "--kube-version", server_version(), "--values", "-"]
+        return run([self.helm, "template", self.name, CHART, *of, *shown], given=json.dumps(values))
 
     def selector(self, component):
         return f"{INSTANCE}={self.name},{COMPONENT}={component}"

@@ -5,7 +5,7 @@ import json
 from .. import release, store
 from ..kube import run, until
 from ..report import require
-from .trouble import begin, document_in, summary_of
+from .trouble import begin, document_in, ended_well
 
 SPOILT = f"{store.FACTS}/spoilt"
 # All files under all conditions, within CPU minutes that are enough for it.
@@ -65,7 +65,7 @@ for entry in filter(str.isdigit, os.listdir("/proc")):
 def part(trial):
     report, namespace = trial.report, trial.namespace("audit")
     deployed = release.Release(namespace)
-    values = release.values(trial.image, audit=ARGUMENTS)
+    values = release.values(trial.image, corpus=store.LIBRARY, audit=ARGUMENTS)
     with report.shows("audit", "a release", namespace.story):
         store.install(namespace, trial.image, trial.store_image)
         deployed.install(values)
@@ -99,7 +99,7 @@ def part(trial):
         job = begun(deployed, "unstable", facts=SPOILT)
         how = namespace.finished(job)
         codes = list(exit_codes(namespace, job))
-        findings = document_in(namespace.logs(f"job/{job}"), "findings", "verdicts")
+        findings = document_in(namespace.log_of(job), "findings", "verdicts")
         require(how == "Failed" and codes == [3], f"it ended as {how}, its pods with {codes}: {findings['verdicts']}")
         note(f"{forged} forged, verdicts {findings['verdicts']}, one pod with exit code 3")
         for pod in deployed.pods("executor"):
@@ -131,16 +131,10 @@ def part(trial):
         second = release.Release(namespace, name="bytefacts-second")
         second.install(release.merged(values, {"sql": {"enabled": False}, "audit": {"enabled": False}}))
         until("its executors are ready", lambda: namespace.ready(second.selector("executor"), 2), seconds=180)
-        digests = {}
         # The same run by both at once, and each one of its own.
-        jobs = [begin(one, values, name, store.SMALL) for name in ("both", "own") for one in (deployed, second)]
-        for job in jobs:
-            how = namespace.finished(job)
-            log = namespace.logs(f"job/{job}", check=False)
-            require(how == "Complete", f"{job} ended as {how}: {log[-800:]}")
-            if '"digest"' in log:
-                digests[job] = summary_of(log)["digest"]
-        require(len(set(digests.values())) == 1 and len(digests) >= 2, f"digests: {digests}")
+        jobs = [begin(one, values, name, store.LIBRARY) for name in ("both", "own") for one in (deployed, second)]
+        digests = {ended_well(deployed, job)["digest"] for job in jobs}
+        require(len(digests) == 1, f"digests: {digests}")
         note(f"{len(jobs)} jobs of two clusters, one digest")
         second.uninstall()
     trial.done(namespace)
@@ -181,7 +175,7 @@ def evict(namespace, pod):
 def outcome(namespace, job):
     """The report of an audit that has ended well."""
     how = namespace.finished(job, seconds=1500)
-    log = namespace.logs(f"job/{job}")
+    log = namespace.log_of(job)
     require(how == "Complete", f"{job} ended as {how}: {log[-1500:]}")
     return document_in(log, "verdicts")
 

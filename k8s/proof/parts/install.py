@@ -33,7 +33,7 @@ def objects(namespace):
 def extraction(trial, deployed, name):
     """Waits for an extraction that the release has begun; its summary."""
     how = deployed.namespace.finished(name)
-    log = deployed.namespace.logs(f"job/{name}")
+    log = deployed.namespace.log_of(name)
     require(how == "Complete", f"the extraction ended as {how}: {log[-1500:]}")
     return log
 
@@ -55,7 +55,7 @@ def first_audit(deployed, note, values, apply):
     job = until("the schedule begins an audit", begun, seconds=100)[0]
     apply(release.merged(values, {"audit": {"suspend": True, "preset": "quick"}}))
     how = deployed.namespace.finished(job)
-    log = deployed.namespace.logs(f"job/{job}", "--all-containers")
+    log = deployed.namespace.log_of(job)
     require(how == "Complete", f"the audit ended as {how}: {log[-1500:]}")
     reports = [key for key in store.files(deployed.namespace, "facts/audits") if key.endswith("report.json")]
     require(reports, "it has left no report")
@@ -126,7 +126,7 @@ def by_kustomize(trial):
         cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
         namespace.kubectl("create", "job", "by-hand", f"--from=cronjob/{cron}")
         how = namespace.finished("by-hand")
-        require(how == "Complete", f"it ended as {how}: {namespace.logs('job/by-hand', check=False)[-1500:]}")
+        require(how == "Complete", f"it ended as {how}: {namespace.log_of('by-hand')[-1500:]}")
     with report.shows(part, "kustomize: delete -k leaves nothing", namespace.story):
         namespace.kubectl("delete", "--filename", "-", "--ignore-not-found", "--wait=true", given="\n---\n".join(documents), seconds=180)
         namespace.remove("job", "by-hand")

@@ -91,10 +91,7 @@ def one_round(trial, deployed, values, corpus, name, kind, random_numbers, expec
     begun = time.monotonic()
     KINDS[kind](trial, deployed, random_numbers)
     troubled = time.monotonic() - begun
-    how = namespace.finished(job, seconds=900)
-    log = namespace.logs(f"job/{job}")
-    require(how == "Complete", f"the extraction ended as {how}: {log[-1500:]}")
-    summary = summary_of(log)
+    summary = ended_well(deployed, job)
     note(f"trouble for {troubled:.0f} s {'during' if early else 'AFTER'} the run of {summary['seconds']:.0f} s")
     require(summary["digest"] == expected["digest"], f"digest {summary['digest']}, not {expected['digest']}")
     for key in ("files", "units", "instructions"):
@@ -103,7 +100,7 @@ def one_round(trial, deployed, values, corpus, name, kind, random_numbers, expec
     require(not blamed, f"innocents in quarantine: {blamed}")
     if audit:
         how = namespace.finished(audit, seconds=900)
-        require(how == "Complete", f"the audit ended as {how}: {namespace.logs(f'job/{audit}', check=False)[-1500:]}")
+        require(how == "Complete", f"the audit ended as {how}: {namespace.log_of(audit)[-1500:]}")
         note("an audit beside it")
     namespace.remove("job", job, *([audit] if audit else []))
     deployed.healthy(executors=2)
@@ -125,18 +122,33 @@ def begin(deployed, values, name, corpus, *more):
 
 
 def extracted(deployed, values, name, corpus):
-    """An extraction from its beginning to its end; its summary."""
+    """An extraction from its beginning to its end; what is committed."""
     job = begin(deployed, values, name, corpus)
-    how = deployed.namespace.finished(job)
-    log = deployed.namespace.logs(f"job/{job}")
-    require(how == "Complete", f"the extraction ended as {how}: {log[-1500:]}")
+    committed = ended_well(deployed, job)
     deployed.namespace.remove("job", job)
-    return summary_of(log)
+    return committed
 
 
-def summary_of(log):
-    """What an extraction has summed itself up as."""
-    return document_in(log, "digest", "bins")
+def ended_well(deployed, job, seconds=900):
+    """Waits for an extraction to be complete; what it has committed, as the store says and not its pod, which may have died after the commit."""
+    namespace = deployed.namespace
+    how = namespace.finished(job, seconds=seconds)
+    require(how == "Complete", f"the extraction ended as {how}: {namespace.log_of(job)[-1500:]}")
+    command = namespace.get(f"job/{job}")["spec"]["template"]["spec"]["containers"][0]["command"]
+    run_id = command[command.index("--run-id") + 1]
+    ask = lambda: namespace.kubectl("exec", deployed.pods("sql")[0], "--", "bytefacts", "runs", "--facts", store.FACTS, "--run", run_id, "--format", "json")
+    header = json.loads(until("the run can be asked for", ask, seconds=120))["run"]
+    stats = header["stats"]
+    return {
+        "run": header["run_id"],
+        "digest": header["digest"],
+        "bins": header["bins"],
+        "files": stats["files"],
+        "units": stats["units"],
+        "instructions": stats["instructions"],
+        "errors": stats["errors"],
+        "seconds": (header["committed_at_ms"] - header["started_at_ms"]) / 1000,
+    }
 
 
 def document_in(log, *keys):
