@@ -34,6 +34,7 @@ mod mutual_tls;
 mod operations;
 mod options;
 mod oracle;
+mod process_one;
 mod processes;
 mod pushdown;
 mod queries;

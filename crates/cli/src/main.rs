@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod exit;
 mod facts;
+mod init;
 mod log;
 mod options;
 mod output;
@@ -28,6 +29,9 @@ use crate::output::Output;
 pub const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
+    if init::is_first() {
+        return init::run().unwrap_or_else(|error| Output::plain().report(Err(error)).into());
+    }
     let args = Args::parse();
     let mut output = Output::new(&args);
     if let Err(error) = config::check_environment().and_then(|()| output.start_log()) {

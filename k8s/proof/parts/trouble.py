@@ -1,0 +1,297 @@
+"""Whatever dies, the run ends right: rounds of trouble under a running extraction, audits and SQL clients.
+
+A round begins an extraction that compiles every file anew, waits until bins are landed, makes trouble, and waits for the end. The digest is to be that of the
+undisturbed run, each file is to have one row, nobody is to be quarantined, and no SQL client is to get another answer than before.
+"""
+
+import json
+import random
+import time
+
+from .. import clients, release, store
+from ..kube import Failure, nodes, run, until
+from ..report import require
+
+ASKERS = 2
+# In a pod's own control group: small processes until its memory is at an end, so that the kernel takes a large one, which is the daemon.
+HOG = """
+import os, time
+for _ in range(400):
+    if os.fork() == 0:
+        held = bytearray(12 << 20)
+        for at in range(0, len(held), 4096):
+            held[at] = 1
+        time.sleep(30)
+        os._exit(0)
+time.sleep(20)
+"""
+
+
+def part(trial):
+    report, namespace = trial.report, trial.namespace("trouble")
+    deployed = release.Release(namespace)
+    corpus = store.LIBRARY if trial.large else store.SMALL
+    values = release.values(trial.image, corpus=corpus, audit={"preset": "quick"})
+    random_numbers = random.Random(trial.seed)
+    kinds = [kind for kind in KINDS if kind not in NEEDS_HOOK or trial.hook]
+    order = []
+    while len(order) < trial.rounds:
+        order += random_numbers.sample(kinds, len(kinds))
+    order = order[: trial.rounds]
+    if left_out := sorted(set(KINDS) - set(kinds)):
+        print(f"trouble   left out, since they need --hook: {', '.join(left_out)}")
+
+    expected = None
+    with report.shows("trouble", "the undisturbed run", namespace.story) as note:
+        store.install(namespace, trial.image, trial.store_image)
+        deployed.install(values)
+        deployed.healthy(executors=2)
+        expected = extracted(deployed, values, "undisturbed", corpus)
+        note(f"digest {expected['digest'][:16]}, {expected['files']} files, {expected['bins']} bins, {expected['seconds']:.0f} s")
+    if expected is None:
+        return trial.done(namespace)
+
+    service, question = f"grpc://{deployed.service('sql')}:50052", clients.QUESTION.format(run=f'runs."{expected["run"]}".')
+    totals = {}
+    with clients.Askers(deployed, trial.image, service, question, ASKERS) as askers:
+        until("clients get answers", lambda: askers.answers()["right"] >= ASKERS)
+        for number, kind in enumerate(order, 1):
+            with report.shows("trouble", f"round {number}: {kind}", namespace.story) as note:
+                one_round(trial, deployed, values, corpus, f"r{number}", kind, random_numbers, expected, note)
+                answers = askers.answers()
+                note(f"answers {answers}")
+                require(not answers["WRONG"], "a SQL client got a wrong answer")
+                totals[kind] = totals.get(kind, 0) + 1
+        with report.shows("trouble", "each file has one row in every run", namespace.story) as note:
+            counted = rows_of_all(deployed, trial)
+            wrong = {run: row for run, row in counted.items() if row != [expected["files"]] * 3}
+            require(not wrong, f"rows, files and paths: {wrong}, not {expected['files']}")
+            note(f"{len(counted)} runs of {expected['files']} files")
+        with report.shows("trouble", "SQL clients got right answers only") as note:
+            answers = askers.answers()
+            require(answers["right"] > 0 and not answers["WRONG"], str(answers))
+            note(str(answers))
+    print(f"trouble   seed {trial.seed}, rounds {sum(totals.values())}: {json.dumps(totals)}")
+    return trial.done(namespace)
+
+
+def one_round(trial, deployed, values, corpus, name, kind, random_numbers, expected, note):
+    namespace = deployed.namespace
+    before = landed(namespace)
+    job = begin(deployed, values, name, corpus)
+    # The audit of every third round is of the undisturbed run, beside the extraction.
+    audit = None
+    if random_numbers.random() < 1 / 3:
+        cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
+        audit = f"audit-{name}"
+        namespace.kubectl("create", "job", audit, f"--from=cronjob/{cron}")
+    wanted = random_numbers.randint(1, max(1, expected["bins"] // 3))
+    until("bins are landed", lambda: len(landed(namespace)) >= len(before) + wanted or namespace.ended(job), seconds=300, every=0.2)
+    early = not namespace.ended(job)
+    begun = time.monotonic()
+    KINDS[kind](trial, deployed, random_numbers)
+    troubled = time.monotonic() - begun
+    summary = ended_well(deployed, job)
+    note(f"trouble for {troubled:.0f} s {'during' if early else 'AFTER'} the run of {summary['seconds']:.0f} s")
+    require(summary["digest"] == expected["digest"], f"digest {summary['digest']}, not {expected['digest']}")
+    for key in ("files", "units", "instructions"):
+        require(summary[key] == expected[key], f"{key}: {summary[key]}, not {expected[key]}")
+    blamed = [error for error in summary["errors"] if error["stage"] == "quarantine"]
+    require(not blamed, f"innocents in quarantine: {blamed}")
+    if audit:
+        how = namespace.finished(audit, seconds=900)
+        require(how == "Complete", f"the audit ended as {how}: {namespace.log_of(audit)[-1500:]}")
+        note("an audit beside it")
+    namespace.remove("job", job, *([audit] if audit else []))
+    deployed.healthy(executors=2)
+
+
+# ---- extractions, as the chart makes them
+
+def begin(deployed, values, name, corpus, *more):
+    """Begins an extraction as an entry of `extractions` would, without an upgrade of the release; the Job's name."""
+    entry = {"name": name, "corpus": corpus, "args": ["--no-cache", "--format", "json", *more]}
+    rendered = deployed.rendered(release.merged(values, {"extractions": [entry]}))
+    items = json.loads(run(["kubectl", "apply", "--dry-run=client", "--output=json", "--filename=-"], given=rendered))["items"]
+    jobs = [item for item in items if item["kind"] == "Job" and item["metadata"]["labels"].get(release.COMPONENT) == "extract"]
+    require(len(jobs) == 1, f"{len(jobs)} jobs rendered for one extraction")
+    for annotation in [key for key in jobs[0]["metadata"].get("annotations", {}) if key.startswith("helm.sh/")]:
+        del jobs[0]["metadata"]["annotations"][annotation]
+    deployed.namespace.apply(jobs)
+    return jobs[0]["metadata"]["name"]
+
+
+def extracted(deployed, values, name, corpus):
+    """An extraction from its beginning to its end; what is committed."""
+    job = begin(deployed, values, name, corpus)
+    committed = ended_well(deployed, job)
+    deployed.namespace.remove("job", job)
+    return committed
+
+
+def ended_well(deployed, job, seconds=900):
+    """Waits for an extraction to be complete; what it has committed, as the store says and not its pod, which may have died after the commit."""
+    namespace = deployed.namespace
+    how = namespace.finished(job, seconds=seconds)
+    require(how == "Complete", f"the extraction ended as {how}: {namespace.log_of(job)[-1500:]}")
+    command = namespace.get(f"job/{job}")["spec"]["template"]["spec"]["containers"][0]["command"]
+    run_id = command[command.index("--run-id") + 1]
+    ask = lambda: namespace.kubectl("exec", deployed.pods("sql")[0], "--", "bytefacts", "runs", "--facts", store.FACTS, "--run", run_id, "--format", "json")
+    header = json.loads(until("the run can be asked for", ask, seconds=120))["run"]
+    stats = header["stats"]
+    return {
+        "run": header["run_id"],
+        "digest": header["digest"],
+        "bins": header["bins"],
+        "files": stats["files"],
+        "units": stats["units"],
+        "instructions": stats["instructions"],
+        "errors": stats["errors"],
+        "seconds": (header["committed_at_ms"] - header["started_at_ms"]) / 1000,
+    }
+
+
+def document_in(log, *keys):
+    """The JSON document with these keys among the lines of a log."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := log.find("{", at)) >= 0:
+        try:
+            document, end = decoder.raw_decode(log, at)
+        except ValueError:
+            at += 1
+            continue
+        if isinstance(document, dict) and all(key in document for key in keys):
+            return document
+        at = end
+    raise Failure(f"nothing with {keys} in: {log[-1500:]}")
+
+
+def landed(namespace):
+    """Data files of all runs, those of attempts that lost included."""
+    return [key for key in store.files(namespace, "facts") if key.endswith(".parquet") and "/audits/" not in key]
+
+
+def rows_of_all(deployed, trial):
+    """Rows, ids and paths of each committed run, as SQL counts them."""
+    program = """
+import json, subprocess, sys
+def bytefacts(*words):
+    return json.loads(subprocess.run(["bytefacts", *words], check=True, capture_output=True, text=True).stdout)
+counted = {}
+for run in bytefacts("runs", "--facts", sys.argv[1], "--format", "json"):
+    name = run["run"]["run_id"] if "run" in run else run["run_id"]
+    row = bytefacts("sql", "--facts", sys.argv[1], "--run", name, "--format", "json",
+        "SELECT count(*) AS a, count(DISTINCT file_id) AS b, count(DISTINCT path) AS c FROM bytecode_files_v1")[0]
+    counted[name] = [row["a"], row["b"], row["c"]]
+print(json.dumps(counted))
+"""
+    pod = deployed.pods("sql")[0]
+    return json.loads(deployed.namespace.python(pod, program, store.FACTS, seconds=600))
+
+
+# ---- trouble
+
+def a_pod(deployed, component, random_numbers):
+    pods = deployed.pods(component)
+    if not pods:
+        raise Failure(f"no pod of {component} to be hurt")
+    return random_numbers.choice(pods)
+
+
+def deleting(component, *how):
+    def trouble(trial, deployed, random_numbers):
+        deployed.namespace.kubectl("delete", "pod", a_pod(deployed, component, random_numbers), "--wait=false", *how)
+
+    return trouble
+
+
+FORCE = ("--grace-period=0", "--force")
+
+
+def all_executors(trial, deployed, random_numbers):
+    for pod in deployed.pods("executor"):
+        deployed.namespace.kubectl("delete", "pod", pod, "--wait=false", *FORCE)
+
+
+def client(trial, deployed, random_numbers):
+    """The pod of the extraction itself: its Job starts another, which goes on."""
+    for pod in deployed.pods("extract"):
+        deployed.namespace.kubectl("delete", "pod", pod, "--wait=false")
+
+
+def out_of_memory(component):
+    def trouble(trial, deployed, random_numbers):
+        pod = a_pod(deployed, component, random_numbers)
+        restarts = lambda: sum(s["restartCount"] for s in deployed.namespace.get(f"pod/{pod}")["status"]["containerStatuses"])
+        before = restarts()
+        for _ in range(5):
+            deployed.namespace.python(pod, HOG, check=False, seconds=120)
+            if restarts() > before:
+                break
+        until("the pod was killed for its memory", lambda: restarts() > before, seconds=30)
+        states = deployed.namespace.get(f"pod/{pod}")["status"]["containerStatuses"]
+        reasons = {s["lastState"].get("terminated", {}).get("reason") for s in states}
+        require("OOMKilled" in reasons, f"it was killed, but Kubernetes says {reasons}")
+
+    return trouble
+
+
+def drained(trial, deployed, random_numbers):
+    """The node is emptied of our pods, and comes back."""
+    node = random_numbers.choice(nodes())
+    pods = f"{release.INSTANCE}={deployed.name}"
+    try:
+        run(["kubectl", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--pod-selector={pods}", "--timeout=180s"])
+    finally:
+        run(["kubectl", "uncordon", node])
+
+
+def hooked(before, after, seconds):
+    """What only the owner of the nodes can do: a command of the caller's does it."""
+
+    def trouble(trial, deployed, random_numbers):
+        # Not the store's own node: its data is on it.
+        home = deployed.namespace.get(f"pod/{store.pod(deployed.namespace)}")["spec"]["nodeName"]
+        node = random_numbers.choice([name for name in nodes() if name != home])
+        run([trial.hook, before, node])
+        try:
+            time.sleep(seconds)
+        finally:
+            run([trial.hook, after, node])
+
+    return trouble
+
+
+def store_away(trial, deployed, random_numbers):
+    store.away(deployed.namespace, 30)
+
+
+def rolling(component, kind):
+    def trouble(trial, deployed, random_numbers):
+        name = deployed.namespace.names(kind, deployed.selector(component))[0]
+        deployed.namespace.kubectl("rollout", "restart", f"{kind}/{name}")
+        deployed.namespace.kubectl("rollout", "status", f"{kind}/{name}", "--timeout=300s", seconds=320)
+
+    return trouble
+
+
+KINDS = {
+    "an executor deleted": deleting("executor"),
+    "an executor force-deleted": deleting("executor", *FORCE),
+    "all executors force-deleted": all_executors,
+    "the scheduler deleted": deleting("scheduler"),
+    "the scheduler force-deleted": deleting("scheduler", *FORCE),
+    "a SQL pod deleted": deleting("sql"),
+    "a SQL pod force-deleted": deleting("sql", *FORCE),
+    "the extraction's pod deleted": client,
+    "an executor out of memory": out_of_memory("executor"),
+    "the scheduler out of memory": out_of_memory("scheduler"),
+    "a node drained": drained,
+    "a kubelet frozen for 30 s": hooked("freeze", "thaw", 30),
+    "a node cut off for 30 s": hooked("cut", "join", 30),
+    "the store away for 30 s": store_away,
+    "executors restarted one by one": rolling("executor", "statefulset"),
+    "the scheduler restarted": rolling("scheduler", "deployment"),
+    "SQL restarted": rolling("sql", "deployment"),
+}
+NEEDS_HOOK = {"a kubelet frozen for 30 s", "a node cut off for 30 s"}

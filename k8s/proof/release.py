@@ -1,0 +1,105 @@
+"""The chart, installed into a namespace: by Helm 4, Helm 3, or rendered and applied."""
+
+import functools
+import json
+from pathlib import Path
+
+from . import store
+from .kube import run, until
+
+CHART = Path(__file__).resolve().parents[2] / "helm" / "bytefacts"
+NAME = "bytefacts"
+# What a role is found by, whatever else a pod is called.
+COMPONENT = "app.kubernetes.io/component"
+INSTANCE = "app.kubernetes.io/instance"
+DAEMONS = ("scheduler", "executor", "sql")
+
+
+def image_values(image):
+    """`registry/name:tag`, as the chart has it."""
+    name, _, tag = image.rpartition(":")
+    registry, _, repository = name.rpartition("/")
+    return {"registry": registry, "repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}
+
+
+def values(image, **more):
+    """Small: two executors of a core, room for what two cores of a machine that does other things can do."""
+    small = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+    base = {
+        "image": image_values(image),
+        "corpus": store.SMALL,
+        "corpora": [store.LIBRARY],
+        "facts": store.FACTS,
+        "store": {"secretName": store.SECRET, "env": store.ENVIRONMENT},
+        "networkPolicy": {"storePorts": [store.PORT]},
+        "scheduler": {"resources": {**small, "limits": {"cpu": "1", "memory": "512Mi"}}},
+        "executor": {"replicas": 2, "drainSeconds": 20, "resources": {**small, "limits": {"cpu": "1", "memory": "1Gi"}}},
+        "sql": {"insecure": True, "resources": {**small, "limits": {"cpu": "1", "memory": "1Gi"}}, "running": 2},
+        "audit": {"schedule": "0 2 * * *", "suspend": True, "resources": {**small, "limits": {"cpu": "1", "memory": "1536Mi"}}},
+        "extraction": {"resources": {**small, "limits": {"cpu": "1", "memory": "1Gi"}}},
+    }
+    return merged(base, more)
+
+
+@functools.cache
+def server_version():
+    """Of the cluster: what `helm install` asks for by itself, and `helm template` has to be told."""
+    return json.loads(run(["kubectl", "version", "--output", "json"]))["serverVersion"]["gitVersion"]
+
+
+def merged(below, above):
+    """One document laid over another."""
+    both = dict(below)
+    for key, value in above.items():
+        both[key] = merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both
+
+
+class Release:
+    """An installed chart."""
+
+    def __init__(self, namespace, helm="helm", name=NAME):
+        self.namespace, self.helm, self.name = namespace, helm, name
+
+    def install(self, values, seconds=300, wait=True):
+        """Installs, or upgrades; Helm waits until all is ready."""
+        waiting = ["--wait", "--timeout", f"{seconds}s"] if wait else []
+        run(
+            [self.helm, "upgrade", "--install", self.name, CHART, "--namespace", self.namespace.name, "--values", "-", *waiting],
+            given=json.dumps(values),
+            seconds=seconds + 60,
+        )
+
+    def uninstall(self):
+        run([self.helm, "uninstall", self.name, "--namespace", self.namespace.name, "--wait"], seconds=300)
+
+    def test(self):
+        """`helm test`; what its pods said."""
+        return run([self.helm, "test", self.name, "--namespace", self.namespace.name, "--logs", "--timeout", "600s"], seconds=660)
+
+    def rendered(self, values, *only):
+        """What the chart gives for values, or some of its templates alone."""
+        shown = [word for name in only for word in ("--show-only", f"templates/{name}")]
+        of = ["--namespace", self.namespace.name, "--kube-version", server_version(), "--values", "-"]
+        return run([self.helm, "template", self.name, CHART, *of, *shown], given=json.dumps(values))
+
+    def selector(self, component):
+        return f"{INSTANCE}={self.name},{COMPONENT}={component}"
+
+    def pods(self, component):
+        """The names of a role's pods that are not about to leave."""
+        items = self.namespace.get("pods", self.selector(component))
+        return sorted(pod["metadata"]["name"] for pod in items if not pod["metadata"].get("deletionTimestamp"))
+
+    def healthy(self, seconds=300, executors=None):
+        """Waits until every daemon is ready, and none is about to leave."""
+        for component in DAEMONS:
+            count = executors if component == "executor" else None
+            until(f"{component} is ready", lambda c=component, n=count: self.namespace.ready(self.selector(c), n), seconds=seconds)
+
+    def service(self, component):
+        """The Service that clients of a role are told of: the one that waits for readiness."""
+        for item in self.namespace.get("services", self.selector(component)):
+            if item["spec"].get("clusterIP") != "None" and not item["spec"].get("publishNotReadyAddresses"):
+                return item["metadata"]["name"]
+        raise LookupError(f"no service of {component}")
