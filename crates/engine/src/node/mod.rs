@@ -20,6 +20,7 @@ pub(crate) mod reuse;
 pub mod trial;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytefacts_cache::Cache;
 use bytefacts_compile::{Interpreter, PoolStats, WorkerSettings};
@@ -28,6 +29,7 @@ use bytefacts_stores::Stores;
 use datafusion::common::Result;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::time::timeout;
 
 use self::budget::Budget;
 use self::compilers::{CompilerSets, CompilerSettings, Compilers};
@@ -52,6 +54,9 @@ pub struct NodeOptions {
 
 /// Files that may wait for the shared cache at a time: it answers in tens of milliseconds, a compile takes a few.
 const SHARED_LOOKUPS: usize = 16;
+
+/// How long a worker may take to end when nobody waits for its file any more.
+const WORKERS_END: Duration = Duration::from_secs(5);
 
 /// The services of one executor.
 pub struct Node {
@@ -237,7 +242,10 @@ impl Node {
             tracing::warn!("not all of what was compiled has reached the shared cache");
         }
         for compilers in self.compilers.lock().await.take() {
-            compilers.pool.shutdown().await;
+            // Of what was given up a worker may be at work for ever. It ends with this process.
+            if timeout(WORKERS_END, compilers.pool.shutdown()).await.is_err() {
+                tracing::warn!("a worker is still at a file that nobody waits for: it is left to the end of the process");
+            }
         }
     }
 
