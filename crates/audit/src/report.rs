@@ -254,7 +254,8 @@ impl Report {
             *streams += u64::from(verdict.kind == Kind::Good && verdict.cause.is_some());
             if verdict.kind == Kind::Unknown {
                 // The reason may say more, another thing for each file.
-                *unknown.entry(verdict.gap.map_or(verdict.reason.as_str(), Gap::reason).to_owned()).or_default() += 1;
+                let reason = verdict.gap.map_or_else(|| verdict.reason.clone(), |gap| gap.reason().to_owned());
+                *unknown.entry(reason).or_default() += 1;
             }
             complete &= verdict.gap != Some(Gap::Budget);
             if let Some(cause) = &verdict.cause {
