@@ -204,8 +204,8 @@ async fn every_column_of_the_contract_has_a_comment() {
     let service = Service::start(&[], "").await;
     let mut client = service.client().await;
     let listed = tables(&mut client, CommandGetTables { include_schema: true, ..CommandGetTables::default() }).await;
-    // Of what is told beside facts there are four in `bytefacts` and six in `system`.
-    assert_eq!(listed.len(), 2 * contract().len() + 10);
+    // Of what is told beside facts there are six in `bytefacts` and six in `system`.
+    assert_eq!(listed.len(), 2 * contract().len() + 12);
     for (name, (_, schema)) in listed {
         for field in schema.unwrap().fields() {
             assert!(!field.metadata()["ARROW:FLIGHT:SQL:REMARKS"].is_empty(), "{name:?}.{}", field.name());
@@ -448,7 +448,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         (
             client.get_tables(CommandGetTables::default()).await.unwrap(),
             "catalog_name Utf8 NULL, db_schema_name Utf8 NULL, table_name Utf8, table_type Utf8",
-            2 * contract().len() + 10,
+            2 * contract().len() + 12,
         ),
         (
             client.get_primary_keys(key()).await.unwrap(),
@@ -480,7 +480,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         include_schema: false,
     };
     for (command, found) in [
-        (of(Some("facts"), None, None, &[]), contract().len() + 10),
+        (of(Some("facts"), None, None, &[]), contract().len() + 12),
         (of(Some("runs"), Some("run%"), Some("py\\_bc\\_blocks"), &[]), 1),
         (of(None, None, Some("py_bc_bl%"), &[]), 2),
         (of(None, None, None, &["TABLE"]), 2),
