@@ -30,13 +30,14 @@ use sha2::{Digest as _, Sha256};
 use self::bins::{BinRecord, Worker};
 use crate::args::{Audit, FailOn, Format, JobArgs, ProgressMode};
 use crate::commands::diff::run_tree::StoredTree;
-use crate::commands::extract::{self, Wanted, cpu_time, location};
+use crate::commands::extract::{self, Wanted, cpu_time};
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::options::OptionArgs;
 use crate::output::Output;
+use crate::place::location;
 use crate::signals::Signals;
 
 /// Runs the command.
