@@ -97,6 +97,7 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     memory: Mutex<Memory>,
     disk: Option<Disk>,
+    disk_limit_bytes: u64,
     shared: Option<Shared>,
     memory_hits: AtomicU64,
     disk_hits: AtomicU64,
@@ -133,6 +134,7 @@ impl Cache {
         });
         Self(Arc::new(Inner {
             memory: Mutex::new(Memory::new(options.memory_bytes)),
+            disk_limit_bytes: if disk.is_some() { options.disk_bytes } else { 0 },
             disk,
             shared,
             memory_hits: AtomicU64::default(),
@@ -226,6 +228,11 @@ impl Cache {
         let cache = self.clone();
         // A runtime that shuts down costs the entry.
         let _ = tokio::task::spawn_blocking(move || cache.put_in(None, key, value)).await;
+    }
+
+    /// Bytes that the disk tier may take; 0 where there is none.
+    pub fn disk_limit_bytes(&self) -> u64 {
+        self.0.disk_limit_bytes
     }
 
     /// Whether there is a shared tier, whose lookups take longer than others.

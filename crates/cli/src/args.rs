@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytefacts_engine::ExtractOptions;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::config::address;
+use crate::address::address;
 use crate::options::OptionArgs;
 
 /// Queryable, reproducible facts about the CPython 3.13 bytecode of a corpus of Python repositories.
@@ -54,6 +53,7 @@ pub enum Command {
     Executors(Cluster),
     Cancel(Cancel),
     Doctor(Doctor),
+    Config(Config),
     Gc(Gc),
     /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
     #[command(hide = true)]
@@ -203,21 +203,6 @@ pub struct SelectionArgs {
     /// Leave out what `.gitignore` files in CORPUS name; for folders only.
     #[arg(long, help_heading = "File selection")]
     pub respect_gitignore: bool,
-}
-
-impl SelectionArgs {
-    /// Lays what was given over `options`.
-    pub fn apply(self, options: &mut ExtractOptions) {
-        if let Some(include) = self.include {
-            options.include = include;
-        }
-        if let Some(exclude) = self.exclude {
-            options.exclude = exclude;
-        }
-        options.extend_exclude.extend(self.extend_exclude);
-        options.virtual_environments |= self.virtual_environments;
-        options.respect_gitignore |= self.respect_gitignore;
-    }
 }
 
 /// What every daemon takes. The rest is set by a YAML file or by the environment, such as BYTEFACTS_EXECUTOR__CORES=4.
@@ -376,6 +361,47 @@ pub struct Doctor {
     /// How the checks are written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Check settings, show those in force, or print what can be set.
+#[derive(Debug, ClapArgs)]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What `bytefacts config` does.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check a settings file, and the environment over it: say everything that is wrong at once, with its line and what to set.
+    ///
+    /// Ends with 0 if every command takes them, else with 2. What a daemon will not start with unless an option says more is a remark.
+    /// No host and no store is asked for anything, but the names of hosts are looked up where addresses are taken.
+    Check {
+        /// The YAML file; `-` is stdin [default: BYTEFACTS_CONFIG, else the environment alone].
+        #[arg(env = "BYTEFACTS_CONFIG", hide_env = true)]
+        file: Option<PathBuf>,
+        /// How the findings are written.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show the settings in force, each with where it comes from: a line of the file, a variable, an option, or the default.
+    Show {
+        /// A YAML file of settings.
+        #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
+        config: Option<PathBuf>,
+        /// How they are written.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// A command line of bytefacts, without its first word: what would be in force there. Nothing is done.
+        #[arg(last = true, value_name = "COMMAND")]
+        line: Vec<String>,
+    },
+    /// Print all settings with their defaults and what they are for: a file to start from.
+    Default,
+    /// Print the JSON Schema of settings files, for editors and charts.
+    Schema,
 }
 
 /// Delete what no kept run names, and let runs go that are not to be kept.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_cluster::{ClusterStatus, JobStatus, RemoteScheduler};
 
+use crate::address::scheduler_url;
 use crate::args;
-use crate::commands::extract::scheduler_url;
-use crate::commands::runs::utc;
 use crate::config::Settings;
 use crate::exit::UsageError;
+use crate::summary::utc;
 use crate::table::{Layout, Limits, render};
 
 /// A cluster, by its scheduler.
@@ -26,8 +26,8 @@ impl Cluster {
     /// # Errors
     /// When neither does, or what they name is none.
     pub fn of(args: &args::Cluster) -> anyhow::Result<Self> {
-        let settings = Settings::read(args.config.as_deref())?;
-        let Some(url) = args.cluster.as_ref().or(settings.client.cluster.as_ref()) else {
+        let settings = Settings::load(args)?;
+        let Some(url) = &settings.client.cluster else {
             return Err(UsageError("--cluster df://HOST:PORT is needed, or `client.cluster` in the settings".to_owned()).into());
         };
         let url = scheduler_url(url)?;

@@ -1,24 +1,33 @@
 //! Settings: a YAML file, then the environment, then the command line, each over the one before.
 
+mod check;
 mod daemons;
+mod faults;
+mod flags;
 mod layers;
+mod lines;
+mod schema;
 mod serve;
 mod variables;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::ExtractOptions;
 use bytefacts_stores::StoreOptions;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-pub use self::daemons::{AccessSettings, ClientSettings, ClusterTlsSettings, ExecutorSettings, SchedulerSettings, address, is_loopback};
+pub use self::check::{Finding, check, check_text};
+pub use self::daemons::{AccessSettings, ClientSettings, ClusterTlsSettings, ExecutorSettings, SchedulerSettings};
+pub use self::faults::is_node_name;
+pub use self::flags::{FileOnly, Flags, Given, of_command};
+pub use self::layers::{Layers, Origin};
+pub use self::schema::{SHIPPED, schema};
 pub use self::serve::ServeSettings;
-use crate::args::JobArgs;
 use crate::exit::UsageError;
 
 /// The settings file. Every key may be missing; a key that does not exist is an error.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The CPython 3.13 that compiles; found by itself when null.
@@ -48,7 +57,7 @@ pub struct Settings {
 }
 
 /// How files are packed into bins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BinSettings {
     /// About this many bins in all; null lets the cores decide.
@@ -58,7 +67,7 @@ pub struct BinSettings {
 }
 
 /// The embedded cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddedSettings {
     /// Cores over all executors; null is all of the machine's.
@@ -74,7 +83,7 @@ impl Default for EmbeddedSettings {
 }
 
 /// The cache of compiled units.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Whether there is one.
@@ -106,56 +115,37 @@ pub fn check_environment() -> anyhow::Result<()> {
     Ok(variables::check(ours)?)
 }
 
+/// The variables of the environment that are text; one that is none cannot be one of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 impl Settings {
-    /// Reads the file that the arguments name, if any, and lays the arguments over it.
+    /// The settings in force: those of the file that the command line names, if any, of the environment over it, and of the command line over both.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds what is no setting.
-    pub fn load(args: &JobArgs) -> anyhow::Result<Self> {
-        let mut settings = Self::read(args.config.as_deref())?;
-        if args.python.is_some() {
-            settings.python.clone_from(&args.python);
+    /// When the file cannot be read, or one of them holds what is no setting, or means nothing.
+    pub fn load(flags: &impl Flags) -> anyhow::Result<Self> {
+        let Layers { mut settings, origins } = Self::layers(flags)?;
+        if matches!(origins.get(layers::PYTHON), Some(Origin::Variable(_))) {
+            // Who looks for the interpreter reads the variable too, and says so where it does not fit.
+            settings.python = None;
         }
-        args.options.apply(&mut settings.extract);
-        if args.jobs.is_some() {
-            settings.embedded.jobs = args.jobs;
-        }
-        if let Some(executors) = args.executors {
-            settings.embedded.executors = executors;
-        }
-        settings.cache.enabled &= !args.no_cache;
-        if args.shared_cache.is_some() {
-            settings.cache.shared.clone_from(&args.shared_cache);
-        }
-        settings.check()?;
         Ok(settings)
     }
 
-    /// The settings of a file, if one is named, and of the environment.
+    /// The same, with where each comes from.
     ///
     /// # Errors
-    /// When the file cannot be read, or either holds what is no setting.
-    pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
-        // A variable that is no text cannot be one of ours.
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        layers::read(file, environment)
+    /// As [`Settings::load`].
+    pub fn layers(flags: &(impl Flags + ?Sized)) -> anyhow::Result<Layers> {
+        let layers = layers::read(flags.file(), environment(), flags.given()?)?;
+        let faults: Vec<_> = layers.settings.faults().iter().map(ToString::to_string).collect();
+        if faults.is_empty() { Ok(layers) } else { Err(UsageError(faults.join("; ")).into()) }
     }
 
-    fn check(&self) -> Result<(), UsageError> {
-        self.extract.terminators().map_err(|error| UsageError(format!("extract.terminator_opnames: {error}")))?;
-        self.shared_cache()?;
-        let fault = if self.extract.optimize > 2 {
-            "extract.optimize is 0, 1 or 2"
-        } else if self.extract.parallel_max_bytes == 0 || self.extract.memory_budget_bytes == 0 {
-            "extract.parallel_max_bytes and extract.memory_budget_bytes are at least 1"
-        } else if self.embedded.executors == 0 || self.embedded.jobs == Some(0) {
-            "embedded.executors and embedded.jobs are at least 1"
-        } else if self.extract.compile_cpu_seconds == 0 {
-            "extract.compile_cpu_seconds is at least 1"
-        } else {
-            return Ok(());
-        };
-        Err(UsageError(fault.to_owned()))
+    fn faults(&self) -> Vec<faults::Fault> {
+        faults::by_themselves(self).into_iter().chain(faults::together(self)).collect()
     }
 
     /// Where the shared tier of the cache is, if there is one.
@@ -214,34 +204,7 @@ mod tests {
         let line = ["bytefacts", "extract", "corpus", "--out", "facts", "--config", &config];
         let parsed = crate::args::Args::try_parse_from(line.iter().chain(arguments))?;
         let crate::args::Command::Extract(extract) = parsed.command else { panic!("another command") };
-        Settings::load(&extract.job)
-    }
-
-    /// Every option of the contract: its key, a value in the file, and another on the command line.
-    const OPTIONS: [(&str, &str, &str); 9] = [
-        ("optimize", "1", "2"),
-        ("dont_inherit", "false", "true"),
-        ("adaptive", "true", "false"),
-        ("include_cfg_derivations", "false", "true"),
-        ("terminator_opnames", r#"["RERAISE"]"#, r#"["RETURN_VALUE","RERAISE"]"#),
-        ("oracle", "0.5", "0.25"),
-        ("parallel_min_files", "3", "4"),
-        ("parallel_max_bytes", "5", "6"),
-        ("memory_budget_bytes", "7", "9"),
-    ];
-
-    #[test]
-    fn each_option_is_taken_from_the_command_line_then_the_file_then_the_defaults() {
-        let value = |settings: &Settings, key: &str| serde_json::to_value(&settings.extract).unwrap()[key].to_string();
-        for (key, in_file, on_line) in OPTIONS {
-            let yaml = format!("extract: {{{key}: {in_file}}}");
-            assert_ne!(value(&Settings::default(), key), in_file, "{key}: a file that states the default shows nothing");
-            assert_eq!(value(&load(&yaml, &[]).unwrap(), key), in_file, "{key} of the file");
-            let argument = format!("--{}={}", key.replace('_', "-"), on_line.replace(['[', ']', '"'], ""));
-            assert_eq!(value(&load(&yaml, &[&argument]).unwrap(), key), on_line, "{argument} over the file");
-            assert_eq!(value(&load("", &[&argument]).unwrap(), key), on_line, "{argument} over the default");
-        }
-        assert!(load("", &["--adaptive"]).unwrap().extract.adaptive, "a flag alone means true");
+        Settings::load(&*extract)
     }
 
     #[test]
@@ -275,7 +238,7 @@ mod tests {
     #[test]
     fn a_terminator_that_is_no_opcode_is_refused() {
         let settings = layers::parse("extract: {terminator_opnames: [RETURN]}").unwrap();
-        assert!(settings.check().unwrap_err().to_string().contains("RETURN"));
+        assert!(settings.faults()[0].to_string().contains("RETURN"));
     }
 
     #[test]

@@ -34,13 +34,13 @@ impl ProbeServer {
     pub async fn start(
         address: SocketAddr,
         metrics: Vec<Registry>,
-        is_ready: impl Fn() -> bool + Send + Sync + 'static,
+        readiness: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let (listener, address) = listen(address).context("health and metrics")?;
         let leaving = Arc::new(AtomicBool::new(false));
         let left = Arc::clone(&leaving);
-        let is_ready = Arc::new(move || !left.load(Ordering::Relaxed) && is_ready());
-        Ok(Self { address, leaving, serving: serve_probes(listener, Probes { is_ready, metrics }) })
+        let readiness = Arc::new(move || if left.load(Ordering::Relaxed) { Err("it is about to end".to_owned()) } else { readiness() });
+        Ok(Self { address, leaving, serving: serve_probes(listener, Probes { readiness, metrics }) })
     }
 
     /// Answers from now on that it is not ready.

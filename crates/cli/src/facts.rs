@@ -7,8 +7,8 @@ use bytefacts_corpus::Location;
 use bytefacts_landing::{FactsStore, Manifest, RunId};
 use bytefacts_stores::Stores;
 
-use crate::commands::extract::location;
 use crate::exit::UsageError;
+use crate::place::{location, shown};
 
 /// How many runs an error names.
 const NAMED_RUNS: usize = 5;
@@ -48,7 +48,7 @@ impl Facts {
 
     /// As the user writes it: a path, or a URI.
     pub fn shown(&self) -> String {
-        self.location.local_path().map_or_else(|| self.location.uri().to_owned(), |path| path.display().to_string())
+        shown(&self.location)
     }
 
     /// The run of a given id, or the current one.

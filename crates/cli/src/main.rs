@@ -1,5 +1,6 @@
 //! The `bytefacts` command line.
 
+mod address;
 mod args;
 mod cluster;
 mod commands;
@@ -7,12 +8,15 @@ mod config;
 mod daemon;
 mod exit;
 mod facts;
+mod freshness;
 mod init;
 mod log;
 mod options;
 mod output;
 mod paint;
+mod place;
 mod progress;
+mod reach;
 mod signals;
 mod summary;
 mod table;
@@ -84,6 +88,7 @@ async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Executors(cluster) => commands::executors::run(cluster, output).await,
         Command::Cancel(cancel) => commands::cancel::run(cancel, output).await,
         Command::Doctor(doctor) => commands::doctor::run(doctor, output).await,
+        Command::Config(config) => commands::config::run(config, output),
         Command::Gc(gc) => commands::gc::run(gc, output).await,
         Command::Trial => commands::trial::run().await,
         Command::Completions { shell } => commands::manual::completions(shell, output),

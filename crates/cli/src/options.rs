@@ -1,6 +1,6 @@
 //! The options of an extraction on the command line. Each has the name of its key in the settings file, and wins over it.
 
-use bytefacts_engine::{ExtractOptions, SampleRate};
+use bytefacts_engine::SampleRate;
 use clap::{ArgAction, Args};
 
 /// What determines rows, what checks them, and how work is shared out. All of it is recorded in the run's manifest.
@@ -36,24 +36,4 @@ pub struct OptionArgs {
     /// Bytes of source that an executor holds at a time; more makes files wait, never fail [default: 268435456].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Resources")]
     pub memory_budget_bytes: Option<u64>,
-}
-
-impl OptionArgs {
-    /// Lays what was given over `options`.
-    pub fn apply(&self, options: &mut ExtractOptions) {
-        fn set<T: Clone>(option: &mut T, given: Option<&T>) {
-            if let Some(given) = given {
-                option.clone_from(given);
-            }
-        }
-        set(&mut options.optimize, self.optimize.as_ref());
-        set(&mut options.dont_inherit, self.dont_inherit.as_ref());
-        set(&mut options.adaptive, self.adaptive.as_ref());
-        set(&mut options.include_cfg_derivations, self.include_cfg_derivations.as_ref());
-        set(&mut options.terminator_opnames, self.terminator_opnames.as_ref());
-        set(&mut options.oracle, self.oracle.as_ref());
-        set(&mut options.parallel_min_files, self.parallel_min_files.as_ref());
-        set(&mut options.parallel_max_bytes, self.parallel_max_bytes.as_ref());
-        set(&mut options.memory_budget_bytes, self.memory_budget_bytes.as_ref());
-    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use bytefacts_landing::{Committed, ErrorCount, RunHeader};
 use serde::Serialize;
 
@@ -257,6 +258,12 @@ pub fn bytes(n: u64) -> String {
     indicatif::DecimalBytes(n).to_string()
 }
 
+/// A time as ISO 8601, UTC, in whole seconds.
+pub fn utc(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
+    time.map_or_else(|| "?".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +288,13 @@ mod tests {
                 assert_eq!(exit(level, oracle, &errors, false), expected, "{level:?} of {errors:?}");
             }
         }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399_999), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(u64::MAX), "?");
     }
 
     #[test]

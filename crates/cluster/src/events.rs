@@ -4,7 +4,7 @@
 //! cancelled. Ours hold a connection open on which they are told (`follow.rs`), and ask once a second for fear of a message that is lost. They dial,
 //! here too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,10 +46,26 @@ pub(crate) struct Introduction {
     pub python: String,
 }
 
+/// How it takes its leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Goodbye {
+    /// Its id in the cluster.
+    pub id: String,
+}
+
 /// The executors that listen, and what they are told.
 #[derive(Default)]
 pub(crate) struct Events {
     listeners: Mutex<BTreeMap<String, (Introduction, broadcast::Sender<Event>)>>,
+    members: Mutex<Members>,
+}
+
+/// Who is of the cluster, and who has gone how.
+#[derive(Default)]
+struct Members {
+    /// Those who have introduced themselves and have not said goodbye.
+    staying: BTreeSet<String>,
+    lost: u64,
 }
 
 impl Events {
@@ -66,10 +82,29 @@ impl Events {
         self.lock().get(id).map(|(introduction, _)| introduction.clone())
     }
 
+    /// An executor is about to go.
+    pub(crate) fn goodbye(&self, id: &str) {
+        self.members().staying.remove(id);
+    }
+
+    /// An executor is no longer of the cluster; one that has not said goodbye is lost.
+    pub(crate) fn removed(&self, id: &str) {
+        let mut members = self.members();
+        if members.staying.remove(id) {
+            members.lost += 1;
+        }
+    }
+
+    /// Executors that were lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.members().lost
+    }
+
     /// The lines for one executor, until it goes.
     pub(crate) fn listen(self: &Arc<Self>, introduction: Introduction) -> impl Stream<Item = Result<String, Infallible>> + use<> {
         let (sender, receiver) = broadcast::channel(WAITING);
         let listener = Listener { events: Arc::clone(self), id: introduction.id.clone(), sender: sender.clone() };
+        self.members().staying.insert(introduction.id.clone());
         self.lock().insert(introduction.id.clone(), (introduction, sender));
         futures::stream::unfold((listener, receiver, true), |(listener, mut receiver, first)| async move {
             let event = if first {
@@ -86,6 +121,10 @@ impl Events {
             let line = serde_json::to_string(&event).ok()? + "\n";
             Some((Ok(line), (listener, receiver, false)))
         })
+    }
+
+    fn members(&self) -> std::sync::MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Introduction, broadcast::Sender<Event>)>> {
@@ -141,6 +180,21 @@ mod tests {
         assert!(events.introduction("e1").is_some());
         drop(again);
         assert_eq!(events.introduction("e1"), None);
+    }
+
+    #[tokio::test]
+    async fn who_goes_without_a_word_is_lost_once() {
+        let events = Arc::new(Events::default());
+        let _lines = ["e1", "e2"].map(|id| Lines::of(body(&events, introduction(id))));
+        events.goodbye("e1");
+        for id in ["e1", "e2", "e2", "never"] {
+            events.removed(id);
+        }
+        assert_eq!(events.lost(), 1);
+        // One that was lost and comes back can be lost again.
+        let _again = body(&events, introduction("e2"));
+        events.removed("e2");
+        assert_eq!(events.lost(), 2);
     }
 
     #[tokio::test]

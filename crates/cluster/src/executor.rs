@@ -31,10 +31,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 
 use crate::error::ClusterError;
-use crate::events::Introduction;
+use crate::events::{Goodbye, Introduction};
 use crate::follow::follow;
 use crate::quota::Quotas;
-use crate::remote::RemoteScheduler;
+use crate::remote::{GOODBYE, RemoteScheduler};
 use crate::session::{MAX_MESSAGE_BYTES, facts_runtime, register_functions, session_config, with_tls};
 use crate::tasks::Tasks;
 
@@ -77,6 +77,7 @@ pub struct Executor {
     id: String,
     address: SocketAddr,
     scheduler: SchedulerGrpcClient<Channel>,
+    remote: RemoteScheduler,
     view: ExecutorView,
     /// Ends when the executor can no longer work.
     polling: JoinSet<Result<(), BallistaError>>,
@@ -140,10 +141,10 @@ impl Starting {
         polling.spawn(poll_loop(scheduler.clone(), executor, codec, Some(Arc::clone(&wake)), places, view.health.clone()));
         let introduction =
             Introduction { id: options.id.clone(), node: options.node, version: env!("CARGO_PKG_VERSION").to_owned(), python };
-        serving.spawn(follow(remote, introduction, Arc::clone(&tasks), Arc::clone(&wake)));
+        serving.spawn(follow(remote.clone(), introduction, Arc::clone(&tasks), Arc::clone(&wake)));
         let places = Arc::clone(&view.places);
         serving.spawn(async move { tasks.report_ends(&places, options.cores, &wake).await });
-        Ok(Executor { id: options.id, address, scheduler, view, polling, serving })
+        Ok(Executor { id: options.id, address, scheduler, remote, view, polling, serving })
     }
 }
 
@@ -190,6 +191,10 @@ impl Executor {
         let goodbye = ExecutorStoppedParams { executor_id: self.id.clone(), reason: reason.to_owned() };
         // A scheduler that did not answer last time is not waited for.
         let patience = Duration::from_secs(if self.view.is_connected() { 5 } else { 1 });
+        // First, so that who goes is not taken for lost.
+        if !matches!(timeout(patience, self.remote.post(GOODBYE, &Goodbye { id: self.id.clone() })).await, Ok(Ok(_))) {
+            tracing::debug!("the scheduler has not heard the goodbye");
+        }
         match timeout(patience, self.scheduler.executor_stopped(goodbye)).await {
             Ok(Ok(_)) => tracing::info!(executor = self.id, finished, "left the cluster"),
             Ok(Err(error)) => tracing::warn!(%error, "cannot tell the scheduler; it will miss this executor in time"),

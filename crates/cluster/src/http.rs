@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 /// What the probes of a daemon answer.
 #[derive(Clone)]
 pub struct Probes {
-    /// Whether it should be given work now. Being alive needs no question: who answers is.
-    pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether it should be given work now, and if not, why. Being alive needs no question: who answers is.
+    pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Its metrics; of those that several have, such as the build's, the first are told.
     pub metrics: Vec<Registry>,
 }
@@ -36,7 +36,10 @@ pub fn serve_probes(listener: TcpListener, probes: Probes) -> JoinHandle<()> {
 }
 
 async fn ready(State(probes): State<Probes>) -> Response {
-    if (probes.is_ready)() { "ready\n".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response() }
+    match (probes.readiness)() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
+    }
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {

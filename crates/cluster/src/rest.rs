@@ -11,9 +11,9 @@ use axum::{Json, Router};
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use tonic::service::Routes;
 
-use crate::events::{self, Events, Introduction};
+use crate::events::{self, Events, Goodbye, Introduction};
 use crate::listen::Incoming;
-use crate::remote::{EVENTS, STATUS};
+use crate::remote::{EVENTS, GOODBYE, STATUS};
 use crate::session::MAX_MESSAGE_BYTES;
 use crate::view::{SchedulerView, Server};
 
@@ -23,7 +23,8 @@ pub(crate) async fn serve(incoming: Incoming, server: Server, view: SchedulerVie
         SchedulerGrpcServer::new(server).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let status = Router::new().route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await))).with_state(view);
     let listen = async |State(events): State<Arc<Events>>, Json(who): Json<Introduction>| events::body(&events, who);
-    let events = Router::new().route(EVENTS, post(listen)).with_state(events);
+    let leave = async |State(events): State<Arc<Events>>, Json(who): Json<Goodbye>| events.goodbye(&who.id);
+    let events = Router::new().route(EVENTS, post(listen)).route(GOODBYE, post(leave)).with_state(events);
     let routes = Routes::new(ballista).into_axum_router().merge(status).merge(events);
     // Ballista takes the address of an executor that does not say where it is from the connection.
     axum::serve(incoming.tap_io(|_| {}), routes.into_make_service_with_connect_info::<SocketAddr>()).await

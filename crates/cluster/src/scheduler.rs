@@ -7,11 +7,12 @@ use std::time::Duration;
 use ballista_core::ConfigProducer;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
-use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::cluster::{BallistaCluster, ClusterStateEvent, ClusterStateEventStream};
 use ballista_scheduler::config::SchedulerConfig;
 use bytefacts_engine::{LogicalCodec, PhysicalCodec};
 use bytefacts_stores::Stores;
 use bytefacts_tls::ServerTls;
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -55,6 +56,25 @@ pub struct Scheduler {
     address: SocketAddr,
     view: SchedulerView,
     serving: JoinHandle<std::io::Result<()>>,
+    _watching: AbortOnDrop,
+}
+
+/// A task that ends with whoever started it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Counts executors that are lost.
+async fn watch(mut changes: ClusterStateEventStream, events: Arc<Events>) {
+    while let Some(change) = changes.next().await {
+        if let ClusterStateEvent::RemovedExecutor { executor_id } = change {
+            events.removed(&executor_id);
+        }
+    }
 }
 
 impl Scheduler {
@@ -109,13 +129,15 @@ impl Scheduler {
         );
         let cluster = BallistaCluster::new_from_config(&config).await.map_err(ballista)?;
         let job_state = cluster.job_state();
+        let changes = cluster.cluster_state().cluster_state_events().await.map_err(ballista)?;
         // Not `create_scheduler`, which brings a collector of its own.
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, Arc::clone(&jobs) as _);
         server.init().await.map_err(ballista)?;
         let view = SchedulerView::new(server.clone(), job_state, jobs, Arc::clone(&events));
         let incoming = Incoming::new(listener, tls).map_err(ClusterError::io("find the scheduler's port"))?;
+        let watching = AbortOnDrop(tokio::spawn(watch(changes, Arc::clone(&events))));
         let serving = tokio::spawn(rest::serve(incoming, server, view.clone(), events));
-        Ok(Self { address, view, serving })
+        Ok(Self { address, view, serving, _watching: watching })
     }
 
     /// Where it listens.

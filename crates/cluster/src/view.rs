@@ -68,8 +68,14 @@ impl SchedulerView {
 
     /// How the jobs are, unless just now they cannot be looked at.
     #[must_use]
-    pub fn job_status_now(&self) -> Vec<JobStatus> {
-        self.job_status().now_or_never().unwrap_or_default()
+    pub fn job_status_now(&self) -> Option<Vec<JobStatus>> {
+        self.job_status().now_or_never()
+    }
+
+    /// Executors that went without a word, since the scheduler started.
+    #[must_use]
+    pub fn lost_executors(&self) -> u64 {
+        self.events.lost()
     }
 
     /// How the cluster is.

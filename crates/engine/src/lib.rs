@@ -23,6 +23,7 @@ mod signs;
 pub mod validate;
 
 pub use attempt_id::fresh_attempt;
+pub use bytefacts_facts::STAGES;
 pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
 pub use error::{lasting, words};
 pub use job::{
@@ -33,5 +34,5 @@ pub use metrics::StageCounts;
 pub use node::file::fact_error;
 pub use node::{Node, NodeOptions, Peaks, trial};
 pub use plan::{AnalyzeExec, CorpusTable, ERRORS_METRIC, FILES_METRIC, LandExec, LogicalCodec, PhysicalCodec, landed_schema};
-pub use progress::{Progress, Reading};
+pub use progress::{BIN_SECONDS, Progress, Reading};
 pub use signs::NOTE_EVERY;

@@ -1,6 +1,7 @@
 //! How far a process has come, as counters that its executors add to, and that progress bars and metrics read.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytefacts_landing::BinStats;
 
@@ -36,7 +37,14 @@ pub struct Reading {
     pub bins: u64,
     /// Bytes of Parquet landed here.
     pub landed_bytes: u64,
+    /// Bins landed here by what they took: up to each of [`BIN_SECONDS`], and longer than all.
+    pub bin_seconds: [u64; BIN_SECONDS.len() + 1],
+    /// Microseconds that they took in all.
+    pub bin_us: u64,
 }
+
+/// Seconds by which it is told how long bins take.
+pub const BIN_SECONDS: [f64; 9] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0];
 
 impl Progress {
     /// Counts one file's row.
@@ -74,11 +82,16 @@ impl Progress {
         });
     }
 
-    /// Counts a bin landed here, with its bytes of Parquet.
-    pub(crate) fn add_bin(&self, bytes: u64) {
+    /// Counts a bin landed here, with its bytes of Parquet and what it took.
+    pub(crate) fn add_bin(&self, bytes: u64, took: Duration) {
+        let longer_than = BIN_SECONDS.iter().take_while(|bound| took.as_secs_f64() > **bound).count();
         self.change(|now| {
             now.bins += 1;
             now.landed_bytes += bytes;
+            now.bin_us += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            if let Some(count) = now.bin_seconds.get_mut(longer_than) {
+                *count += 1;
+            }
         });
     }
 
@@ -98,5 +111,21 @@ impl Reading {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_counted_by_what_they_took() {
+        let progress = Progress::default();
+        for milliseconds in [0, 100, 101, 2_000_000] {
+            progress.add_bin(1, Duration::from_millis(milliseconds));
+        }
+        let now = progress.read();
+        assert_eq!(now.bin_seconds, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((now.bins, now.bin_us, now.landed_bytes), (4, 2_000_201_000, 4));
     }
 }

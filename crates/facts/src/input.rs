@@ -3,6 +3,10 @@
 use bytefacts_bytecode::flow::Terminators;
 use serde::{Deserialize, Serialize};
 
+/// The stages of the contract in which errors arise, and the one of the oracle.
+pub const STAGES: [&str; 10] =
+    ["read", "decode", "compile", "marshal", "disassembly", "exception_table", "line_table", "stack_effect", "quarantine", "oracle"];
+
 /// What a run was made with; the `attrs` of every root row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunAttrs {

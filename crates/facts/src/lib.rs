@@ -23,7 +23,7 @@ pub mod validate;
 pub mod views;
 
 pub use self::{
-    input::{FactError, FileInput, Options, RunAttrs, Severity},
+    input::{FactError, FileInput, Options, RunAttrs, STAGES, Severity},
     rows::{FileStats, RowBuilder, RowError, coded_schema},
     schema::schema,
 };

@@ -3,6 +3,7 @@
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::error::ServeError;
+use crate::queries::Outcome;
 
 /// The metrics, and the registry that has them.
 pub(crate) struct Metrics {
@@ -53,9 +54,10 @@ impl Metrics {
             connections: IntGauge::new("bytefacts_sql_connections", "Connections that are open.")?,
             plans: IntCounter::new("bytefacts_sql_plans_total", "Plans that were made to be run, and to tell columns.")?,
         };
-        let info = Opts::new("bytefacts_build_info", "1, with the version as label.").const_label("version", env!("CARGO_PKG_VERSION"));
-        let info = IntGauge::with_opts(info)?;
-        info.set(1);
+        // All outcomes from the first moment on: of what appears with a value Prometheus sees no increase.
+        for outcome in Outcome::NAMES {
+            metrics.queries.with_label_values(&[outcome]).reset();
+        }
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.open.clone()))?;
         registry.register(Box::new(metrics.queries.clone()))?;
@@ -67,7 +69,6 @@ impl Metrics {
         registry.register(Box::new(metrics.prepared.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.plans.clone()))?;
-        registry.register(Box::new(info))?;
         Ok(metrics)
     }
 }

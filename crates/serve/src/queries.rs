@@ -49,6 +49,9 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// The names of all.
+    pub(crate) const NAMES: [&str; 6] = ["finished", "failed", "cancelled", "left", "expired", "idle"];
+
     /// Its name in metrics and tables.
     pub(crate) const fn name(&self) -> &'static str {
         match self {

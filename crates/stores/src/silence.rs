@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use object_store::client::{ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector};
 use tokio::time::{Instant, timeout};
 
+use crate::requests::{Asked, outcome};
+
 /// After so long without the head of an answer it is said.
 const SILENT: Duration = Duration::from_secs(4);
 
@@ -48,6 +50,17 @@ impl Service {
 #[async_trait]
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut asked = Asked::of(&request);
+        let answer = self.answered(request).await;
+        if let Ok(answer) = &answer {
+            asked.outcome = outcome(answer);
+        }
+        answer
+    }
+}
+
+impl Service {
+    async fn answered(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let answer = self.client.execute(request);
         tokio::pin!(answer);

@@ -5,16 +5,19 @@
 //!   ├ ServerTls ─▶ accept: connections that have shaken hands     (server.rs)
 //!   └ ClientTls ─▶ tunnels that encrypt, and show who calls       (client.rs)
 //! Mutual: both sides of a cluster, of one set of files            (mutual.rs)
+//! not_after: when certificates end                               (expiry.rs)
 //! ```
 //!
 //! tonic's own configuration of servers reads a certificate once; one that cert-manager renews would be served until it has expired.
 
 mod client;
+mod expiry;
 mod mutual;
 mod server;
 mod watched;
 
 pub use client::ClientTls;
+pub use expiry::not_after;
 pub use mutual::{MEMBER, Mutual};
 pub use server::{Accepted, ServerTls, accept};
 pub use watched::Watched;

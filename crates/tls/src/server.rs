@@ -77,7 +77,7 @@ fn of(file: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", file.display())
 }
 
-fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain = CertificateDer::pem_file_iter(file).map_err(|error| of(file, &error))?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| of(file, &error))?;
     if chain.is_empty() { Err(of(file, &"there is no certificate in it")) } else { Ok(chain) }

@@ -34,11 +34,12 @@ use self::asked::{Extraction, Interpreters};
 use self::bins::{Bin, BinDrift, Worker};
 use crate::args::{Audit, AuditFailOn, Format};
 use crate::commands::diff::run_tree::StoredTree;
-use crate::commands::extract::{cpu_time, location};
+use crate::commands::extract::cpu_time;
 use crate::commands::pyc;
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
+use crate::place::location;
 use crate::signals::Signals;
 
 /// Runs the command.

@@ -11,11 +11,12 @@ use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
 
 use crate::args::{Demo, Format};
-use crate::commands::extract::{Wanted, extract, location};
+use crate::commands::extract::{Wanted, extract};
 use crate::commands::python;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::place::{location, shown};
 
 /// What the demo asks, each under its heading.
 const QUESTIONS: [(&str, &str); 3] = [
@@ -70,7 +71,7 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
         let rows = session.sql(sql).await?.collect().await?;
         output.data(format!("{heading}\n\n{sql};\n\n{}\n\n", pretty_format_batches(&rows)?))?;
     }
-    let shown = facts.local_path().map_or_else(|| facts.uri().to_owned(), |path| path.display().to_string());
+    let shown = shown(&facts);
     output.data(format!(
         "Next:
   bytefacts sql --facts {shown}                     an SQL shell; \\d lists the views

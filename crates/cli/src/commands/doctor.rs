@@ -10,11 +10,12 @@ use bytefacts_compile::discover;
 use bytefacts_stores::{StoreOptions, Stores};
 use serde::Serialize;
 
+use crate::address::scheduler_url;
 use crate::args::{self, Format};
-use crate::commands::extract::location;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::place::location;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,13 +66,12 @@ const PATIENCE: StoreOptions = StoreOptions { retries: 1, retry_seconds: 10, tim
 /// # Errors
 /// When what is to be checked is not understood. What is wrong with it is no error.
 pub async fn run(args: args::Doctor, output: &mut Output) -> anyhow::Result<Exit> {
-    let settings = Settings::read(args.config.as_deref())?;
+    let settings = Settings::load(&args)?;
     let corpus = args.corpus.as_deref().map(|text| location(text, "--corpus")).transpose()?;
     let facts = args.facts.as_deref().map(|text| location(text, "--facts")).transpose()?;
-    let cluster = args.cluster.as_ref().or(settings.client.cluster.as_ref());
-    let cluster = cluster.map(|url| crate::commands::extract::scheduler_url(url)).transpose()?;
+    let cluster = settings.client.cluster.as_deref().map(scheduler_url).transpose()?;
 
-    let mut checks = vec![interpreter(args.python.as_deref().or(settings.python.as_deref())).await];
+    let mut checks = vec![interpreter(settings.python.as_deref()).await];
     let stores = Stores::new(PATIENCE);
     if let Some(corpus) = corpus {
         checks.extend(stores::readable(&stores, &corpus).await);

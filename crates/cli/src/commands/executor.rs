@@ -10,13 +10,15 @@ use bytefacts_compile::{WorkerSettings, discover};
 use bytefacts_engine::{Node, NodeOptions, Progress};
 use bytefacts_stores::Stores;
 
+use crate::address::is_loopback;
 use crate::args;
 use crate::commands::extract::open_cache;
 use crate::commands::trial;
-use crate::config::{Settings, is_loopback};
+use crate::config::{Settings, is_node_name};
 use crate::daemon::{Announcement, ProbeServer, fresh_number, reachable_host};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
+use crate::reach::{StoreWatch, places};
 use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
@@ -25,34 +27,32 @@ use crate::signals::Signals;
 /// When it cannot start, or fails.
 pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
-    let mut settings = Settings::read(args.daemon.config.as_deref())?;
-    if args.shared_cache.is_some() {
-        settings.cache.shared = args.shared_cache;
-    }
+    let settings = Settings::load(&args)?;
     let own = settings.executor.clone();
     let interpreter = tokio::select! {
-        found = discover(args.python.as_deref().or(settings.python.as_deref())) => found?,
+        found = discover(settings.python.as_deref()) => found?,
         signal = signals.first() => return Ok(left_early(signal)),
     };
-    let (listener, address) = listen(args.daemon.listen.unwrap_or(own.listen))?;
+    let (listener, address) = listen(own.listen)?;
+    let python = interpreter.version.clone();
 
-    let node_name = node_name(args.node.or(own.node))?;
+    let node_name = node_name(own.node)?;
     // The scheduler refuses an id that it still knows, and a restarted executor must not wait until it is forgotten: the name stays, the id does not.
     let id = format!("{node_name}-{:08x}", fresh_number());
     let work_root = own.work_dir.unwrap_or_else(std::env::temp_dir).join("bytefacts-executor");
     remove_leftovers(&work_root, &node_name);
-    let cores = args.cores.or(own.cores).map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let scheduler = args.scheduler.unwrap_or(own.scheduler);
+    let cores = own.cores.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let scheduler = own.scheduler;
     let options = ExecutorOptions {
         work_dir: work_root.join(&id),
         // Who listens on all addresses is best found at the one that its connections come from. A name would be a guess: a pod's is known to nobody.
-        external_host: args.daemon.external_host.or(own.external_host).or(reachable_host(address).map(|host| host.to_string())),
+        external_host: own.external_host.or(reachable_host(address).map(|host| host.to_string())),
         scheduler: scheduler.clone(),
         connect_timeout: Duration::from_secs(own.connect_seconds),
         cores,
         node: node_name,
         id: id.clone(),
-        tls: settings.cluster_tls.of_daemon(address, args.daemon.insecure || own.insecure)?,
+        tls: settings.cluster_tls.of_daemon(address, own.insecure)?,
     };
     let is_exposed = !(address.ip().is_loopback() || args.daemon.insecure || own.insecure);
     if is_exposed && settings.cache.shared.is_some() && settings.cache.shared_secret.is_none() {
@@ -68,10 +68,18 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let cache = open_cache(&settings, &stores)?;
     let node = Arc::new(Node::new(equipment, interpreter, stores, cache, Arc::new(Progress::default())).with_trials(trial::command()?));
     let starting = Starting::new(listener, options, Arc::clone(&node))?;
-    let (view, probed) = (starting.view(), starting.view());
-    let probes = args.daemon.probes.unwrap_or(own.probes);
-    let probes =
-        ProbeServer::start(probes, vec![metrics::of_executor(Arc::clone(&node), view.clone())?], move || probed.is_connected()).await?;
+    let (view, probed, equipped) = (starting.view(), starting.view(), Arc::clone(&node));
+    let reach = StoreWatch::start(places(&settings.access));
+    let registries =
+        vec![metrics::of_daemon(Some(python), settings.cluster_tls.uses())?, metrics::of_executor(Arc::clone(&node), view.clone())?];
+    let readiness = move || {
+        if !probed.is_connected() {
+            return Err(format!("the scheduler at {scheduler} does not answer"));
+        }
+        equipped.disagreement().map_or(Ok(()), Err)?;
+        reach.readiness()
+    };
+    let probes = ProbeServer::start(own.probes, registries, readiness).await?;
     tracing::info!(probes = %probes.address, "health and metrics are served");
     let mut executor = tokio::select! {
         joined = starting.join() => joined?,
@@ -108,8 +116,7 @@ fn node_name(given: Option<String>) -> anyhow::Result<String> {
         Some(name) => name,
         None => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
     };
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(safe) {
+    if !is_node_name(&name) {
         return Err(UsageError(format!("executor.node: a name of letters, digits, '-', '_' and '.' is needed, this is {name:?}")).into());
     }
     Ok(name)

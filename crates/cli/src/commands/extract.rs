@@ -18,12 +18,14 @@ use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::address::scheduler_url;
 use crate::args::{Extract, Format, JobArgs, ProgressMode};
 use crate::commands::trial;
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
+use crate::place::{location, shown};
 use crate::progress::ProgressBar;
 use crate::signals::Signals;
 use crate::summary::Summary;
@@ -33,13 +35,7 @@ use crate::summary::Summary;
 /// # Errors
 /// When the job did not end in a committed run.
 pub async fn run(args: Extract, output: &mut Output) -> anyhow::Result<Exit> {
-    let mut settings = Settings::load(&args.job)?;
-    args.selection.apply(&mut settings.extract);
-    settings.extract.selection().map_err(|error| UsageError(error.to_string()))?;
-    if args.cluster.is_some() {
-        settings.client.cluster = args.cluster;
-    }
-    settings.client.detach |= args.detach;
+    let settings = Settings::load(&args)?;
     if args.detach && settings.client.cluster.is_none() {
         return Err(UsageError(
             "--detach leaves the job to a cluster: name one by --cluster; the embedded one ends with this process".to_owned(),
@@ -135,11 +131,6 @@ async fn interpreter(settings: &Settings) -> anyhow::Result<Option<Interpreter>>
     Ok(Some(discover(settings.python.as_deref()).await?))
 }
 
-/// The location that the user gave as `what`.
-pub fn location(text: &str, what: &str) -> anyhow::Result<Location> {
-    Location::parse(text).map_err(|error| UsageError(format!("{what}: {error}")).into())
-}
-
 /// What is to be extracted, and where to.
 pub struct Wanted {
     /// The corpus.
@@ -208,11 +199,6 @@ pub async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Locat
     job.use_cache = settings.cache.enabled;
     output.note(format!("run {}: {} into {}", work.run, job.corpus, shown(&work.facts)));
     work.run(&job, interpreter(settings).await?).await
-}
-
-/// As the user writes it: a path, or a URI.
-fn shown(location: &Location) -> String {
-    location.local_path().map_or_else(|| location.uri().to_owned(), |path| path.display().to_string())
 }
 
 /// A run to be done, and where.
@@ -487,16 +473,6 @@ const LOOK_FOR_EXECUTORS: Duration = Duration::from_secs(3);
 
 /// How long a scheduler may take to answer the first knock at its door.
 const KNOCK: Duration = Duration::from_secs(3);
-
-/// The URL of a scheduler as the client wants it.
-pub fn scheduler_url(url: &str) -> anyhow::Result<String> {
-    let authority = url.strip_prefix("df://").unwrap_or(url);
-    let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(_) if !authority.contains('/') => Ok(format!("df://{authority}")),
-        _ => Err(UsageError(format!("--cluster: df://HOST:PORT is needed, this is {url:?}")).into()),
-    }
-}
 
 /// Fails early, and in the user's words, on what the scheduler would only find out later.
 pub fn check_corpus(corpus: &Location) -> anyhow::Result<()> {

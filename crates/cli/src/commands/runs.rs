@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use bytefacts_landing::{ColumnChange, FileName, Manifest, RunHeader, SchemaRecord};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +13,7 @@ use crate::args::{Format, Runs};
 use crate::exit::Exit;
 use crate::facts::Facts;
 use crate::output::Output;
-use crate::summary::{bytes, count, thousands};
+use crate::summary::{bytes, count, thousands, utc};
 use crate::table::{Layout, Limits, render};
 
 /// Characters of a digest that tell runs and files apart by eye.
@@ -227,12 +226,6 @@ fn schema_lines(record: &SchemaRecord) -> Vec<String> {
     changes
 }
 
-/// A time as ISO 8601, UTC, in whole seconds.
-pub fn utc(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(timestamp_ms_to_datetime);
-    time.map_or_else(|| "?".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
 fn prefix(digest: &str) -> String {
     digest.chars().take(DIGEST_PREFIX).collect()
 }
@@ -369,12 +362,5 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let facts = Facts::open(folder.path().to_str().unwrap()).unwrap();
         assert!(list(&facts).await.unwrap().starts_with("no run is committed at "));
-    }
-
-    #[test]
-    fn times_are_utc() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_399_999), "2000-02-28T23:59:59Z");
-        assert_eq!(utc(u64::MAX), "?");
     }
 }

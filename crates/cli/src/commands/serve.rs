@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use async_trait::async_trait;
-use bytefacts_cluster::{self as cluster, ClusterStatus, ExecutorStatus, JobStatus, QueryCluster, listen};
+use bytefacts_cluster::{self as cluster, ClusterStatus, ExecutorStatus, JobStatus, QueryCluster, listen, metrics};
 use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Limits, Server, Spread, Users};
 use bytefacts_stores::Stores;
 use bytefacts_tls::ServerTls;
@@ -17,13 +17,15 @@ use datafusion::prelude::SessionConfig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::sleep;
 
+use crate::address::scheduler_url;
 use crate::args;
-use crate::commands::extract::scheduler_url;
 use crate::config::{ServeSettings, Settings};
 use crate::daemon::{Announcement, ProbeServer, reachable_host};
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
+use crate::freshness::Freshness;
 use crate::output::Output;
+use crate::reach::StoreWatch;
 use crate::signals::Signals;
 
 /// Runs the command until it is told to end.
@@ -31,21 +33,20 @@ use crate::signals::Signals;
 /// # Errors
 /// When it cannot start, or fails.
 pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit> {
-    let settings = Settings::read(args.config.as_deref())?;
-    let mut own = settings.serve.clone();
-    own.listen = args.listen.unwrap_or(own.listen);
-    own.users = args.users.or(own.users);
-    own.insecure |= args.insecure;
-    (own.tls_cert, own.tls_key) = (args.tls_cert.or(own.tls_cert), args.tls_key.or(own.tls_key));
+    let settings = Settings::load(&args)?;
+    let own = settings.serve;
     let signals = Signals::listen()?;
-    let cluster = match args.cluster.or(own.cluster.take()) {
-        Some(url) => Some(QueryCluster::new(&scheduler_url(&url)?).with_tls(settings.cluster_tls.client()?)),
+    let cluster = match &own.cluster {
+        Some(url) => Some(QueryCluster::new(&scheduler_url(url)?).with_tls(settings.cluster_tls.client()?)),
         None => None,
     };
     let facts = Facts::open(&args.facts)?;
     let watching = cluster.clone().map(|cluster| tokio::spawn(watch(cluster)));
     let mut service = start(&own, Stores::new(settings.stores), &facts, cluster).await?;
-    let probes = ProbeServer::start(args.probes.unwrap_or(own.probes), vec![service.metrics()], || true).await?;
+    let reach = StoreWatch::start([facts.location.clone()]);
+    let freshness = Freshness::start(facts.store.clone());
+    let registries = vec![metrics::of_daemon(None, own.uses())?, service.metrics(), freshness.metrics()?];
+    let probes = ProbeServer::start(own.probes, registries, move || reach.readiness()).await?;
     let address = service.address();
     let id = match reachable_host(address) {
         Some(host) => host.to_string(),
@@ -71,7 +72,7 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
 /// # Errors
 /// When its settings mean nothing or are not safe where it listens, or it cannot start.
 pub async fn start(own: &ServeSettings, stores: Stores, facts: &Facts, cluster: Option<QueryCluster>) -> anyhow::Result<Server> {
-    let options = own.options()?;
+    let options = own.options();
     let (listener, address) = listen(own.listen)?;
     let access = match &own.users {
         Some(file) => Access::Users(Box::new(Users::read(file).map_err(|error| UsageError(error.to_string()))?)),
@@ -215,38 +216,24 @@ fn job_state(job: JobStatus) -> JobState {
 
 impl ServeSettings {
     /// As the service takes them.
-    ///
-    /// # Errors
-    /// When they mean nothing.
-    fn options(&self) -> Result<bytefacts_serve::ServeOptions, UsageError> {
-        let fault = if self.reader_seconds == 0 || self.connections == 0 {
-            "serve.reader_seconds and serve.connections are at least 1"
-        } else if self.threads == Some(0) || self.running == 0 || self.queries_per_user == 0 {
-            "serve.threads, serve.running and serve.queries_per_user are at least 1"
-        } else if self.query_seconds == 0 || self.unclaimed_seconds == 0 || self.login_seconds == 0 {
-            "serve.query_seconds, serve.unclaimed_seconds and serve.login_seconds are at least 1"
-        } else if self.message_bytes < 1 << 20 {
-            "serve.message_bytes is at least 1048576"
-        } else {
-            let defaults = bytefacts_serve::ServeOptions::default();
-            return Ok(bytefacts_serve::ServeOptions {
-                threads: self.threads.map_or(defaults.threads, usize::from),
-                running: self.running,
-                limits: Limits {
-                    time: Duration::from_secs(self.query_seconds),
-                    rows: self.query_rows,
-                    memory_bytes: self.query_memory_bytes,
-                    spill_bytes: self.query_spill_bytes,
-                    queries: self.queries_per_user,
-                },
-                early: Duration::from_millis(self.early_milliseconds),
-                unclaimed: Duration::from_secs(self.unclaimed_seconds),
-                reader: Duration::from_secs(self.reader_seconds),
-                connections: self.connections,
-                login: Duration::from_secs(self.login_seconds),
-                message_bytes: self.message_bytes,
-            });
-        };
-        Err(UsageError(fault.to_owned()))
+    fn options(&self) -> bytefacts_serve::ServeOptions {
+        let defaults = bytefacts_serve::ServeOptions::default();
+        bytefacts_serve::ServeOptions {
+            threads: self.threads.map_or(defaults.threads, usize::from),
+            running: self.running,
+            limits: Limits {
+                time: Duration::from_secs(self.query_seconds),
+                rows: self.query_rows,
+                memory_bytes: self.query_memory_bytes,
+                spill_bytes: self.query_spill_bytes,
+                queries: self.queries_per_user,
+            },
+            early: Duration::from_millis(self.early_milliseconds),
+            unclaimed: Duration::from_secs(self.unclaimed_seconds),
+            reader: Duration::from_secs(self.reader_seconds),
+            connections: self.connections,
+            login: Duration::from_secs(self.login_seconds),
+            message_bytes: self.message_bytes,
+        }
     }
 }

@@ -1,16 +1,17 @@
 //! Settings of the processes of a cluster, and of the client that hands it jobs.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use bytefacts_stores::{Access, Allowed};
 use bytefacts_tls::{ClientTls, Mutual};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::address::address;
 use crate::exit::UsageError;
 
 /// `bytefacts scheduler`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SchedulerSettings {
     /// Where executors and clients find it.
@@ -56,7 +57,7 @@ impl Default for SchedulerSettings {
 }
 
 /// `bytefacts executor`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutorSettings {
     /// The scheduler, as `host:port`.
@@ -86,7 +87,7 @@ pub struct ExecutorSettings {
 }
 
 /// How the processes of a cluster know each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterTlsSettings {
     /// The PEM file of the authority that certifies all of them; null, with the other two, is no encryption.
@@ -98,6 +99,12 @@ pub struct ClusterTlsSettings {
 }
 
 impl ClusterTlsSettings {
+    /// The files of certificates, by what they are for.
+    pub fn uses(&self) -> Vec<(&'static str, PathBuf)> {
+        let files = [("cluster", &self.certificate), ("cluster_authority", &self.authority)];
+        files.into_iter().filter_map(|(of, file)| Some((of, file.clone()?))).collect()
+    }
+
     /// The files, if there are any.
     ///
     /// # Errors
@@ -152,7 +159,7 @@ impl Default for ExecutorSettings {
 }
 
 /// What `bytefacts extract` does with a cluster.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientSettings {
     /// The cluster's scheduler, as `df://host:port`; null is the embedded cluster.
@@ -176,7 +183,7 @@ impl Default for ClientSettings {
 }
 
 /// What the jobs of others may name, on schedulers and executors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessSettings {
     /// Places at or below which corpora are read, `*` for all. Null is all for a daemon that only its own machine reaches, and else none.
@@ -200,26 +207,8 @@ impl AccessSettings {
     }
 }
 
-/// Whether `HOST:PORT` is of this machine alone. A name that nobody knows yet may be anybody's.
-pub fn is_loopback(text: &str) -> bool {
-    address(text).is_ok_and(|address| address.ip().is_loopback())
-}
-
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
-/// The address that `HOST:PORT` stands for; of a host with several the first of IPv4, which the defaults are of too.
-///
-/// # Errors
-/// When it is not of that form, or nobody knows the host.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
-    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-    if host.is_empty() {
-        return Err("an address is HOST:PORT".to_owned());
-    }
-    let found: Vec<_> = text.to_socket_addrs().map_err(|error| error.to_string())?.collect();
-    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| format!("{host} has no address"))
 }
 
 pub(super) fn of_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -246,11 +235,6 @@ mod tests {
         said.corpus("s3://b/x").unwrap_err();
         said.facts("file:///x").unwrap();
         assert!(access("{facts: ['ftp://x']}", true).unwrap_err().to_string().starts_with("access.facts: "));
-        for (text, alone) in
-            [("127.0.0.1:1", true), ("localhost:1", true), ("[::1]:1", true), ("10.0.0.1:1", false), ("no-such-host.invalid:1", false)]
-        {
-            assert_eq!(is_loopback(text), alone, "{text}");
-        }
     }
 
     #[test]

@@ -1,112 +1,243 @@
-//! Where settings come from: a YAML file, then the environment over it.
+//! Where settings come from: a YAML file, the environment over it, the command line over both. All three say the same thing, so that each is a layer of
+//! values by key, and what is in force is one value after the other.
+//!
+//! By hand, and not by a crate for it: those know which file a value is from, and neither its line nor the nearest name, and read `BYTEFACTS_SCHEDULER_PORT` of
+//! Kubernetes as a setting.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_yaml::{Mapping, Value};
 
 use super::Settings;
+use super::flags::Given;
+use super::lines::line;
 use crate::exit::UsageError;
 
 /// `BYTEFACTS_EXECUTOR__CORES=4` is `executor: {cores: 4}`. Two underscores, since Kubernetes gives every container variables such as
 /// `BYTEFACTS_SCHEDULER_PORT` for a service of that name.
 pub(super) const PREFIX: &str = "BYTEFACTS_";
 pub(super) const LEVEL: &str = "__";
+/// The one setting that belongs to no section, and its variable.
+pub(super) const PYTHON: &str = "python";
+pub(super) const PYTHON_VARIABLE: &str = "BYTEFACTS_PYTHON";
 
-/// The settings of a file, if there is one, with those of the environment over them.
+/// Who has said what a setting is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody.
+    #[default]
+    Default,
+    /// A file, at this line.
+    File(PathBuf, Option<usize>),
+    /// A variable of the environment.
+    Variable(String),
+    /// An option of the command line.
+    Flag(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(file, Some(line)) => write!(f, "{}:{line}", file.display()),
+            Self::File(file, None) => write!(f, "{}", file.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Settings, and where each comes from.
+#[derive(Debug)]
+pub struct Layers {
+    /// Those in force.
+    pub settings: Settings,
+    /// Who has said so, by key; of those that nobody has said anything about there is nothing.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// The settings of a file, if there is one, with those of the environment over them, and with what the command line gives over both.
 ///
 /// # Errors
-/// When the file cannot be read, or either holds what is no setting.
-pub fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+/// When the file cannot be read, or one of them holds what is no setting.
+pub fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>, given: Vec<Given>) -> anyhow::Result<Layers> {
     let text = match file {
-        Some(file) => {
-            std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))?
-        }
+        Some(file) => text_of(file)?,
         None => String::new(),
     };
     let name = || file.map_or_else(|| "the environment".to_owned(), |file| format!("settings {}", file.display()));
     // Checked by itself first, so that an error tells the line.
     parse(&text).map_err(|error| UsageError(format!("{}: {error:#}", name())))?;
 
-    let mut settings: Value = serde_yaml::from_str(&text)?;
-    for (name, text) in environment {
-        overlay(&mut settings, &name, &text).map_err(|error| UsageError(format!("{name}: {error:#}")))?;
+    let mut settings = document(&text)?;
+    let mut origins = BTreeMap::new();
+    for key in keys_of(&settings) {
+        let line = line(&text, &key);
+        origins.insert(key, Origin::File(file.map(Path::to_owned).unwrap_or_default(), line));
     }
-    Ok(interpret(settings).map_err(|error| UsageError(format!("{error:#}")))?)
+    for (name, text) in environment {
+        let Some((key, value)) = variable(&name, &text).map_err(|error| UsageError(format!("{name}: {error:#}")))? else { continue };
+        put(&mut settings, &key, value);
+        origins.insert(key, Origin::Variable(name));
+    }
+    for Given { key, flag, value, adds } in given {
+        let value = if adds { added(&settings, key, value) } else { value };
+        put(&mut settings, key, value);
+        origins.insert(key.to_owned(), Origin::Flag(flag));
+    }
+    let settings = interpret(settings).map_err(|error| UsageError(format!("{error:#}")))?;
+    Ok(Layers { settings, origins })
+}
+
+/// The text of a settings file.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn text_of(file: &Path) -> Result<String, UsageError> {
+    std::fs::read_to_string(file).map_err(|error| UsageError(format!("cannot read settings {}: {error}", file.display())))
 }
 
 /// The settings in a YAML text; an empty one, or one of comments alone, is the defaults.
 pub(super) fn parse(text: &str) -> anyhow::Result<Settings> {
+    let value: Value = serde_yaml::from_str(text).map_err(|error| explained(&error.to_string()))?;
+    if has_empty_sections(&value) {
+        return interpret(value);
+    }
     let settings: Option<Settings> = serde_yaml::from_str(text).map_err(|error| explained(&error.to_string()))?;
     Ok(settings.unwrap_or_default())
 }
 
-fn interpret(settings: Value) -> anyhow::Result<Settings> {
-    let settings: Option<Settings> = serde_yaml::from_value(settings).map_err(|error| explained(&error.to_string()))?;
+/// A YAML text as a value of sections; where it says nothing there are none.
+pub(super) fn document(text: &str) -> Result<Value, serde_yaml::Error> {
+    let value: Value = serde_yaml::from_str(text)?;
+    Ok(without_empty_sections(value))
+}
+
+/// What a value of sections says.
+pub(super) fn interpret(settings: Value) -> anyhow::Result<Settings> {
+    let settings: Option<Settings> =
+        serde_yaml::from_value(without_empty_sections(settings)).map_err(|error| explained(&error.to_string()))?;
     Ok(settings.unwrap_or_default())
 }
 
-/// Lays one variable of the environment over the settings; variables of another form are none of ours.
-fn overlay(settings: &mut Value, name: &str, text: &str) -> anyhow::Result<()> {
-    let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(LEVEL)) else { return Ok(()) };
-    let value: Value = serde_yaml::from_str(text).context("not a YAML value")?;
-    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
-    // Alone first, so that an error names the variable it comes from.
-    let alone = Value::Mapping(Mapping::from_iter([(
-        section.clone().into(),
-        Value::Mapping(Mapping::from_iter([(key.clone().into(), value.clone())])),
-    )]));
-    interpret(alone)?;
+/// A section of which all is commented out says nothing, as Helm's null.
+fn without_empty_sections(mut value: Value) -> Value {
+    if let Some(sections) = value.as_mapping_mut() {
+        sections.retain(|_, section| !section.is_null());
+    }
+    value
+}
 
+fn has_empty_sections(value: &Value) -> bool {
+    value.as_mapping().is_some_and(|sections| sections.values().any(Value::is_null))
+}
+
+/// The setting that a variable of the environment stands for, with its value; none for variables that are none of ours.
+///
+/// # Errors
+/// When it is no setting, or cannot have that value.
+fn variable(name: &str, text: &str) -> anyhow::Result<Option<(String, Value)>> {
+    let Some((key, value)) = said(name, text)? else { return Ok(None) };
+    // Alone first, so that an error names the variable it comes from.
+    interpret(alone(&key, value.clone()))?;
+    Ok(Some((key, value)))
+}
+
+/// What a variable of the environment says, whether or not there is such a setting.
+///
+/// # Errors
+/// When its value is no YAML.
+pub(super) fn said(name: &str, text: &str) -> anyhow::Result<Option<(String, Value)>> {
+    if name == PYTHON_VARIABLE {
+        // An empty one counts as unset, as where it is looked for.
+        return Ok(Some(text).filter(|text| !text.is_empty()).map(|text| (PYTHON.to_owned(), text.into())));
+    }
+    let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(LEVEL)) else { return Ok(None) };
+    let value: Value = serde_yaml::from_str(text).context("not a YAML value")?;
+    let key = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    Ok(Some((key, value)))
+}
+
+/// Settings that say one thing.
+pub(super) fn alone(key: &str, value: Value) -> Value {
+    let mut settings = Value::Null;
+    put(&mut settings, key, value);
+    settings
+}
+
+/// Sets a key, which is `SECTION.KEY`, or a name alone.
+pub(super) fn put(settings: &mut Value, key: &str, value: Value) {
     if !settings.is_mapping() {
         *settings = Value::Mapping(Mapping::new());
     }
-    if let Some(sections) = settings.as_mapping_mut() {
-        let entry = sections.entry(section.into()).or_insert(Value::Null);
-        if !entry.is_mapping() {
-            *entry = Value::Mapping(Mapping::new());
-        }
-        if let Some(keys) = entry.as_mapping_mut() {
-            keys.insert(key.into(), value);
+    let Some(names) = settings.as_mapping_mut() else { return };
+    match key.split_once('.') {
+        Some((section, key)) => put(names.entry(section.into()).or_insert(Value::Null), key, value),
+        None => {
+            names.insert(key.into(), value);
         }
     }
-    Ok(())
+}
+
+/// What `settings` say of a key.
+pub(super) fn get<'a>(settings: &'a Value, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((section, key)) => settings.get(section)?.get(key),
+        None => settings.get(key),
+    }
+}
+
+/// A list with more at its end.
+fn added(settings: &Value, key: &str, more: Value) -> Value {
+    let there = get(settings, key).and_then(Value::as_sequence).cloned().unwrap_or_default();
+    let more = more.as_sequence().cloned().unwrap_or_default();
+    Value::Sequence(there.into_iter().chain(more).collect())
+}
+
+/// The keys that a value of sections says something about, as `SECTION.KEY`.
+pub(super) fn keys_of(settings: &Value) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (section, inside) in settings.as_mapping().into_iter().flatten() {
+        let Some(section) = section.as_str() else { continue };
+        match inside.as_mapping() {
+            Some(inside) => keys.extend(inside.keys().filter_map(Value::as_str).map(|key| format!("{section}.{key}"))),
+            None => keys.push(section.to_owned()),
+        }
+    }
+    keys
+}
+
+/// Every setting, in the order of the file that states them all.
+pub(super) fn all_keys() -> Vec<String> {
+    // Settings are made of what YAML has.
+    keys_of(&serde_yaml::to_value(Settings::default()).unwrap_or_default())
 }
 
 /// Every setting that is two levels deep, as its variable is called.
 pub(super) fn variables() -> Vec<String> {
-    let mut names = Vec::new();
-    for section in keys(None) {
-        for key in keys(Some(&section)) {
-            names.push(format!("{PREFIX}{}{LEVEL}{}", section.to_ascii_uppercase(), key.to_ascii_uppercase()));
-        }
-    }
-    names
+    all_keys().iter().filter_map(|key| key.split_once('.')).map(|(section, key)| variable_of(section, key)).collect()
 }
 
-/// The keys of a section, or the sections, as the parser lists them to whoever names one that does not exist; none of what is no section.
-fn keys(section: Option<&str>) -> Vec<String> {
-    const NONE: &str = "?";
-    let unknown = Value::Mapping(Mapping::from_iter([(NONE.into(), Value::Null)]));
-    let probe = match section {
-        Some(section) => Value::Mapping(Mapping::from_iter([(section.into(), unknown)])),
-        None => unknown,
-    };
-    let error = serde_yaml::from_value::<Settings>(probe).err().map(|error| error.to_string()).unwrap_or_default();
-    if !error.contains("unknown field") {
-        return Vec::new();
-    }
-    error.split('`').skip(1).step_by(2).filter(|name| *name != NONE).map(str::to_owned).collect()
+fn variable_of(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}{LEVEL}{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+}
+
+/// Below this likeness (1 is equal) a name is not meant.
+const LIKENESS: f64 = 0.7;
+
+/// The name that was probably meant.
+pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.map(|known| (strsim::jaro_winkler(unknown, known), known));
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(likeness, _)| *likeness > LIKENESS).map(|(_, name)| name)
 }
 
 /// An error of the parser; one about an unknown key gets the key that was probably meant.
 fn explained(error: &str) -> anyhow::Error {
     let names: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
     let meant = match names.as_slice() {
-        [unknown, known @ ..] if error.contains("unknown field") => {
-            let nearest = known.iter().map(|known| (strsim::jaro_winkler(unknown, known), *known)).max_by(|a, b| a.0.total_cmp(&b.0));
-            nearest.filter(|(likeness, _)| *likeness > 0.7).map(|(_, name)| name)
-        }
+        [unknown, known @ ..] if error.contains("unknown field") => nearest(unknown, known.iter().copied()),
         _ => None,
     };
     match meant {
@@ -123,7 +254,8 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("settings.yaml");
         std::fs::write(&file, text)?;
-        read(Some(&file), environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Ok(read(Some(&file), environment, Vec::new())?.settings)
     }
 
     #[test]
@@ -137,8 +269,17 @@ mod tests {
 
     #[test]
     fn what_kubernetes_says_of_services_is_no_setting() {
-        let injected = [("BYTEFACTS_SCHEDULER_PORT", "tcp://10.0.0.1:50050"), ("BYTEFACTS_PYTHON", "/python"), ("PATH", "/bin")];
+        let injected = [("BYTEFACTS_SCHEDULER_PORT", "tcp://10.0.0.1:50050"), ("BYTEFACTS_PYTHON", ""), ("PATH", "/bin")];
         assert_eq!(with("", &injected).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_section_that_says_nothing_is_none() {
+        for text in ["scheduler:\n  # listen: 0.0.0.0:1\nexecutor: {cores: 3}\n", "scheduler: null\nexecutor: {cores: 3}\n"] {
+            assert_eq!(with(text, &[]).unwrap().executor.cores, Some(3), "{text}");
+        }
+        let error = with("scheduler:\nsheduler: {}\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("sheduler"), "{error}");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::daemons::{loopback, of_host};
 
 /// `bytefacts serve`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeSettings {
     /// Where clients find it.
@@ -55,6 +55,13 @@ pub struct ServeSettings {
     pub login_seconds: u64,
     /// Bytes of one message, which a single row must fit into.
     pub message_bytes: usize,
+}
+
+impl ServeSettings {
+    /// The files of certificates, by what they are for.
+    pub fn uses(&self) -> Vec<(&'static str, PathBuf)> {
+        self.tls_cert.iter().map(|file| ("sql", file.clone())).collect()
+    }
 }
 
 impl Default for ServeSettings {

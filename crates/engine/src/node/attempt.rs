@@ -38,7 +38,7 @@ impl Attempt {
     /// Reads the journal and notes that this attempt begins. `own` takes the note back if the attempt ends before its bin is landed.
     pub(crate) async fn begin(job: &Job, facts: &FactsStore, run: &RunId, bin: u32, node: &Arc<Node>, own: &OwnAttempts) -> Result<Self> {
         let unfinished = facts.unfinished_attempts(run, bin).await.map_err(landing_error)?;
-        let notes = Notes { facts: facts.clone(), run: run.clone(), bin, attempt: node.next_attempt() };
+        let notes = Notes { facts: facts.clone(), run: run.clone(), bin, attempt: node.next_attempt(), begun: std::time::Instant::now() };
         own.add(&notes);
         facts.note_attempt(run, bin, &notes.attempt).await.map_err(landing_error)?;
         let careful = unfinished > 0;
@@ -77,6 +77,7 @@ impl Attempt {
     pub(crate) async fn try_alone(&self, entry: &Entry, source: &Bytes) -> Result<Option<Killer>> {
         let Some(trials) = &self.trials else { return Ok(None) };
         let (entry, source) = (entry.clone(), source.clone());
+        let (run, bin) = (self.notes.run.clone(), self.notes.bin);
         let mut trials = Arc::clone(trials).lock_owned().await;
         // A task's own runtime need not know of processes. What is no longer waited for is aborted, and the process killed.
         let mut tried = JoinSet::new();
@@ -85,6 +86,8 @@ impl Attempt {
                 let killer = trials.of(&entry, &source).await?;
                 if let Some(Killer { deaths, how }) = &killer {
                     tracing::error!(
+                        %run,
+                        bin,
                         repo = entry.repo,
                         path = entry.path,
                         deaths,
@@ -112,7 +115,7 @@ impl Attempt {
             }
             *noted_at = Instant::now();
         }
-        let Notes { facts, run, bin, attempt } = &self.notes;
+        let Notes { facts, run, bin, attempt, .. } = &self.notes;
         if let Err(error) = facts.note_progress(run, *bin, attempt, files).await {
             tracing::debug!(%error, %run, bin, files, "cannot note how far this attempt is");
         }

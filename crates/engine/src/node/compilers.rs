@@ -73,11 +73,11 @@ impl<K: PartialEq, V: Clone> Sets<K, V> {
         Some(value)
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
-        if self.0.len() >= MOST_SETS {
-            self.0.remove(0);
-        }
+    /// Puts one in; returns the one that has to go.
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let gone = (self.0.len() >= MOST_SETS).then(|| self.0.remove(0).1);
         self.0.push((key, value));
+        gone
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
@@ -116,10 +116,10 @@ mod tests {
         let mut sets = Sets::default();
         for key in 0..MOST_SETS {
             assert_eq!(sets.get(&key), None);
-            sets.insert(key, ());
+            assert_eq!(sets.insert(key, ()), None);
         }
         assert!(sets.get(&0).is_some());
-        sets.insert(MOST_SETS, ());
+        assert_eq!(sets.insert(MOST_SETS, ()), Some(()));
         assert_eq!(sets.get(&1), None, "0 was used since");
         assert!(sets.get(&0).is_some() && sets.get(&MOST_SETS).is_some());
         assert_eq!(sets.0.len(), MOST_SETS);

@@ -72,6 +72,16 @@ pub struct Node {
     attempt_ids: AttemptIds,
     open_attempts: Arc<OpenAttempts>,
     trial: Option<TrialCommand>,
+    pool_stats: PoolCounts,
+    /// Why the last run that came could not be worked on with this interpreter.
+    disagreement: std::sync::Mutex<Option<String>>,
+}
+
+/// What compile workers have done, of those that are gone too, so that no counter ever falls.
+#[derive(Debug, Default)]
+struct PoolCounts {
+    gone: std::sync::Mutex<PoolStats>,
+    told: std::sync::Mutex<PoolStats>,
 }
 
 impl std::fmt::Debug for Node {
@@ -102,6 +112,8 @@ impl Node {
             attempt_ids: AttemptIds::new(),
             open_attempts: Arc::default(),
             trial: None,
+            pool_stats: PoolCounts::default(),
+            disagreement: std::sync::Mutex::default(),
         }
     }
 
@@ -180,12 +192,24 @@ impl Node {
     /// When this node has another one, or the store of the facts fails.
     pub async fn interpreter_of(&self, job: &Job, facts: &FactsStore, run: &RunId) -> Result<InterpreterId> {
         let own = InterpreterId::of(&self.interpreter);
-        agree(&own, job.interpreter.as_ref().unwrap_or(&own), run)?;
+        self.agree(&own, job.interpreter.as_ref().unwrap_or(&own), run)?;
         let mine = serde_json::to_vec(&own).map_err(lasting)?;
         if let Created::Existing(first) = facts.create_interpreter(run, mine.into()).await.map_err(landing_error)? {
-            agree(&own, &serde_json::from_slice(&first).map_err(lasting)?, run)?;
+            self.agree(&own, &serde_json::from_slice(&first).map_err(lasting)?, run)?;
         }
         Ok(own)
+    }
+
+    fn agree(&self, own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<()> {
+        let agreed = agree(own, expected, run);
+        *lock(&self.disagreement) = agreed.as_ref().err().cloned();
+        agreed.map_err(lasting)
+    }
+
+    /// Why this node could not work on the last run that came, if its interpreter is another one than the run's.
+    #[must_use]
+    pub fn disagreement(&self) -> Option<String> {
+        lock(&self.disagreement).clone()
     }
 
     /// The compile workers for `job`, started when there are none that compile as it wants it.
@@ -202,15 +226,28 @@ impl Node {
         let settings = wanted.clone();
         let started = self.runtime.spawn(async move { Compilers::start(settings, &interpreter, workers, worker).await });
         let started = started.await.map_err(lasting)??;
-        sets.insert(wanted, started.clone());
+        if let Some(gone) = sets.insert(wanted, started.clone()) {
+            let mut counts = lock(&self.pool_stats.gone);
+            *counts = counts.plus(gone.pool.stats());
+        }
         Ok(started)
     }
 
-    /// What the compile workers have done, if there are any. While some are being started there are none.
+    /// What the compile workers have done. While some are being started it is what was told last.
     #[must_use]
-    pub fn pool_stats(&self) -> Option<PoolStats> {
-        let sets = self.compilers.try_lock().ok()?;
-        sets.iter().map(|compilers| compilers.pool.stats()).reduce(PoolStats::plus)
+    pub fn pool_stats(&self) -> PoolStats {
+        let mut told = lock(&self.pool_stats.told);
+        if let Ok(sets) = self.compilers.try_lock() {
+            let gone = *lock(&self.pool_stats.gone);
+            *told = sets.iter().map(|compilers| compilers.pool.stats()).fold(gone, PoolStats::plus);
+        }
+        *told
+    }
+
+    /// Bins that are being worked on.
+    #[must_use]
+    pub fn open_bins(&self) -> u64 {
+        self.open_attempts.bins()
     }
 
     /// The memory budget, in bytes.
@@ -274,15 +311,19 @@ pub struct Peaks {
     pub parallel_bytes: u64,
 }
 
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Refuses a node whose interpreter is not the run's.
-fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<()> {
+fn agree(own: &InterpreterId, expected: &InterpreterId, run: &RunId) -> Result<(), String> {
     if own == expected {
         return Ok(());
     }
-    Err(lasting(format!(
+    Err(format!(
         "this executor has {} {} (magic {}), but run {run} is made with {} {} (magic {}): give every executor the same interpreter",
         own.implementation, own.version, own.magic, expected.implementation, expected.version, expected.magic
-    )))
+    ))
 }
 
 #[cfg(test)]
@@ -325,7 +366,7 @@ mod tests {
     fn one_interpreter_makes_a_run() {
         let run = RunId::new("r1").unwrap();
         agree(&python("3.13.0"), &python("3.13.0"), &run).unwrap();
-        let error = agree(&python("3.13.5"), &python("3.13.0"), &run).unwrap_err().to_string();
+        let error = agree(&python("3.13.5"), &python("3.13.0"), &run).unwrap_err();
         assert!(error.contains("3.13.5") && error.contains("3.13.0") && error.contains("r1"), "{error}");
     }
 

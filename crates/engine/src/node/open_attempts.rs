@@ -1,8 +1,8 @@
 //! The attempts that a process has noted in journals of bins, until their bins are landed or the notes are taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytefacts_landing::{AttemptId, FactsStore, RunId};
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ pub(super) struct Notes {
     pub(super) run: RunId,
     pub(super) bin: u32,
     pub(super) attempt: AttemptId,
+    pub(super) begun: Instant,
 }
 
 /// The attempts that a process has noted and not taken back.
@@ -25,10 +26,24 @@ pub(crate) struct OpenAttempts(Mutex<BTreeMap<AttemptId, Notes>>);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 impl OpenAttempts {
-    /// Clears the journal of a bin that has a record now.
-    pub(crate) async fn landed(&self, facts: &FactsStore, run: &RunId, bin: u32) {
-        lock(&self.0).retain(|_, notes| (&notes.run, notes.bin) != (run, bin));
+    /// Clears the journal of a bin that has a record now; how long ago the attempt at it began.
+    pub(crate) async fn landed(&self, facts: &FactsStore, run: &RunId, bin: u32) -> Option<Duration> {
+        let mut took = None;
+        lock(&self.0).retain(|_, notes| {
+            let other = (&notes.run, notes.bin) != (run, bin);
+            if !other {
+                took = Some(notes.begun.elapsed());
+            }
+            other
+        });
         clear(facts, run, bin, "").await;
+        took
+    }
+
+    /// Bins that this process is at work on.
+    pub(crate) fn bins(&self) -> u64 {
+        let open = lock(&self.0);
+        open.values().map(|notes| (&notes.run, notes.bin)).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// Takes back what this process has noted of a bin: it failed to land it, but alive.

@@ -71,7 +71,7 @@ impl CorpusTable {
     async fn write_bins(&self, facts: &FactsStore, run: &RunId) -> Result<BinIndex> {
         let corpus = open_corpus(&self.job, &self.stores)?;
         let inventory = corpus.list().await.map_err(|error| list_error(error, &shown(&self.job.corpus)))?;
-        note_left_out(&inventory.notes);
+        note_left_out(&self.job.run, &inventory.notes);
         let mut writer = BinsWriter::new(facts, run, fresh_attempt()).await.map_err(landing_error)?;
         let (packed, mut bins) = mpsc::channel(2);
         let (options, one_bin) = (self.job.bins, inventory.files() < self.job.options.parallel_min_files);
@@ -147,11 +147,11 @@ fn shown(place: &str) -> String {
 }
 
 /// What a listing leaves out on purpose is said once, where the corpus is listed.
-fn note_left_out(notes: &Notes) {
+fn note_left_out(run: &str, notes: &Notes) {
     let surprising = notes.linked_folders.count + notes.unreadable_folders.count;
     if surprising > 0 {
-        tracing::warn!(left_out = %notes, links = ?notes.linked_folders.examples, unreadable = ?notes.unreadable_folders.examples, "not everything in the corpus was taken");
+        tracing::warn!(run, left_out = %notes, links = ?notes.linked_folders.examples, unreadable = ?notes.unreadable_folders.examples, "not everything in the corpus was taken");
     } else if !notes.is_empty() {
-        tracing::info!(left_out = %notes, "listed the corpus");
+        tracing::info!(run, left_out = %notes, "listed the corpus");
     }
 }

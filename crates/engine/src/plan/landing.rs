@@ -102,14 +102,15 @@ impl<'a> Landing<'a> {
         open.stats.wall_us = u64::try_from(open.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         match open.writer.finish(open.expected, open.stats, open.digests).await {
             Ok(record) => {
-                self.node.open_attempts().landed(&self.facts, &self.run, open.bin).await;
+                // From the first note of an attempt on; a bin that nobody has noted here, from its first rows on.
+                let took = self.node.open_attempts().landed(&self.facts, &self.run, open.bin).await.unwrap_or(open.begun.elapsed());
                 // Of another attempt's record the sources are not known: a file may have changed between its read and this one's.
                 if record.attempt == open.attempt
                     && let (Some(landed), Some(sources)) = (&self.landed_bins, open.sources)
                 {
                     landed.keep(sources, &self.facts, &record, None).await;
                 }
-                self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum());
+                self.node.progress().add_bin(record.files.iter().map(|f| f.bytes).sum(), took);
                 tracing::info!(run = %self.run, bin = open.bin, task = self.task, files = record.stats.files, rows = record.rows(), "bin landed");
                 Ok(Some(record))
             }

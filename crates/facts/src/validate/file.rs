@@ -12,12 +12,8 @@ use super::{
 use crate::{
     digest::{self, Digest},
     ids,
-    input::{FactError, Severity},
+    input::{FactError, STAGES, Severity},
 };
-
-/// The stages of the contract, and the one of the oracle.
-const STAGES: [&str; 10] =
-    ["read", "decode", "compile", "marshal", "disassembly", "exception_table", "line_table", "stack_effect", "quarantine", "oracle"];
 
 /// The attributes of the contract.
 const ATTRS: [&str; 8] =

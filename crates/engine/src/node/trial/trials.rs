@@ -38,6 +38,8 @@ pub(crate) struct Killer {
 #[derive(Debug)]
 pub(crate) struct Trials {
     command: TrialCommand,
+    /// For the log.
+    run: String,
     /// What each process is told first.
     setup: Vec<u8>,
     /// Deaths of a fresh process after which a file is a killer.
@@ -65,7 +67,13 @@ enum TrialError {
 impl Trials {
     pub(crate) fn new(command: TrialCommand, job: &Job, interpreter: &Interpreter, worker: &WorkerSettings) -> Result<Self> {
         let setup = wire::Setup { job: job.clone(), interpreter: interpreter.clone(), worker: worker.clone() };
-        Ok(Self { command, setup: wire::line(&setup).map_err(lasting)?, limit: job.options.quarantine_after.max(1), process: None })
+        Ok(Self {
+            command,
+            run: job.run.clone(),
+            setup: wire::line(&setup).map_err(lasting)?,
+            limit: job.options.quarantine_after.max(1),
+            process: None,
+        })
     }
 
     /// Tries a file; says so if it is a killer. One that fails without killing anybody is none: the normal way meets the same failure, and
@@ -98,14 +106,14 @@ impl Trials {
                     if losses >= MOST_LOSSES {
                         return Err(transient(TrialError::Killed { losses, how }));
                     }
-                    tracing::warn!(how, "a process that tried a file was killed from outside; trying the file again");
+                    tracing::warn!(run = self.run, how, "a process that tried a file was killed from outside; trying the file again");
                     sleep(LOSS_PAUSE).await;
                     continue;
                 }
                 Some(Ending::OfItself(how)) => how,
                 Some(Ending::OutOfMemory) => "want of memory".to_owned(),
             };
-            tracing::warn!(repo = entry.repo, path = entry.path, how, fresh, "a process that tried a file died of it");
+            tracing::warn!(run = self.run, repo = entry.repo, path = entry.path, how, fresh, "a process that tried a file died of it");
             deaths += u32::from(fresh);
             if deaths >= self.limit {
                 return Ok(Some(Killer { deaths, how }));
