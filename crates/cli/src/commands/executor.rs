@@ -54,7 +54,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
         id: id.clone(),
         tls: settings.cluster_tls.of_daemon(address, own.insecure)?,
     };
-    let is_exposed = !(address.ip().is_loopback() || args.daemon.insecure || own.insecure);
+    let is_exposed = !(address.ip().is_loopback() || own.insecure);
     if is_exposed && settings.cache.shared.is_some() && settings.cache.shared_secret.is_none() {
         let text = "whoever may write to the shared cache could decide what this executor takes for compiled code: give cache.shared_secret, a file \
                     with 32 bytes or more, the same on all that share, or --insecure where nobody else may write there";

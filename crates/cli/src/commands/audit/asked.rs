@@ -11,13 +11,14 @@ use bytefacts_landing::{AuditAsked, RunId, RunState};
 use sha2::{Digest as _, Sha256};
 
 use crate::args::{Audit, FailOn, Format, JobArgs, ProgressMode};
-use crate::commands::extract::{self, Wanted, location};
+use crate::commands::extract::{self, Wanted};
 use crate::config::Settings;
 use crate::daemon::fresh_number;
 use crate::exit::UsageError;
 use crate::facts::Facts;
 use crate::options::OptionArgs;
 use crate::output::Output;
+use crate::place::location;
 
 /// Characters of a digest in a name.
 const SHORT: usize = 8;
