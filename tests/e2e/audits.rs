@@ -1,12 +1,17 @@
 //! `audit`, `diff` and `pyc`, as a user runs them: on real runs, with a poisoned cache, a source that changes, an audit that is ended.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+
+use crate::clients::installed;
+use crate::support::{GATED, Gate, not_tested, python, python_with_patched};
 
 /// A corpus, its facts and a cache of their own.
 struct Place {
@@ -103,21 +108,33 @@ fn a_run_is_deterministic_under_every_condition_and_the_counts_add_up() {
     assert_eq!(counts["good"], 4 * conditions);
     assert_eq!((&counts["bad"], &counts["fail"], &counts["unknown"]), (&0.into(), &0.into(), &0.into()));
 
-    // What was found is kept, and found again by a second call, which derives nothing.
+    // What was found is kept, and shown again by a second call, which derives nothing.
     let audit = report["audit"].as_str().unwrap();
     let folder = place.folder.path().join("facts/audits").join(audit);
-    for name in ["plan.json", "bins/000000.json", "determinism_audit_v1.parquet", "determinism_summary_v1.parquet", "report.json"] {
-        assert!(folder.join(name).exists(), "{name}");
+    let names = documents(&place, audit);
+    for start in
+        ["asked.json", "audit.json", "determinism_audit_v1-", "determinism_summary_v1-", "plan.json", "report-", "units/000000/reversed"]
+    {
+        assert!(names.iter().any(|name| name.starts_with(start)), "{start}: {names:?}");
     }
-    let before = fs::metadata(folder.join("bins/000000.json")).unwrap().modified().unwrap();
+    let before = fs::metadata(folder.join("units/000000/reversed.json")).unwrap().modified().unwrap();
     assert_eq!(place.audit(&["--run", "one", "--preset", "full"]).0, report);
-    assert_eq!(fs::metadata(folder.join("bins/000000.json")).unwrap().modified().unwrap(), before);
 
-    // An audit that was ended before it had a report goes on with the bins that are done.
-    fs::remove_file(folder.join("report.json")).unwrap();
-    fs::remove_file(folder.join("determinism_audit_v1.parquet")).unwrap();
+    // An audit that was ended before it had a header goes on with the units that are done.
+    fs::remove_file(folder.join("audit.json")).unwrap();
+    fs::remove_file(folder.join(names.iter().find(|name| name.starts_with("determinism_audit")).unwrap())).unwrap();
+    fs::remove_file(folder.join("units/000000/imports.json")).unwrap();
     assert_eq!(place.audit(&["--run", "one", "--preset", "full"]).0, report);
-    assert!(folder.join("report.json").exists());
+    assert_eq!(fs::metadata(folder.join("units/000000/reversed.json")).unwrap().modified().unwrap(), before);
+    assert_eq!(documents(&place, audit), names);
+
+    // A record that is damaged is no record of good.
+    fs::remove_file(folder.join("audit.json")).unwrap();
+    fs::write(folder.join("units/000000/reversed.json"), "[{").unwrap();
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let output = place.bytefacts(&["audit", &corpus, "--facts", &facts, "--night", "1", "--run", "one", "--preset", "full"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is damaged"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -300,4 +317,489 @@ fn pyc_files_are_judged_by_the_sources_beside_them() {
     let differing: Vec<&str> =
         found["files"].as_array().unwrap().iter().filter(|f| f["status"] == "differs").map(|f| f["path"].as_str().unwrap()).collect();
     assert_eq!(differing, ["r/__pycache__/a.cpython-313.opt-2.pyc", "r/__pycache__/a.cpython-313.pyc"]);
+}
+
+/// The documents of an audit, by their names below its folder.
+fn documents(place: &Place, audit: &str) -> Vec<String> {
+    let folder = place.folder.path().join("facts/audits").join(audit);
+    let mut names: Vec<_> =
+        files_below(&folder).iter().map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Rows of `bytefacts sql`, each as an object.
+fn sql(place: &Place, statement: &str) -> Vec<Value> {
+    let output = place.bytefacts(&["sql", "--facts", &place.path("facts"), "--format", "json", statement]);
+    assert!(output.status.success(), "{statement}: {}", text(&output.stderr));
+    let json = text(&output.stdout);
+    serde_json::from_str(&json).unwrap_or_else(|_| json.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// A run with a file whose cached unit somebody has forged: under `committed` it is bad.
+fn poisoned() -> Place {
+    let place = Place::new();
+    place.extract("clean");
+    let files = files_below(&place.folder.path().join("cache/units"));
+    assert_eq!(files.iter().filter(|path| forge(path, b"about", b"abaut")).count(), 1);
+    place.write("r/new.py", "a = 1\n"); // so that the bin is not taken over as it is
+    place.extract("poisoned");
+    place
+}
+
+const POISONED: [&str; 6] = ["--run", "poisoned", "--preset", "full", "--condition", "committed"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_audits_have_found_is_asked_for_in_sql_here_and_of_the_service() {
+    let place = poisoned();
+    let count = "SELECT count(*) AS n FROM bytefacts.determinism_audit_v1";
+    assert_eq!(sql(&place, count)[0]["n"], 0, "before there is any");
+    assert!(sql(&place, "SELECT audit, verdict FROM bytefacts.determinism_audit_v1").is_empty());
+    let (report, _) = place.audit(&[&POISONED[..], &["--condition", "reversed"]].concat());
+    let (clean, _) = place.audit(&["--run", "clean", "--preset", "full", "--condition", "reversed"]);
+    // An audit that was begun and not concluded is in no table, nor is what lies about.
+    let audits = place.folder.path().join("facts/audits");
+    fs::create_dir_all(audits.join("begun/units/000000")).unwrap();
+    fs::write(audits.join("begun/units/000000/reversed.json"), "[]").unwrap();
+    let one = files_below(&audits.join(report["audit"].as_str().unwrap())).into_iter().find(|path| path.extension().unwrap() == "parquet");
+    fs::copy(one.unwrap(), audits.join("begun/determinism_audit_v1-00.parquet")).unwrap();
+
+    let both = report["files"].as_u64().unwrap() * 2 + clean["files"].as_u64().unwrap();
+    let by_verdict =
+        "SELECT run, verdict, count(*) AS n, count(cause) AS causes FROM bytefacts.determinism_audit_v1 GROUP BY 1, 2 ORDER BY 1, 2";
+    let rows = sql(&place, by_verdict);
+    assert_eq!(rows.iter().map(|row| row["n"].as_u64().unwrap()).sum::<u64>(), both);
+    let of = |run: &str, verdict: &str| {
+        rows.iter().find(|row| row["run"] == run && row["verdict"] == verdict).map_or(0, |row| row["n"].as_u64().unwrap())
+    };
+    for verdict in ["good", "bad", "fail", "unknown"] {
+        assert_eq!(of("poisoned", verdict), report["verdicts"][verdict].as_u64().unwrap(), "{verdict}");
+        assert_eq!(of("clean", verdict), clean["verdicts"][verdict].as_u64().unwrap(), "{verdict}");
+    }
+    // The statement that reports give finds what they show.
+    let statement = bytefacts_audit::report::findings_sql(report["audit"].as_str().unwrap());
+    let found = sql(&place, &statement);
+    assert_eq!((found.len(), &found[0]["path"], &found[0]["cause"]), (1, &"a.py".into(), &"X01".into()));
+    let difference = "SELECT field, value_first, value_second FROM bytefacts.determinism_audit_v1 WHERE verdict = 'bad'";
+    assert!(sql(&place, difference)[0]["value_second"].as_str().unwrap().contains("abaut"));
+    let summary = "SELECT condition, good, bad, complete FROM bytefacts.determinism_summary_v1 WHERE run = 'poisoned' ORDER BY condition";
+    let rows = sql(&place, summary);
+    assert_eq!((&rows[0]["condition"], &rows[0]["bad"], &rows[0]["complete"]), (&"committed".into(), &1.into(), &true.into()));
+    assert_eq!(sql(&place, "SELECT sum(files * 1) AS n FROM bytefacts.determinism_summary_v1")[0]["n"], both);
+
+    // What docs/audit.md tells to ask is answered.
+    let text_of = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/audit.md")).unwrap();
+    let block = text_of.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    for statement in block.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+        assert!(!sql(&place, statement).is_empty(), "{statement}");
+    }
+    // Columns say what they mean.
+    let described = place.bytefacts(&["sql", "--facts", &place.path("facts"), "-c", "\\d bytefacts.determinism_audit_v1"]);
+    let described = text(&described.stdout);
+    assert!(described.contains("under what it was derived again"), "{described}");
+
+    // The service shows the same, with types, and neither writes nor reads anything else.
+    let facts = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(place.folder.path().join("facts/.")).arg(facts.path()).status().unwrap();
+    assert!(copied.success());
+    let service = crate::service::Service::over(facts, &[], "").await;
+    let mut client = service.client().await;
+    assert_eq!(crate::service::ask_number(&mut client, count).await, i64::try_from(both).unwrap());
+    let bad = "SELECT path, cause FROM bytefacts.determinism_audit_v1 WHERE verdict = 'bad'";
+    assert_eq!(crate::service::ask_text(&mut client, bad).await, [["a.py", "X01"]]);
+    let typed = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'determinism_summary_v1' AND data_type = 'Int64'";
+    assert_eq!(crate::service::ask_number(&mut client, typed).await, 10);
+    let denied = crate::service::ask(&mut client, "DELETE FROM bytefacts.determinism_audit_v1").await;
+    assert!(denied.is_err());
+}
+
+/// What a file of a table holds is what the table is said to hold: names, types, nulls and meanings.
+#[test]
+fn tables_of_audits_are_what_sql_says_they_are() {
+    use bytefacts_query::listings::{AUDIT, AUDIT_SUMMARY};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let place = Place::new();
+    place.extract("one");
+    let (report, _) = place.audit(&["--run", "one", "--condition", "reversed"]);
+    let folder = place.folder.path().join("facts/audits").join(report["audit"].as_str().unwrap());
+    for listing in [&AUDIT, &AUDIT_SUMMARY] {
+        let name = documents(&place, report["audit"].as_str().unwrap()).into_iter().find(|name| name.starts_with(listing.name)).unwrap();
+        let file = fs::File::open(folder.join(name)).unwrap();
+        let schema = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema().clone();
+        assert_eq!(schema.fields(), listing.arrow_schema().fields());
+        assert!(listing.columns.iter().all(|(.., doc)| !doc.is_empty()));
+    }
+}
+
+/// A matrix of bins of one file each.
+fn small_bins(place: &Place) -> String {
+    let path = place.path("matrix.yaml");
+    let conditions = "conditions: {again: {about: again}, seed: {hash_seed: 1}, imports: {imports: [json]}}\n";
+    fs::write(&path, format!("version: 1\nbin_files: 1\n{conditions}presets: {{p: {{minutes: 60, nights: 1, conditions: all}}}}\n"))
+        .unwrap();
+    path
+}
+
+/// A command that audits the corpus and does not wait.
+fn spawn(place: &Place, gate: &Gate, matrix: &str) -> Child {
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let arguments = ["audit", &corpus, "--facts", &facts, "--night", "1", "--jobs", "8", "--matrix", matrix, "--preset", "p"];
+    let python = gate.python.executable.to_str().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_bytefacts"))
+        .env("BYTEFACTS_CACHE_DIR", place.path("cache"))
+        .env_remove("BYTEFACTS_FACTS")
+        .args(arguments)
+        .args(["--python", python, "--resume-unfinished", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until so many documents lie below folders of that name in the audits.
+async fn recorded(place: &Place, child: &mut Child, folder: &str, count: usize) {
+    for _ in 0..18_000 {
+        let audits = place.folder.path().join("facts/audits");
+        let all = if audits.exists() { files_below(&audits) } else { Vec::new() };
+        let is_one = |path: &&PathBuf| {
+            path.ancestors().any(|parent| parent.ends_with(folder)) && path.extension().is_some_and(|extension| extension == "json")
+        };
+        if all.iter().filter(is_one).count() >= count {
+            return;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before {count} of {folder} were recorded");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{count} of {folder} are never recorded");
+}
+
+/// SIGKILL at several points of an audit, and its command again: what was done is kept, byte for byte, and the verdicts are those of an audit that
+/// nobody has killed. It is found by itself; so is what was killed while it was extracting.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_is_killed_at_any_moment_goes_on_by_the_same_command() {
+    let gate = Gate::closed(&python().await);
+    gate.open();
+    let (undisturbed, place) = (Place::new(), Place::new());
+    for place in [&undisturbed, &place] {
+        place.write("r/gated.py", &format!("{GATED} = 1\n"));
+    }
+    let matrix = small_bins(&undisturbed);
+    let output = spawn(&undisturbed, &gate, &matrix).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(expected["verdicts"]["good"], 15);
+
+    // While the corpus is extracted: units are in no cache yet, and one waits at the gate.
+    gate.close();
+    let matrix = small_bins(&place);
+    let mut killed = spawn(&place, &gate, &matrix);
+    gate.reached().await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let begun = fs::read_dir(place.folder.path().join("facts/runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(begun.len(), 1);
+    // Extracted to its end by a second process, which is killed in the audit: units are cached now, and only derivations come to the gate.
+    gate.open();
+    let mut extracting = spawn(&place, &gate, &matrix);
+    recorded(&place, &mut extracting, "units", 1).await;
+    extracting.kill().unwrap();
+    extracting.wait().unwrap();
+    gate.close();
+    let audit = fs::read_dir(place.folder.path().join("facts/audits")).unwrap().next().unwrap().unwrap().path();
+    // As if it had done nothing yet; a bin of three of the 15 units waits at the gate.
+    fs::remove_dir_all(audit.join("units")).unwrap();
+    fs::remove_file(audit.join("audit.json")).ok(); // where it was faster than the kill
+    for count in [1, 6, 12] {
+        let mut killed = spawn(&place, &gate, &matrix);
+        recorded(&place, &mut killed, "units", count).await;
+        let signal = if count == 6 { Signal::SIGTERM } else { Signal::SIGKILL };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(killed.wait().unwrap().code(), (count == 6).then_some(1));
+        assert!(!audit.join("audit.json").exists());
+    }
+    let units = files_below(&audit.join("units")).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let kept: Vec<_> = units.map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path)).collect();
+    assert_eq!(kept.len(), 12);
+    gate.open();
+    let output = spawn(&place, &gate, &matrix).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdicts"], expected["verdicts"]);
+    assert_eq!(report["conditions_counted"], expected["conditions_counted"]);
+    assert_eq!(report["run"].as_str(), begun[0].to_str(), "the run that was killed while it was extracted");
+    for (written, path) in kept {
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written, "{}", path.display());
+    }
+    assert_eq!(fs::read_dir(place.folder.path().join("facts/runs")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(place.folder.path().join("facts/audits")).unwrap().count(), 1);
+
+    // It is concluded: the same command begins another one, of another run.
+    let output = spawn(&place, &gate, &matrix).wait_with_output().unwrap();
+    let again: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(again["run"], report["run"]);
+    // Who asks for something else does not go on with what is not his.
+    fs::remove_file(place.folder.path().join("facts/audits").join(again["audit"].as_str().unwrap()).join("audit.json")).unwrap();
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let python = gate.python.executable.to_str().unwrap();
+    let arguments = ["audit", &corpus, "--facts", &facts, "--python", python, "--resume-unfinished", "--matrix", &matrix, "--preset", "p"];
+    for other in [&["--night", "3"][..], &["--night", "1", "--condition", "seed"]] {
+        let output = place.bytefacts(&[&arguments[..], other, &["--format", "json"]].concat());
+        let other: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        assert_ne!(other["run"], again["run"]);
+    }
+    // The night after goes on with what the night before has left.
+    let days = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let today = days();
+    let (before, now) = ((today - 1).to_string(), [&arguments[..], &["--format", "json"]].concat());
+    let output = place.bytefacts(&[&now[..], &["--night", &before]].concat());
+    let left: Value = serde_json::from_slice(&output.stdout).unwrap();
+    fs::remove_file(place.folder.path().join("facts/audits").join(left["audit"].as_str().unwrap()).join("audit.json")).unwrap();
+    let output = place.bytefacts(&now);
+    let resumed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Where midnight came in between, the night before is another one.
+    assert!((&resumed["run"], &resumed["night"]) == (&left["run"], &left["night"]) || days() != today);
+    assert_eq!(resumed["verdicts"], expected["verdicts"]);
+}
+
+#[test]
+fn two_audits_at_once_do_no_harm_and_agree() {
+    let place = Place::new();
+    place.extract("one");
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let arguments = ["audit", &corpus, "--facts", &facts, "--run", "one", "--night", "1", "--preset", "full", "--format", "json"];
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            Command::new(env!("CARGO_BIN_EXE_bytefacts"))
+                .env("BYTEFACTS_CACHE_DIR", place.path("cache"))
+                .args(arguments)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let reports: Vec<Value> = children
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0));
+            serde_json::from_slice(&output.stdout).unwrap()
+        })
+        .collect();
+    assert_eq!((&reports[0], &reports[0]), (&reports[1], &reports[2]));
+    let names = documents(&place, reports[0]["audit"].as_str().unwrap());
+    assert_eq!(names.iter().filter(|name| name.ends_with(".parquet")).count(), 2, "{names:?}");
+}
+
+#[test]
+fn what_the_budget_leaves_out_is_told_by_a_value_and_an_audit_with_more_covers_it() {
+    let place = Place::new();
+    place.extract("one");
+    let asked = ["--run", "one", "--preset", "full", "--condition", "reversed"];
+    let (report, code) = place.audit(&[&asked[..], &["--minutes", "0"]].concat());
+    assert_eq!((code, &report["complete"], &report["verdicts"]["unknown"], &report["covered"]), (0, &false.into(), &4.into(), &0.into()));
+    let rows = sql(&place, "SELECT DISTINCT gap, verdict FROM bytefacts.determinism_audit_v1");
+    assert_eq!((rows.len(), &rows[0]["gap"], &rows[0]["verdict"]), (1, &"budget".into(), &"unknown".into()));
+    let (_, code) = place.audit(&[&asked[..], &["--minutes", "0", "--max-unknown-share", "0.5"]].concat());
+    assert_eq!(code, 3);
+    let (_, code) = place.audit(&[&asked[..], &["--minutes", "0", "--max-unknown-share", "0.5", "--fail-on", "never"]].concat());
+    assert_eq!(code, 0);
+    let (report, code) = place.audit(&[&asked[..], &["--max-unknown-share", "0"]].concat());
+    assert_eq!((code, &report["complete"], &report["verdicts"]["good"]), (0, &true.into(), &4.into()));
+    // A file called budget is no budget.
+    place.write("r/budget.py", "x = (\n");
+    place.extract("two");
+    fs::remove_file(place.folder.path().join("corpus/r/budget.py")).unwrap();
+    let (report, _) = place.audit(&["--run", "two", "--preset", "full", "--condition", "reversed"]);
+    assert_eq!((&report["complete"], &report["verdicts"]["unknown"]), (&true.into(), &1.into()));
+}
+
+#[test]
+fn what_is_allowed_passes_until_its_day_and_stays_bad() {
+    let place = poisoned();
+    let list = |name: &str, until: &str| {
+        let entry = format!("{{files: 'r/*.py', cause: X01, reason: a test, owner: us, link: 'https://example.org/1', until: {until}}}");
+        fs::write(place.folder.path().join(name), format!("version: 1\nallow:\n  - {entry}\n")).unwrap();
+        place.path(name)
+    };
+    let (known, expired) = (list("known.yaml", "2999-12-31"), list("expired.yaml", "2001-01-01"));
+    let junit = place.path("junit.xml");
+    let (report, code) = place.audit(&[&POISONED[..], &["--allow", &known, "--junit", &junit]].concat());
+    assert_eq!((code, &report["verdicts"]["bad"], &report["allowed"]), (0, &1.into(), &1.into()), "{report:#}");
+    assert_eq!(report["findings"][0]["allowed"]["owner"], "us");
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(junit.contains("failures=\"0\"") && junit.contains("allowed until 2999-12-31"), "{junit}");
+    // The same audit is judged anew by what is allowed now.
+    let (report, code) = place.audit(&[&POISONED[..], &["--allow", &expired]].concat());
+    assert_eq!((code, &report["allowed"], &report["stale"][0]["matches"]), (3, &0.into(), &1.into()));
+    let (report, code) = place.audit(&POISONED);
+    assert_eq!((code, report["stale"].as_array().unwrap().len()), (3, 0));
+    // An entry that has expired is a finding of a clean night too.
+    let clean = ["--run", "clean", "--preset", "full", "--condition", "committed", "--allow"];
+    assert_eq!(place.audit(&[&clean[..], &[&known]].concat()).1, 0);
+    assert_eq!(place.audit(&[&clean[..], &[&expired]].concat()).1, 3);
+    assert_eq!(place.audit(&[&clean[..], &[&expired, "--fail-on", "bad"]].concat()).1, 0);
+    for wrong in ["version: 1\nallow: [{files: '**'}]", "version: 9\nallow: []", "]"] {
+        fs::write(place.folder.path().join("wrong.yaml"), wrong).unwrap();
+        let (corpus, facts, wrong) = (place.path("corpus"), place.path("facts"), place.path("wrong.yaml"));
+        let output = place.bytefacts(&["audit", &corpus, "--facts", &facts, "--run", "clean", "--allow", &wrong]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("allow-list"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn gc_lets_audits_go_with_their_runs_and_validate_knows_them() {
+    let place = poisoned();
+    let (of_clean, _) = place.audit(&["--run", "clean", "--preset", "full", "--condition", "committed"]);
+    let (of_poisoned, _) = place.audit(&POISONED);
+    let audit = |report: &Value| report["audit"].as_str().unwrap().to_owned();
+    let facts = place.path("facts");
+    let validate = || {
+        let output = place.bytefacts(&["validate", "--facts", &facts, "--run", "poisoned", "--format", "json", "--progress", "never"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        let of = |check: &str| {
+            let row = report["checks"].as_array().unwrap().iter().find(|row| row["check"] == check).unwrap().clone();
+            (row["looked_at"].as_u64().unwrap(), row["findings"].as_u64().unwrap())
+        };
+        [of("audit.documents"), of("audit.verdicts"), of("audit.tables")]
+    };
+    assert_eq!(validate(), [(3, 0), (1, 0), (2, 0)]);
+    // A table that was changed, one of another audit, a header that was changed: each is found.
+    let folder = place.folder.path().join("facts/audits").join(audit(&of_poisoned));
+    let table = documents(&place, &audit(&of_poisoned)).into_iter().find(|name| name.starts_with("determinism_audit")).unwrap();
+    let good = fs::read(folder.join(&table)).unwrap();
+    fs::write(folder.join(&table), &good[..good.len() - 1]).unwrap();
+    assert_eq!(validate()[0], (3, 1));
+    fs::remove_file(folder.join(&table)).unwrap();
+    assert_eq!(validate()[0], (3, 1));
+    fs::write(folder.join(&table), &good).unwrap();
+    let header = fs::read_to_string(folder.join("audit.json")).unwrap();
+    fs::write(folder.join("audit.json"), header.replace("\"bad\":1", "\"bad\":0").replace("\"bad\": 1", "\"bad\": 0")).unwrap();
+    assert_eq!(validate()[1..], [(1, 1), (2, 2)]);
+    fs::write(folder.join("audit.json"), &header).unwrap();
+    assert_eq!(validate(), [(3, 0), (1, 0), (2, 0)]);
+
+    let gc = |arguments: &[&str]| {
+        let output = place.bytefacts(&[&["gc", "--facts", &facts, "--format", "json", "--grace-hours", "0"], arguments].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        report["audits"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(gc(&["--keep", "1", "--yes"]).is_empty(), "let go, and deleted by the next");
+    assert_eq!(gc(&["--dry-run"]), [audit(&of_clean)]);
+    assert!(!documents(&place, &audit(&of_clean)).is_empty());
+    assert_eq!(gc(&[]), [audit(&of_clean)]);
+    assert!(files_below(&place.folder.path().join("facts/audits")).iter().all(|path| path.starts_with(&folder)));
+    let left = documents(&place, &audit(&of_poisoned));
+    assert!(left.iter().all(|name| !name.starts_with("units")) && left.len() == 6, "{left:?}");
+    assert_eq!(validate(), [(3, 0), (1, 0), (2, 0)]);
+    // What is left is all that it takes to show it again.
+    assert_eq!(place.audit(&POISONED).0, of_poisoned);
+    assert_eq!(sql(&place, "SELECT DISTINCT run FROM bytefacts.determinism_audit_v1").len(), 1);
+}
+
+#[tokio::test]
+async fn every_form_of_the_report_is_what_its_schema_says() {
+    let Some(validator) = installed("schemas", &["jsonschema==4.26.0", "xmlschema==4.3.2"]).await else {
+        not_tested("schemas of reports", "the package index cannot be reached");
+        return;
+    };
+    let place = poisoned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let repository = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    let mut jobs = Vec::new();
+    let mut keep = |schema: &str, name: &str, document: &Value| {
+        fs::write(place.folder.path().join(name), document.to_string()).unwrap();
+        jobs.push(serde_json::json!({ "schema": repository(schema), "document": place.path(name) }));
+    };
+    let allowed = "version: 1\nallow: [{files: '**', cause: X01, reason: r, owner: o, link: l, until: 2999-01-01},\n\
+                   {files: '**', cause: C09, condition: reversed, reason: r, owner: o, link: l, until: 2001-01-01}]\n";
+    fs::write(place.folder.path().join("allowed.yaml"), allowed).unwrap();
+    fs::write(place.folder.path().join("corpus/r/orphan.pyc"), "x").unwrap();
+    // A second interpreter that compiles something else.
+    let python = python().await;
+    let other = tempfile::tempdir().unwrap();
+    let patch = "import builtins as _b\n\
+                 def _more(source, *arguments, _behind=_b.compile, **options):\n    \
+                     return _behind(source + b'\\nz9 = [1]\\n' if isinstance(source, bytes) and b'def f' in source else source, *arguments, **options)\n\
+                 _b.compile = _more\n";
+    let other = python_with_patched("warnings", &python, other.path(), patch);
+    let pythons = ["--python", python.executable.to_str().unwrap(), "--python", other.executable.to_str().unwrap()];
+    let path = |name: &str| place.path(name);
+    let (sarif, junit, intoto) = (path("s.json"), path("j.xml"), path("i.json"));
+    let written = ["--sarif", &sarif, "--junit", &junit, "--intoto", &intoto];
+    for (name, arguments) in [
+        ("clean", vec!["--run", "clean", "--preset", "full"]),
+        ("found", [&POISONED[..], &["--condition", "reversed"]].concat()),
+        ("allowed", [&POISONED[..], &["--allow", &path("allowed.yaml")]].concat()),
+        ("drift", [&["--run", "poisoned", "--preset", "full", "--condition", "reversed"][..], &pythons].concat()),
+        ("unknown", vec!["--run", "clean", "--preset", "full", "--minutes", "0"]),
+    ] {
+        let (report, _) = place.audit(&[&arguments[..], &written].concat());
+        keep("docs/schemas/audit.json", &format!("{name}.json"), &report);
+        for (schema, file) in [("tests/e2e/schemas/sarif.json", &sarif), ("tests/e2e/schemas/intoto.json", &intoto)] {
+            keep(schema, &format!("{name}-{}", Path::new(file).file_name().unwrap().to_str().unwrap()), &read(file));
+        }
+        let text = fs::read_to_string(&junit).unwrap();
+        fs::write(path(&format!("{name}.xml")), text).unwrap();
+        if name == "drift" {
+            assert!(!report["drift"][0]["clusters"].as_array().unwrap().is_empty(), "{report:#}");
+            let others = report["others"].to_string();
+            assert!(!others.contains('/') && others.contains("build"), "no path of a machine: {others}");
+        }
+        if name == "allowed" {
+            assert_eq!(read(&sarif)["runs"][0]["results"][0]["suppressions"][0]["status"], "accepted");
+            assert_eq!(report["pyc"]["counts"]["damaged"], 1);
+        }
+    }
+    keep("docs/schemas/diff.json", "diff.json", &place.diff(&["clean", "poisoned"]).0);
+    keep("docs/schemas/diff.json", "side.json", &place.diff(&["clean", "poisoned", "--file", "r/a.py"]).0);
+    for name in ["clean", "found", "allowed", "drift", "unknown"] {
+        jobs.push(serde_json::json!({ "schema": repository("tests/e2e/schemas/junit.xsd"), "document": path(&format!("{name}.xml")) }));
+    }
+    // The statement is about the document that commits the run.
+    let (_, _) = place.audit(&[&POISONED[..], &written].concat());
+    let statement = read(&intoto);
+    let header = fs::read(place.folder.path().join("facts/runs/poisoned/run.json")).unwrap();
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], hex::encode(Sha256::digest(header)));
+    assert_eq!((&statement["predicate"]["result"], &statement["predicate"]["determinism"]["signed"]), (&"FAILED".into(), &false.into()));
+
+    let mut command = Command::new(validator);
+    command.arg(root.join("tests/e2e/schemas.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines: String = jobs.iter().map(|job| format!("{job}\n")).collect();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answers: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), jobs.len());
+    for answer in &answers {
+        assert!(answer["refused"].as_u64().unwrap() >= 3, "a schema that refuses nothing: {answer}");
+    }
+    assert!(answers.iter().any(|answer| answer["refused"].as_u64().unwrap() > 30), "schemas see deep places");
+}
+
+fn read(path: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn nights_before_are_the_trend_and_what_was_found_before_is_known() {
+    let place = poisoned();
+    let (page, sarif) = (place.path("h.html"), place.path("s.json"));
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let at = |night: &str| {
+        let arguments =
+            [&["audit", &corpus, "--facts", &facts, "--night", night, "--html", &page, "--sarif", &sarif], &POISONED[..]].concat();
+        let output = place.bytefacts(&arguments);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        (fs::read_to_string(&page).unwrap(), read(&sarif)["runs"][0]["results"][0]["baselineState"].clone())
+    };
+    let (first, state) = at("1");
+    assert!(!first.contains("id=\"trend\"") && state.is_null(), "there is nothing before the first night");
+    let (second, state) = at("2");
+    assert!(second.contains("id=\"trend\"") && second.contains("<th scope=\"row\">2</th>") && second.contains("<th scope=\"row\">1</th>"));
+    assert_eq!(state, "unchanged");
+    // The page of the first night stays what it was.
+    assert_eq!(at("1").0, first);
 }

@@ -7,12 +7,13 @@
 //! pyc           a `.pyc` against its source               drift         equal edits between two interpreters, counted together
 //! row           rows of two runs: first field that differs, instructions side by side
 //! matrix        what is varied, as YAML data              night         which files and conditions a night covers, verdicts
-//! report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML
+//! allow         what is known and let pass until a day      report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML, in-toto
 //! ```
 //!
 //! The crate is pure: bytes, rows and outcomes in, findings out. It reads no file, starts no process and knows no clock; who does is
 //! `bytefacts audit`. It links neither DataFusion nor Ballista, so that an executor can audit as well as a laptop.
 
+pub mod allow;
 pub mod cause;
 pub mod changes;
 pub mod difference;

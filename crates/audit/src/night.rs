@@ -40,7 +40,7 @@ pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: u
             continue;
         };
         let rank = rank(&file.0, &source);
-        if rank % nights.max(1) == night % nights.max(1) {
+        if is_of_night(rank, night, nights) {
             tonight.push((rank, file));
         } else {
             sample.other_nights += 1;
@@ -53,6 +53,16 @@ pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: u
         sample.bins.push(bin);
     }
     sample
+}
+
+fn is_of_night(rank: u64, night: u64, nights: u64) -> bool {
+    rank % nights.max(1) == night % nights.max(1)
+}
+
+/// Whether a night covers what has a name and no source of its own, such as a `.pyc` file.
+#[must_use]
+pub fn covers(path: &str, night: u64, nights: u64) -> bool {
+    is_of_night(rank(&Name { repo: None, path: path.to_owned() }, &[]), night, nights)
 }
 
 fn rank(name: &Name, source: &[u8]) -> u64 {
@@ -149,6 +159,49 @@ impl Kind {
     }
 }
 
+/// Why a file of the night's sample was not covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gap {
+    /// The CPU time of the night was spent.
+    Budget,
+    /// Its source cannot be read any more.
+    SourceGone,
+    /// Its source has changed since the run.
+    SourceChanged,
+}
+
+impl Gap {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::SourceGone => "source_gone",
+            Self::SourceChanged => "source_changed",
+        }
+    }
+
+    /// In a sentence.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Budget => "the budget of CPU time is spent",
+            Self::SourceGone => "the source cannot be read any more",
+            Self::SourceChanged => "the source has changed since it was extracted",
+        }
+    }
+
+    /// Code of the cause, if it is one of the catalogue.
+    #[must_use]
+    pub fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::Budget => None,
+            Self::SourceGone | Self::SourceChanged => Some("C39"),
+        }
+    }
+}
+
 /// The verdict on a file under a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -162,6 +215,9 @@ pub struct Verdict {
     pub kind: Kind,
     /// Code of the cause: of a difference, or of a stream that differs though the facts do not.
     pub cause: Option<String>,
+    /// Why it was not covered, if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
     /// In words.
     pub reason: String,
     /// The first field that differs: left as derived first, right under the condition.
@@ -227,6 +283,7 @@ fn verdict_of(
         condition,
         kind,
         cause: cause.map(str::to_owned),
+        gap: None,
         reason,
         difference,
         first,
@@ -234,16 +291,28 @@ fn verdict_of(
     }
 }
 
-/// A verdict on what was not covered.
+/// A verdict on what was not covered; `detail` says more of why.
 #[must_use]
-pub fn unknown(name: &Name, condition: &str, cause: Option<&str>, reason: &str) -> Verdict {
+pub fn unknown(name: &Name, condition: &str, gap: Gap, detail: &str) -> Verdict {
+    let reason = if detail.is_empty() { gap.reason().to_owned() } else { format!("{}: {detail}", gap.reason()) };
+    Verdict { gap: Some(gap), ..without_digests(name, condition, Kind::Unknown, gap.cause(), reason) }
+}
+
+/// A verdict on what no worker could derive under a condition.
+#[must_use]
+pub fn no_worker(name: &Name, condition: &str, error: &NightError) -> Verdict {
+    without_digests(name, condition, Kind::Fail, Some("X03"), error.to_string())
+}
+
+fn without_digests(name: &Name, condition: &str, kind: Kind, cause: Option<&str>, reason: String) -> Verdict {
     Verdict {
         repo: name.repo.clone(),
         path: name.path.clone(),
         condition: condition.to_owned(),
-        kind: Kind::Unknown,
+        kind,
         cause: cause.map(str::to_owned),
-        reason: reason.to_owned(),
+        gap: None,
+        reason,
         difference: None,
         first: None,
         second: None,

@@ -1,6 +1,7 @@
 //! What a night found, counted together; and the forms in which others read it.
 
 pub mod html;
+pub mod intoto;
 pub mod junit;
 pub mod markdown;
 pub mod sarif;
@@ -11,11 +12,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::table::{audit_batch, summary_batch};
+pub use self::table::{audit_columns, summary_columns};
+use crate::allow::{AllowList, Allowed, Stale};
 use crate::cause;
 use crate::digests::FORMS;
 use crate::drift::Cluster;
-use crate::night::{Kind, Verdict};
+use crate::night::{Gap, Kind, Verdict};
+use crate::pyc::Status;
 
 /// Version of the report's form.
 pub const VERSION: u32 = 1;
@@ -76,7 +79,7 @@ pub struct Plan {
     pub interpreter: Value,
     /// Conditions by name, and what they are about.
     pub conditions: BTreeMap<String, String>,
-    /// Second interpreters: versions and how they are told apart.
+    /// Second interpreters: versions, and digests of their binaries by which they are told apart. Where they lie is no result.
     pub others: Vec<String>,
 }
 
@@ -117,6 +120,61 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The command that repeats it.
     pub repeat: String,
+    /// Why it is let pass, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Allowed>,
+}
+
+/// What became of the `.pyc` files of the corpus that the night looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PycReport {
+    /// Files by status.
+    pub counts: BTreeMap<Status, u64>,
+    /// Those that somebody has to look at, by path.
+    pub findings: Vec<PycFinding>,
+}
+
+/// A `.pyc` file that is not what its source compiles to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PycFinding {
+    /// Its path in the corpus.
+    pub path: String,
+    /// What became of it.
+    pub status: Status,
+    /// In words.
+    pub reason: String,
+}
+
+/// What makes a night one that somebody has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOn {
+    /// Other facts.
+    Bad,
+    /// Those, second derivations that failed, and entries of the allow-list that have expired.
+    Findings,
+    /// Those, and `.pyc` files that are not what their sources compile to.
+    Pyc,
+    /// Nothing.
+    Never,
+}
+
+/// An earlier night, for the trend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Night {
+    /// Name of its audit.
+    pub audit: String,
+    /// Its number.
+    pub night: u64,
+    /// Its preset.
+    pub preset: String,
+    /// Whether nothing of its sample was left out for want of time.
+    pub complete: bool,
+    /// Files of the run.
+    pub files: u64,
+    /// Files that were derived again.
+    pub covered: u64,
+    /// Its verdicts.
+    pub verdicts: Counts,
 }
 
 /// How a second interpreter compiles the same files.
@@ -152,8 +210,12 @@ pub struct Report {
     pub sampled: u64,
     /// Those of them that were derived again.
     pub covered: u64,
+    /// Whether nothing of the sample was left out because the CPU time was spent.
+    pub complete: bool,
     /// All verdicts: one for each file and condition.
     pub verdicts: Counts,
+    /// Findings that the allow-list lets pass.
+    pub allowed: u64,
     /// By condition.
     pub conditions_counted: Vec<ConditionCounts>,
     /// Why files and conditions were not covered.
@@ -164,6 +226,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Second interpreters.
     pub drift: Vec<DriftReport>,
+    /// Entries of the allow-list that have expired.
+    pub stale: Vec<Stale>,
+    /// `.pyc` files, if the night looked at any.
+    pub pyc: Option<PycReport>,
 }
 
 impl Report {
@@ -179,6 +245,7 @@ impl Report {
         let mut by_condition: BTreeMap<&str, (Counts, u64)> =
             plan.conditions.keys().map(|name| (name.as_str(), Default::default())).collect();
         let mut unknown: BTreeMap<String, u64> = BTreeMap::new();
+        let mut complete = true;
         let mut causes: BTreeMap<(Kind, &str), u64> = BTreeMap::new();
         let mut files: BTreeMap<(&Option<String>, &str), bool> = BTreeMap::new();
         for verdict in verdicts {
@@ -186,8 +253,11 @@ impl Report {
             counts.add(verdict.kind, 1);
             *streams += u64::from(verdict.kind == Kind::Good && verdict.cause.is_some());
             if verdict.kind == Kind::Unknown {
-                *unknown.entry(verdict.reason.clone()).or_default() += 1;
+                // The reason may say more, another thing for each file.
+                let reason = verdict.gap.map_or_else(|| verdict.reason.clone(), |gap| gap.reason().to_owned());
+                *unknown.entry(reason).or_default() += 1;
             }
+            complete &= verdict.gap != Some(Gap::Budget);
             if let Some(cause) = &verdict.cause {
                 *causes.entry((verdict.kind, cause)).or_default() += 1;
             }
@@ -231,7 +301,7 @@ impl Report {
         let mut findings: Vec<Finding> = verdicts
             .iter()
             .filter(|verdict| matches!(verdict.kind, Kind::Bad | Kind::Fail))
-            .map(|verdict| Finding { id: finding_id(verdict), verdict: verdict.clone(), repeat: repeat(verdict) })
+            .map(|verdict| Finding { id: finding_id(verdict), verdict: verdict.clone(), repeat: repeat(verdict), allowed: None })
             .collect();
         findings.sort_by(|a, b| {
             let key = |f: &Finding| {
@@ -252,20 +322,51 @@ impl Report {
             files: sampled + beyond,
             sampled,
             covered,
+            complete,
             verdicts: total,
+            allowed: 0,
             conditions_counted,
             unknown,
             causes,
             findings,
             drift,
+            stale: Vec::new(),
+            pyc: None,
             plan,
         }
     }
 
-    /// Whether something is bad or has failed.
+    /// Says of the findings which of them a list lets pass on a day, in days since 1970. What another list has said is forgotten.
+    pub fn allow(&mut self, list: &AllowList, today: i64) {
+        for finding in &mut self.findings {
+            finding.allowed = list.allows(&finding.verdict, &file_name(&finding.verdict), today);
+        }
+        self.allowed = self.findings.iter().filter(|finding| finding.allowed.is_some()).count() as u64;
+        let found: Vec<_> = self.findings.iter().map(|finding| (&finding.verdict, file_name(&finding.verdict))).collect();
+        self.stale = list.stale(&found, today);
+    }
+
+    /// Whether nothing was found that somebody has to look at. What is allowed does not count.
     #[must_use]
-    pub fn has_findings(&self) -> bool {
-        self.verdicts.bad + self.verdicts.fail > 0
+    pub fn passes(&self, fail_on: FailOn, max_unknown_share: Option<f64>) -> bool {
+        let of = |kind: Kind| self.findings.iter().any(|finding| finding.verdict.kind == kind && finding.allowed.is_none());
+        let pyc = || self.pyc.as_ref().is_some_and(|pyc| !pyc.findings.is_empty());
+        let found = match fail_on {
+            FailOn::Never => return true,
+            FailOn::Bad => of(Kind::Bad),
+            FailOn::Findings => of(Kind::Bad) || of(Kind::Fail) || !self.stale.is_empty(),
+            FailOn::Pyc => of(Kind::Bad) || of(Kind::Fail) || !self.stale.is_empty() || pyc(),
+        };
+        !found && max_unknown_share.is_none_or(|share| self.unknown_share() <= share)
+    }
+
+    /// How much of the night's sample was not covered, over files and conditions: 0 to 1. What other nights cover does not count.
+    #[must_use]
+    pub fn unknown_share(&self) -> f64 {
+        let conditions = self.plan.conditions.len() as u64;
+        let beyond = self.files.saturating_sub(self.sampled) * conditions;
+        let all = self.sampled * conditions;
+        if all == 0 { 0.0 } else { self.verdicts.unknown.saturating_sub(beyond) as f64 / all as f64 }
     }
 }
 
@@ -295,6 +396,16 @@ fn finding_id(verdict: &Verdict) -> String {
 #[must_use]
 pub fn file_name(verdict: &Verdict) -> String {
     verdict.repo.as_ref().map_or_else(|| verdict.path.clone(), |repo| format!("{repo}/{}", verdict.path))
+}
+
+/// The statement that finds all findings of an audit.
+#[must_use]
+pub fn findings_sql(audit: &str) -> String {
+    format!(
+        "SELECT verdict, cause, condition, repo, path, reason FROM bytefacts.determinism_audit_v1 \
+         WHERE audit = '{}' AND verdict IN ('bad', 'fail') ORDER BY verdict, cause, repo, path, condition",
+        audit.replace('\'', "''")
+    )
 }
 
 /// Text inside XML and HTML.
@@ -345,8 +456,8 @@ pub(crate) mod tests {
         for n in 0..findings.max(4) {
             let name = Name { repo: Some("r".to_owned()), path: format!("a<{n}>&\u{1}.py") };
             for (index, condition) in ["hash-seed-1", "reversed"].into_iter().enumerate() {
-                let mut verdict = night::unknown(&name, condition, None, "");
-                verdict.kind = Kind::Good;
+                let mut verdict = night::unknown(&name, condition, night::Gap::Budget, "");
+                (verdict.kind, verdict.gap, verdict.reason) = (Kind::Good, None, String::new());
                 if n < findings && index == 0 {
                     verdict.kind = if n % 5 == 4 { Kind::Fail } else { Kind::Bad };
                     verdict.cause = Some(["C09", "C16", "X00", "C31", "C28"][n % 5].to_owned());
@@ -403,6 +514,39 @@ pub(crate) mod tests {
         assert_eq!(report.findings.len(), 10);
         assert_eq!(report.conditions_counted[1].streams, 1);
         assert!(report.causes.first().is_some_and(|cause| cause.kind == Kind::Bad));
+    }
+
+    #[test]
+    fn what_makes_a_night_fail_is_said_by_kind() {
+        let (clean, mut found) = (report(0), report(10));
+        for fail_on in [FailOn::Bad, FailOn::Findings, FailOn::Pyc, FailOn::Never] {
+            assert!(clean.passes(fail_on, None));
+            assert_eq!(found.passes(fail_on, None), fail_on == FailOn::Never);
+        }
+        found.findings.retain(|finding| finding.verdict.kind == Kind::Fail);
+        assert!(found.passes(FailOn::Bad, None) && !found.passes(FailOn::Findings, None));
+        let finding = PycFinding { path: "a.pyc".to_owned(), status: Status::Differs, reason: String::new() };
+        let with_pyc = Report { pyc: Some(PycReport { findings: vec![finding], ..PycReport::default() }), ..report(0) };
+        assert!(with_pyc.passes(FailOn::Findings, None) && !with_pyc.passes(FailOn::Pyc, None));
+    }
+
+    #[test]
+    fn the_share_of_what_is_unknown_is_of_the_sample_alone() {
+        // Of 61 files other nights cover all; they are no gap of this one.
+        assert_eq!(report(0).unknown_share(), 0.0);
+        assert!(report(0).complete && report(0).passes(FailOn::Findings, Some(0.0)));
+        let plan = report(0).plan;
+        let name = |n: u32| Name { repo: None, path: format!("{n}.py") };
+        let mut verdicts: Vec<Verdict> = (0..3)
+            .flat_map(|n| ["hash-seed-1", "reversed"].map(|condition| night::unknown(&name(n), condition, Gap::SourceGone, "x")))
+            .collect();
+        let of = |verdicts: &[Verdict]| Report::new(plan.clone(), verdicts, &BTreeMap::new(), Vec::new(), &|_| String::new());
+        assert_eq!((of(&verdicts).unknown_share(), of(&verdicts).complete), (1.0, true));
+        assert!(!of(&verdicts).passes(FailOn::Findings, Some(0.99)) && of(&verdicts).passes(FailOn::Findings, None));
+        assert!(of(&verdicts).passes(FailOn::Never, Some(0.0)));
+        assert_eq!(of(&verdicts).unknown, [("the source cannot be read any more".to_owned(), 6)].into(), "details are not reasons");
+        verdicts[0] = night::unknown(&name(0), "hash-seed-1", Gap::Budget, "");
+        assert!(!of(&verdicts).complete);
     }
 
     #[test]

@@ -662,6 +662,22 @@ pub struct Audit {
     /// A YAML file of settings, for the extraction.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Go on with an audit of this night or the one before that was asked for the same and did not end, its extraction included. Where there is none
+    /// a new one is begun, so that a job that is started again may always say it.
+    #[arg(long, conflicts_with_all = ["run", "only"])]
+    pub resume_unfinished: bool,
+    /// Leave the `.pyc` files of the corpus alone.
+    #[arg(long)]
+    pub no_pyc: bool,
+    /// Findings that are known, and let pass until a day: a YAML file as docs/audit.md shows.
+    #[arg(long, value_name = "FILE", help_heading = "What ends the command with exit code 3")]
+    pub allow: Option<PathBuf>,
+    /// Which findings do.
+    #[arg(long, value_enum, default_value_t, help_heading = "What ends the command with exit code 3")]
+    pub fail_on: AuditFailOn,
+    /// So much of the night's sample that was not covered, from 0 to 1, does too.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "What ends the command with exit code 3")]
+    pub max_unknown_share: Option<f64>,
     /// Write the report as Markdown too.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub markdown: Option<PathBuf>,
@@ -674,9 +690,33 @@ pub struct Audit {
     /// Write the findings as SARIF 2.1.0 too.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub sarif: Option<PathBuf>,
+    /// Write an in-toto statement of the run, the matrix and the verdicts too. It is not signed.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub intoto: Option<PathBuf>,
     /// How the report is written to stdout.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What ends an audit's command with exit code 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AuditFailOn {
+    /// A file that gave other facts.
+    Bad,
+    /// That, a second derivation that failed, and an entry of the allow-list that has expired.
+    #[default]
+    Findings,
+    /// Those, and a `.pyc` file that is not what its source compiles to.
+    Pyc,
+    /// Nothing: an audit that comes to its end ends with 0.
+    Never,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
 }
 
 /// Print the facts of one Python file.

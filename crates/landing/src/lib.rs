@@ -10,9 +10,12 @@
 //! FACTS/runs/<run>/done/<bin>.json        the record of a finished bin      created once
 //! FACTS/runs/<run>/manifest/<attempt>-…   its data files and repositories   attempt-unique names
 //! FACTS/runs/<run>/run.json               the header: the committed run     created once
-//! FACTS/runs/<run>/about/…              what others have derived from it         created once
+//! FACTS/runs/<run>/about/…                what others have derived from it  created once
 //! FACTS/runs/<run>/let_go.json            nobody wants the run any more     created once
-//! FACTS/audits/<audit>/…                  what an audit has found               created once
+//! FACTS/audits/<audit>/asked.json         what an audit was asked           created once
+//! FACTS/audits/<audit>/units/…            what is done of it                created once
+//! FACTS/audits/<audit>/<name>-<digest>.…  its report and tables             named by content
+//! FACTS/audits/<audit>/audit.json         the header: the concluded audit   created once
 //! FACTS/schemas/<digest>.json             the tables of runs, by content    created once
 //! FACTS/current.json                      the current run                   only ever moves forward
 //! ```
@@ -47,9 +50,9 @@ pub use data::{BinWriter, WriterOptions};
 pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
-    BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo,
-    Manifest, Origin, RepoDigests, RepoSummary, Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard,
-    TableSnapshot, Verdict,
+    AuditAsked, AuditCounts, AuditDocument, AuditHeader, BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot,
+    ConcludedAudit, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest, Origin, RepoDigests, RepoSummary, Retyped,
+    RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot, Verdict,
 };
 pub use names::{AttemptId, DATA_FOLDER, FileName, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
 pub use run::{BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, RunState, Swept};

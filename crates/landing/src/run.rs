@@ -1,6 +1,7 @@
 //! The life of a run: bins, attempts and records, the commit, what is read of it, and its end.
 
 mod attached;
+mod audits;
 mod bins;
 mod commit;
 mod gc;

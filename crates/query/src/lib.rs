@@ -9,12 +9,14 @@
 //!   Yielding: joins that can be given up                                (yielding.rs)
 //! ChangesFunction: `changes('a', 'b')`, what differs between two runs   (changes.rs)
 //! listings: runs, their files, repositories and errors as tables        (listings.rs)
+//!   AuditTable: what concluded audits have found                        (audits.rs)
 //! guarded functions: bounds to what a batch may become                 (guard.rs)
 //! explain: errors in words for who wrote the SQL                        (message.rs)
 //! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
+mod audits;
 mod by_file;
 mod changes;
 mod codec;

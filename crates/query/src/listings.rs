@@ -1,6 +1,7 @@
-//! Tables of what stands around facts: runs, their data files, repositories and errors, in a schema of their own.
+//! Tables of what stands around facts: runs, their data files, repositories and errors, and what audits of them have found, in a schema of their own.
 //!
-//! Their rows are read when a statement is planned, and stay what they are until it ends.
+//! Their rows are read when a statement is planned, and stay what they are until it ends. Those of audits are read as the statement runs, from the
+//! Parquet files that are named when it is planned.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::audits::AuditTable;
 use crate::error::external;
 
 /// Where clients look for the comment of a column.
@@ -138,8 +140,67 @@ pub const ERRORS: Listing = Listing {
     ],
 };
 
+/// The verdicts of all concluded audits, which is what their Parquet files hold.
+pub const AUDIT: Listing = Listing {
+    schema: SCHEMA,
+    name: "determinism_audit_v1",
+    doc: "what audits have found: a row for each file of the night's sample and condition",
+    columns: &[
+        ("audit", Text, false, "the audit"),
+        ("run", Text, false, "the run that it is of"),
+        ("night", Number, false, "the night, by which samples rotate: days since 1970, unless --night says another"),
+        ("repo", Text, true, "repository of the file; null for files without one"),
+        ("path", Text, false, "its path inside the repository"),
+        ("condition", Text, false, "under what it was derived again, by the name in the matrix"),
+        ("verdict", Text, false, "`good`: the same facts; `bad`: others; `fail`: the second derivation failed; `unknown`: not covered"),
+        ("cause", Text, true, "code of the cause in the catalogue, of what is not good, or of streams that differ though the facts do not"),
+        ("gap", Text, true, "why it was not covered: `budget`, `source_gone` or `source_changed`; null where it was"),
+        ("reason", Text, false, "all that in words; empty where nothing is to be said"),
+        ("unit", Text, true, "the code object that differs first, by its qualpath; empty for the file as a whole"),
+        ("field", Text, true, "the first field that differs, such as `instructions[12]`"),
+        ("value_first", Text, true, "its value as derived first"),
+        ("value_second", Text, true, "its value under the condition"),
+        ("forms", Text, false, "names and versions of the digests, the cheapest first"),
+        ("raw_first", Text, true, "digest of the marshal stream as derived first, lower hex; null without code"),
+        ("raw_second", Text, true, "the same under the condition"),
+        ("marshal_first", Text, true, "digest of the stream without references, `marshal_digest` of the row"),
+        ("marshal_second", Text, true, "the same under the condition"),
+        ("facts_first", Text, true, "digest of the facts, `facts_digest` of the row"),
+        ("facts_second", Text, true, "the same under the condition"),
+        ("shape_first", Text, true, "digest of opcodes and jumps"),
+        ("shape_second", Text, true, "the same under the condition"),
+    ],
+};
+
+/// All concluded audits, by condition.
+pub const AUDIT_SUMMARY: Listing = Listing {
+    schema: SCHEMA,
+    name: "determinism_summary_v1",
+    doc: "what audits came to: a row for each audit and condition",
+    columns: &[
+        ("audit", Text, false, "the audit"),
+        ("run", Text, false, "the run that it is of"),
+        ("run_digest", Text, false, "the run's root digest, lower hex"),
+        ("night", Number, false, "the night, by which samples rotate"),
+        ("nights", Number, false, "nights after which all files were covered"),
+        ("preset", Text, false, "the preset of the matrix"),
+        ("matrix", Text, false, "SHA-256 of the matrix, lower hex"),
+        ("complete", Flag, false, "whether nothing of the sample was left out for want of CPU time"),
+        ("condition", Text, false, "the condition"),
+        ("about", Text, false, "what it varies"),
+        ("files", Number, false, "files of the run"),
+        ("sampled", Number, false, "those of the night's sample"),
+        ("covered", Number, false, "those of them that were derived again"),
+        ("good", Number, false, "files with the same facts"),
+        ("bad", Number, false, "files with other facts"),
+        ("fail", Number, false, "files whose second derivation failed"),
+        ("unknown", Number, false, "files that were not covered; the four add up to the files of the run"),
+        ("streams", Number, false, "good ones whose marshal streams differ, which is informational"),
+    ],
+};
+
 /// All of them.
-pub const ALL: [&Listing; 4] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS];
+pub const ALL: [&Listing; 6] = [&RUNS, &FILES, &REPOSITORIES, &ERRORS, &AUDIT, &AUDIT_SUMMARY];
 
 impl Listing {
     /// Its name, as statements have it.
@@ -241,6 +302,9 @@ impl SchemaProvider for Listings {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(listing) = ALL.into_iter().find(|listing| listing.name == name) else { return Ok(None) };
+        if listing.name == AUDIT.name || listing.name == AUDIT_SUMMARY.name {
+            return Ok(Some(Arc::new(AuditTable::new(self.place.clone(), listing))));
+        }
         let rows = OfRuns { place: self.place.clone(), run: self.run.clone(), name: listing.name };
         Ok(Some(Arc::new(Listed::new(listing, rows))))
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{DriftReport, Finding, Report, escaped, file_name};
+use super::{DriftReport, Finding, Night, PycReport, Report, escaped, file_name, findings_sql};
 use crate::night::Kind;
+use crate::pyc::Status;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -12,17 +13,21 @@ const SCRIPT: &str = include_str!("page.js");
 const SHOWN: usize = 2_000;
 /// Edits of a second interpreter that are shown.
 const EDITS: usize = 40;
+/// Rows of any other table.
+const ROWS: usize = 200;
+/// Nights of the trend.
+const NIGHTS: usize = 60;
 
-/// Writes the page.
+/// Writes the page. `earlier` are the nights before, the newest first.
 #[must_use]
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, earlier: &[Night]) -> String {
     let mut page = String::new();
     // Writing to a String does not fail.
-    let _ = write(report, &mut page);
+    let _ = write(report, earlier, &mut page);
     page
 }
 
-fn write(report: &Report, page: &mut String) -> std::fmt::Result {
+fn write(report: &Report, earlier: &[Night], page: &mut String) -> std::fmt::Result {
     let plan = &report.plan;
     let title = escaped(&format!("Determinism of run {}, night {}", plan.run, plan.night));
     writeln!(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
@@ -34,13 +39,19 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page, "<a class=\"skip\" href=\"#findings\">Skip to the findings</a>\n<header>\n<h1>{title}</h1>")?;
     head(report, page)?;
     writeln!(page, "</header>\n<main>")?;
+    trend(report, earlier, page)?;
     conditions(report, page)?;
     causes(report, page)?;
+    stale(report, page)?;
     findings(report, page)?;
+    if let Some(pyc) = &report.pyc {
+        write_pyc(pyc, page)?;
+    }
     for (index, drift) in report.drift.iter().enumerate() {
         write_drift(index, drift, page)?;
     }
     coverage(report, page)?;
+    sql(report, page)?;
     writeln!(
         page,
         "</main>\n<footer><p>bytefacts {} · audit {} · digests {}</p></footer>",
@@ -57,6 +68,10 @@ fn head(report: &Report, page: &mut String) -> std::fmt::Result {
         (0, 0) => ("good", "Deterministic: every file that was derived again gave the same facts.".to_owned()),
         (0, fail) => ("fail", format!("{} failed; nothing differed.", many(fail, "second derivation"))),
         (bad, _) => ("bad", format!("{} gave other facts.", many(bad, "derivation"))),
+    };
+    let said = match report.allowed {
+        0 => said,
+        allowed => format!("{said} The allow-list lets {} of these pass.", number(allowed)),
     };
     writeln!(page, "<p class=\"verdict {class}\">{}</p>", escaped(&said))?;
     writeln!(page, "<dl class=\"figures\">")?;
@@ -83,6 +98,63 @@ fn head(report: &Report, page: &mut String) -> std::fmt::Result {
     )
 }
 
+/// What nights came to, this one first: a row and a bar each.
+fn trend(report: &Report, earlier: &[Night], page: &mut String) -> std::fmt::Result {
+    if earlier.is_empty() {
+        return Ok(());
+    }
+    let tonight = Night {
+        audit: report.plan.audit.clone(),
+        night: report.plan.night,
+        preset: report.plan.preset.clone(),
+        complete: report.complete,
+        files: report.files,
+        covered: report.covered,
+        verdicts: report.verdicts,
+    };
+    let nights: Vec<&Night> = std::iter::once(&tonight).chain(earlier).take(NIGHTS).collect();
+    let most = nights.iter().map(|night| night.verdicts.bad + night.verdicts.fail).max().unwrap_or(0).max(1);
+    writeln!(
+        page,
+        "<section aria-labelledby=\"trend\">\n<h2 id=\"trend\">Nights</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Nights\"><table>\n<thead><tr><th scope=\"col\">night</th><th scope=\"col\">preset</th><th scope=\"col\" class=\"n\">files</th><th scope=\"col\" class=\"n\">covered</th><th scope=\"col\" class=\"n\">good</th><th scope=\"col\" class=\"n\">bad</th><th scope=\"col\" class=\"n\">fail</th><th scope=\"col\"><span class=\"aloud\">bad and failed</span></th></tr></thead>\n<tbody>"
+    )?;
+    for night in &nights {
+        let Night { verdicts, .. } = night;
+        let found = verdicts.bad + verdicts.fail;
+        let class = if verdicts.bad > 0 { "bad" } else { "fail" };
+        let bar =
+            if found > 0 { format!("<span class=\"bar {class}\" style=\"width:{}%\"></span>", found * 100 / most) } else { String::new() };
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}{}</th><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{bar}</td></tr>",
+            night.night,
+            if night.complete { "" } else { " (not complete)" },
+            escaped(&night.preset),
+            number(night.files),
+            number(night.covered),
+            number(verdicts.good),
+            number(verdicts.bad),
+            number(verdicts.fail)
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>")?;
+    cut(nights.len(), earlier.len() + 1, "night", page)?;
+    writeln!(page, "</section>")
+}
+
+/// Says that a table has more rows than stand here, and where they are.
+fn cut(shown: usize, all: usize, what: &str, page: &mut String) -> std::fmt::Result {
+    if shown >= all {
+        return Ok(());
+    }
+    writeln!(
+        page,
+        "<p class=\"note\">{} of {} are shown: <a href=\"#sql\">SQL has all of them</a>.</p>",
+        number(shown as u64),
+        many(all as u64, what)
+    )
+}
+
 fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
@@ -92,7 +164,7 @@ fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
         page,
         "<thead><tr><th scope=\"col\">condition</th><th scope=\"col\">what is varied</th><th scope=\"col\" class=\"n\">good</th><th scope=\"col\" class=\"n\">bad</th><th scope=\"col\" class=\"n\">fail</th><th scope=\"col\" class=\"n\">unknown</th><th scope=\"col\" class=\"n\">streams</th></tr></thead>\n<tbody>"
     )?;
-    for condition in &report.conditions_counted {
+    for condition in report.conditions_counted.iter().take(ROWS) {
         let c = &condition.counts;
         let mark = |n: u64, class: &str| {
             if n > 0 { format!("<td class=\"n {class}\">{}</td>", number(n)) } else { "<td class=\"n\">0</td>".to_owned() }
@@ -111,8 +183,10 @@ fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "</tbody></table></div>\n<p class=\"note\">Streams: the facts are the same and the marshal streams differ, which tells what else a process had compiled and is no fault.</p>\n</section>"
-    )
+        "</tbody></table></div>\n<p class=\"note\">Streams: the facts are the same and the marshal streams differ, which tells what else a process had compiled and is no fault.</p>"
+    )?;
+    cut(report.conditions_counted.len().min(ROWS), report.conditions_counted.len(), "condition", page)?;
+    writeln!(page, "</section>")
 }
 
 fn causes(report: &Report, page: &mut String) -> std::fmt::Result {
@@ -139,6 +213,83 @@ fn causes(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page, "</tbody></table></div>\n</section>")
 }
 
+/// Entries of the allow-list that have expired.
+fn stale(report: &Report, page: &mut String) -> std::fmt::Result {
+    if report.stale.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        page,
+        "<section aria-labelledby=\"stale\">\n<h2 id=\"stale\">Allowed no longer</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Allowed no longer\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th><th scope=\"col\" class=\"n\">findings</th></tr></thead>\n<tbody>"
+    )?;
+    for stale in report.stale.iter().take(ROWS) {
+        let entry = &stale.entry;
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} ({})</td><td class=\"n\">{}</td></tr>",
+            escaped(&entry.files),
+            escaped(&entry.cause),
+            escaped(&entry.until),
+            escaped(&entry.owner),
+            escaped(&entry.reason),
+            escaped(&entry.link),
+            number(stale.matches)
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>\n</section>")
+}
+
+fn write_pyc(pyc: &PycReport, page: &mut String) -> std::fmt::Result {
+    writeln!(page, "<section aria-labelledby=\"pyc\">\n<h2 id=\"pyc\">Shipped bytecode</h2>\n<dl class=\"figures\">")?;
+    for status in Status::ALL {
+        let (class, n) = (if status.is_finding() { "bad" } else { "unknown" }, pyc.counts.get(&status).copied().unwrap_or(0));
+        writeln!(
+            page,
+            "<div class=\"{}\"><dt>{}</dt><dd>{}</dd></div>",
+            if n > 0 { class } else { "unknown" },
+            status.as_str(),
+            number(n)
+        )?;
+    }
+    writeln!(page, "</dl>")?;
+    if pyc.findings.is_empty() {
+        return writeln!(page, "</section>");
+    }
+    writeln!(
+        page,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Shipped bytecode\"><table>\n<thead><tr><th scope=\"col\">file</th><th scope=\"col\">status</th><th scope=\"col\">why</th></tr></thead>\n<tbody>"
+    )?;
+    for file in pyc.findings.iter().take(ROWS) {
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
+            escaped(&file.path),
+            file.status.as_str(),
+            escaped(&file.reason)
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>")?;
+    if pyc.findings.len() > ROWS {
+        writeln!(
+            page,
+            "<p class=\"note\">{} of {} are shown: <code>bytefacts pyc</code> has all of them.</p>",
+            ROWS,
+            many(pyc.findings.len() as u64, "file")
+        )?;
+    }
+    writeln!(page, "</section>")
+}
+
+/// How all of it is asked for.
+fn sql(report: &Report, page: &mut String) -> std::fmt::Result {
+    writeln!(
+        page,
+        "<section aria-labelledby=\"sql\">\n<h2 id=\"sql\">All of it, in SQL</h2>\n<p>The tables <code>bytefacts.determinism_audit_v1</code> and <code>bytefacts.determinism_summary_v1</code> hold what every audit has found, for <code>bytefacts sql --facts {}</code> and for the SQL service:</p>\n<pre>{};</pre>\n</section>",
+        escaped(&report.plan.facts),
+        escaped(&findings_sql(&report.plan.audit))
+    )
+}
+
 fn findings(report: &Report, page: &mut String) -> std::fmt::Result {
     let all = report.findings.len();
     writeln!(page, "<section aria-labelledby=\"findings\">\n<h2 id=\"findings\">Findings</h2>")?;
@@ -149,11 +300,12 @@ fn findings(report: &Report, page: &mut String) -> std::fmt::Result {
         page,
         "<p><label for=\"filter\">Show those that contain </label><input id=\"filter\" type=\"search\" autocomplete=\"off\"> <span id=\"shown\" role=\"status\">{}</span></p>",
         if all > SHOWN {
-            format!("{} of {}: the table determinism_audit_v1 has the others", number(SHOWN as u64), number(all as u64))
+            format!("{} of {}, the worst first", number(SHOWN as u64), number(all as u64))
         } else {
             many(all as u64, "finding")
         }
     )?;
+    cut(all.min(SHOWN), all, "finding", page)?;
     for finding in report.findings.iter().take(SHOWN) {
         write_finding(finding, page)?;
     }
@@ -165,12 +317,23 @@ fn write_finding(finding: &Finding, page: &mut String) -> std::fmt::Result {
     let class = if verdict.kind == Kind::Bad { "bad" } else { "fail" };
     writeln!(
         page,
-        "<details class=\"finding\" id=\"f-{0}\"><summary><span class=\"tag {class}\">{class}</span> <span class=\"code\">{1}</span> <span class=\"file\">{2}</span> <span class=\"under\">{3}</span></summary>",
+        "<details class=\"finding\" id=\"f-{0}\"><summary><span class=\"tag {class}\">{class}</span> <span class=\"code\">{1}</span> <span class=\"file\">{2}</span> <span class=\"under\">{3}{4}</span></summary>",
         finding.id,
         escaped(verdict.cause.as_deref().unwrap_or("")),
         escaped(&file_name(verdict)),
-        escaped(&verdict.condition)
+        escaped(&verdict.condition),
+        if finding.allowed.is_some() { ", allowed" } else { "" }
     )?;
+    if let Some(allowed) = &finding.allowed {
+        writeln!(
+            page,
+            "<p>Allowed until {}: {} ({}, {})</p>",
+            escaped(&allowed.until),
+            escaped(&allowed.reason),
+            escaped(&allowed.owner),
+            escaped(&allowed.link)
+        )?;
+    }
     writeln!(page, "<p>{}</p>", escaped(&verdict.reason))?;
     if let Some(found) = &verdict.difference {
         let place = if found.unit.is_empty() { found.field.clone() } else { format!("{} of {}", found.field, found.unit) };
@@ -251,7 +414,7 @@ fn coverage(report: &Report, page: &mut String) -> std::fmt::Result {
         page,
         "<table>\n<thead><tr><th scope=\"col\">why</th><th scope=\"col\" class=\"n\">files × conditions</th></tr></thead>\n<tbody>"
     )?;
-    for (reason, count) in &report.unknown {
+    for (reason, count) in report.unknown.iter().take(ROWS) {
         writeln!(page, "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td></tr>", escaped(reason), number(*count))?;
     }
     writeln!(page, "</tbody></table>\n</section>")
@@ -277,11 +440,25 @@ fn number(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Counts;
     use crate::report::tests::report;
+
+    fn nights(count: usize) -> Vec<Night> {
+        let night = |n: usize| Night {
+            audit: format!("a<{n}>"),
+            night: n as u64,
+            preset: "<nightly>".to_owned(),
+            complete: n % 2 == 0,
+            files: 70,
+            covered: 10,
+            verdicts: Counts { good: 20, bad: (n % 3) as u64, fail: 0, unknown: 120 },
+        };
+        (0..count).map(night).collect()
+    }
 
     #[test]
     fn the_page_stands_alone_and_nothing_in_it_is_markup_that_was_not_meant() {
-        let page = render(&report(10));
+        let page = render(&report(10), &nights(3));
         for outside in ["http:", "https:", "src=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
@@ -293,14 +470,39 @@ mod tests {
     }
 
     #[test]
+    fn nights_are_a_row_each_this_one_first_and_a_first_night_has_no_trend() {
+        let page = render(&report(10), &nights(3));
+        let trend = page.split("id=\"trend\"").nth(1).unwrap().split("</section>").next().unwrap();
+        assert_eq!(trend.matches("<tr><th scope=\"row\">").count(), 4);
+        assert!(trend.contains("<th scope=\"row\">7</th>") || trend.contains(&format!("<th scope=\"row\">{}", report(10).plan.night)));
+        assert!(trend.contains("1 (not complete)") && trend.contains("&lt;nightly&gt;") && trend.contains("class=\"bar bad\""));
+        assert!(!render(&report(10), &[]).contains("id=\"trend\""));
+    }
+
+    #[test]
+    fn tables_of_any_length_are_cut_with_a_word() {
+        let mut report = report(10);
+        report.unknown = (0..1_000).map(|n| (format!("reason {n}"), 1)).collect();
+        let condition = report.conditions_counted[0].clone();
+        report.conditions_counted = vec![condition; 5_000];
+        let finding = crate::report::PycFinding { path: "a<b.pyc".to_owned(), status: Status::Orphan, reason: "<r>".to_owned() };
+        report.pyc = Some(PycReport { counts: [(Status::Orphan, 300)].into(), findings: vec![finding; 300] });
+        let page = render(&report, &[]);
+        assert!(page.contains("200 of 5\u{2009}000 conditions are shown") && page.contains("200 of 300 files are shown"));
+        assert!(page.contains("a&lt;b.pyc") && !page.contains("<r>"));
+        assert!(page.len() < 1 << 20, "{}", page.len());
+    }
+
+    #[test]
     fn a_page_of_many_findings_says_how_many_it_leaves_out() {
-        let page = render(&report(10_000));
+        let page = render(&report(10_000), &nights(400));
         assert_eq!(page.matches("<details class=\"finding\"").count(), SHOWN);
-        assert!(page.contains("2\u{2009}000 of 10\u{2009}000"));
+        assert!(page.contains("2\u{2009}000 of 10\u{2009}000 findings are shown: <a href=\"#sql\">") && page.contains("id=\"sql\""));
+        assert!(page.contains("60 of 401 nights are shown"));
         assert!(page.len() < 4 << 20, "{}", page.len());
         if let Some(folder) = std::env::var_os("BYTEFACTS_PAGES") {
             for n in [0, 10, 10_000] {
-                std::fs::write(std::path::Path::new(&folder).join(format!("audit-{n}.html")), render(&report(n))).unwrap();
+                std::fs::write(std::path::Path::new(&folder).join(format!("audit-{n}.html")), render(&report(n), &nights(n))).unwrap();
             }
         }
     }

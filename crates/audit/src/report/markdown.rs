@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, file_name};
+use super::{Report, file_name, findings_sql};
 
 /// Findings that are shown; all are in the tables.
 const SHOWN: usize = 20;
@@ -41,6 +41,9 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
         cell(&plan.preset),
         plan.nights
     )?;
+    if report.allowed > 0 {
+        writeln!(text, "{} findings are let pass by the allow-list.\n", report.allowed)?;
+    }
     writeln!(text, "| condition | good | bad | fail | unknown | streams |\n|---|---:|---:|---:|---:|---:|")?;
     for condition in &report.conditions_counted {
         let c = &condition.counts;
@@ -69,8 +72,9 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
             let verdict = &finding.verdict;
             writeln!(
                 text,
-                "- `{}` {} under {} ({}): {}",
+                "- `{}` {}{} under {} ({}): {}",
                 finding.id,
+                if finding.allowed.is_some() { "(allowed) " } else { "" },
                 cell(&file_name(verdict)),
                 cell(&verdict.condition),
                 verdict.cause.as_deref().unwrap_or("no cause"),
@@ -79,7 +83,34 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
             writeln!(text, "  repeat: `{}`", finding.repeat.replace(|c: char| c == '`' || c.is_control(), "?"))?;
         }
         if report.findings.len() > SHOWN {
-            writeln!(text, "- and {} more", report.findings.len() - SHOWN)?;
+            writeln!(text, "- and {} more: `{}`", report.findings.len() - SHOWN, findings_sql(&plan.audit))?;
+        }
+    }
+    if !report.stale.is_empty() {
+        writeln!(text, "\n## Allowed no longer\n")?;
+        for stale in report.stale.iter().take(SHOWN) {
+            let entry = &stale.entry;
+            writeln!(
+                text,
+                "- {} ({}) until {}: {}, {}, {}; {} findings tonight",
+                cell(&entry.files),
+                cell(&entry.cause),
+                cell(&entry.until),
+                cell(&entry.reason),
+                cell(&entry.owner),
+                cell(&entry.link),
+                stale.matches
+            )?;
+        }
+    }
+    if let Some(pyc) = &report.pyc {
+        let counts: Vec<String> = pyc.counts.iter().map(|(status, n)| format!("{n} {}", status.as_str())).collect();
+        writeln!(text, "\n## Shipped bytecode\n\n{}\n", counts.join(", "))?;
+        for file in pyc.findings.iter().take(SHOWN) {
+            writeln!(text, "- {} {}: {}", cell(&file.path), file.status.as_str(), cell(&file.reason))?;
+        }
+        if pyc.findings.len() > SHOWN {
+            writeln!(text, "- and {} more", pyc.findings.len() - SHOWN)?;
         }
     }
     for drift in &report.drift {
@@ -98,7 +129,7 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     }
     if !report.unknown.is_empty() {
         writeln!(text, "\n## Not covered\n")?;
-        for (reason, count) in &report.unknown {
+        for (reason, count) in report.unknown.iter().take(SHOWN) {
             writeln!(text, "- {count}: {}", cell(reason))?;
         }
     }
@@ -130,7 +161,7 @@ mod tests {
     fn the_verdict_stands_first_and_names_start_no_markup() {
         assert!(render(&report(0)).lines().nth(2).unwrap().starts_with("**Deterministic.** 8 good"));
         let bad = render(&report(40));
-        assert!(bad.contains("**32 verdicts are bad.**") && bad.contains("- and 20 more"), "{bad}");
+        assert!(bad.contains("**32 verdicts are bad.**") && bad.contains("- and 20 more: `SELECT"), "{bad}");
         assert!(bad.contains("a\\<0\\>\\&") && !bad.contains('\u{1}'));
         assert!(bad.contains("627 places in 116 files: GET\\_ITER inserted before FOR\\_ITER"));
     }

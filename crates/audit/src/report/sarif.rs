@@ -1,5 +1,7 @@
 //! The report as SARIF 2.1.0: causes are rules, findings are results with a fingerprint that stays from night to night.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Report, file_name};
@@ -9,9 +11,9 @@ use crate::night::Kind;
 /// Results that readers take: GitHub takes 25,000 a run and shows 5,000. The worst come first.
 const MOST_RESULTS: usize = 5_000;
 
-/// The report as a SARIF log.
+/// The report as a SARIF log. `known` are the names of what the audit before has found, if there was one.
 #[must_use]
-pub fn log(report: &Report) -> Value {
+pub fn log(report: &Report, known: Option<&BTreeSet<String>>) -> Value {
     let findings: Vec<_> = report.findings.iter().take(MOST_RESULTS).collect();
     let mut codes: Vec<&str> = findings.iter().filter_map(|finding| finding.verdict.cause.as_deref()).collect();
     codes.sort_unstable();
@@ -29,7 +31,7 @@ pub fn log(report: &Report) -> Value {
             let verdict = &finding.verdict;
             let code = verdict.cause.as_deref().unwrap_or("X00");
             let place = json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&file_name(verdict)) } } });
-            json!({
+            let mut result = json!({
                 "ruleId": code,
                 "ruleIndex": codes.iter().position(|other| *other == code).unwrap_or_default(),
                 "level": if verdict.kind == Kind::Bad { "error" } else { "warning" },
@@ -37,7 +39,16 @@ pub fn log(report: &Report) -> Value {
                 "locations": [place],
                 "partialFingerprints": { "bytefacts/v1": finding.id },
                 "properties": { "condition": verdict.condition },
-            })
+            });
+            if let (Some(known), Some(result)) = (known, result.as_object_mut()) {
+                let state = if known.contains(&finding.id) { "unchanged" } else { "new" };
+                result.insert("baselineState".to_owned(), state.into());
+            }
+            if let (Some(allowed), Some(result)) = (&finding.allowed, result.as_object_mut()) {
+                let why = format!("{} (until {}, {}, {})", allowed.reason, allowed.until, allowed.owner, allowed.link);
+                result.insert("suppressions".to_owned(), json!([{ "kind": "external", "status": "accepted", "justification": why }]));
+            }
+            result
         })
         .collect();
     json!({
@@ -72,7 +83,7 @@ mod tests {
 
     #[test]
     fn results_name_rules_that_are_there_and_stay_below_what_readers_take() {
-        let log = log(&report(6_000));
+        let log = log(&report(6_000), None);
         let run = &log["runs"][0];
         let (rules, results) = (run["tool"]["driver"]["rules"].as_array().unwrap(), run["results"].as_array().unwrap());
         assert_eq!((results.len(), &run["properties"]["findings"]), (MOST_RESULTS, &json!(6_000)));
@@ -82,5 +93,16 @@ mod tests {
         }
         assert!(results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap().starts_with("r/a%3C"));
         assert_eq!(results[0]["level"], "error");
+        assert!(results[0].get("baselineState").is_none() && results[0].get("suppressions").is_none());
+    }
+
+    #[test]
+    fn what_was_found_before_is_told_from_what_is_new() {
+        let report = report(10);
+        let known = BTreeSet::from([report.findings[3].id.clone()]);
+        let log = log(&report, Some(&known));
+        let states: Vec<_> = log["runs"][0]["results"].as_array().unwrap().iter().map(|result| result["baselineState"].clone()).collect();
+        assert_eq!(states.iter().filter(|state| *state == "new").count(), 9);
+        assert_eq!(states[3], "unchanged");
     }
 }

@@ -1,41 +1,43 @@
 //! `bytefacts audit`: derives a sample of a run's files again under other conditions, and says what differs and why.
 //!
 //! ```text
-//! run (or extract one) ─▶ sample of the night, in bins ─▶ each bin under each condition ─▶ record of the bin     (bins.rs)
-//!                                                         records ─▶ report, tables, files                       (results.rs)
+//! what is asked ─▶ run (or extract one) ─▶ sample of the night, in bins ─▶ each bin under each condition ─▶ record of both   (asked.rs, bins.rs)
+//!                                                                          records ─▶ tables, report, header; files   (results.rs)
 //! ```
 //!
 //! An audit is named by what it was asked to do, so that the same command goes on with one that was ended, and two at once do the same work and
-//! agree: what is created first counts.
+//! agree: what is created first counts. What a killed process has done is on record, each bin under each condition for itself.
 
+mod asked;
 mod bins;
 mod results;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use bytefacts_audit::allow::AllowList;
 use bytefacts_audit::changes::{self, FileFacts, Name};
 use bytefacts_audit::digests::Deriver;
 use bytefacts_audit::drift::Drifts;
 use bytefacts_audit::matrix::{BUILT_IN, Condition, Matrix};
-use bytefacts_audit::night::{Bench, Sample, sample};
-use bytefacts_audit::report::{Plan, Report};
-use bytefacts_compile::{Environment, Interpreter, discover, probe};
+use bytefacts_audit::night::{self, Bench, Gap, Sample, Verdict, sample};
+use bytefacts_audit::report::{FailOn, Plan, PycFinding, PycReport, Report};
 use bytefacts_engine::{InterpreterId, Job, open_corpus};
-use bytefacts_landing::{Created, Manifest, RunId};
+use bytefacts_landing::{AuditAsked, Created, Manifest, RunId};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use self::bins::{BinRecord, Worker};
-use crate::args::{Audit, FailOn, Format, JobArgs, ProgressMode};
+use self::asked::{Extraction, Interpreters};
+use self::bins::{Bin, BinDrift, Worker};
+use crate::args::{Audit, AuditFailOn, Format};
 use crate::commands::diff::run_tree::StoredTree;
-use crate::commands::extract::{self, Wanted, cpu_time};
-use crate::config::Settings;
-use crate::daemon::fresh_number;
+use crate::commands::extract::cpu_time;
+use crate::commands::pyc;
 use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
-use crate::options::OptionArgs;
 use crate::output::Output;
 use crate::place::location;
 use crate::signals::Signals;
@@ -46,31 +48,85 @@ use crate::signals::Signals;
 /// When the run or the corpus cannot be read, no interpreter is to be had, or results cannot be written.
 pub async fn run(args: Audit, output: &mut Output) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
+    let policy = Policy::of(&args)?;
     let (matrix, text) = matrix(&args)?;
     let conditions = conditions(&args, &matrix)?;
-    let interpreters = interpreters(&args).await?;
-    let run = match &args.run {
-        Some(run) => run.clone(),
-        None => extracted(&args, output).await?,
+    let interpreters = Interpreters::of(&args).await?;
+    let extraction = if args.run.is_none() { Some(Extraction::of(&args, output).await?) } else { None };
+    let request = asked::request(&args, &text, &conditions, &interpreters, extraction.as_ref())?;
+    let facts = asked::facts(&args)?;
+    let asked = asked::audit(&args, &facts, request, output).await?;
+    let mut report = match results::concluded(&facts, &asked).await?.filter(|_| args.only.is_none()) {
+        Some(report) => report,
+        None => {
+            let writing = || format!("cannot write the audit to {}", facts.shown());
+            if args.only.is_none() {
+                facts.store.ask_audit(&asked).await.with_context(writing)?;
+            }
+            if let Some(extraction) = extraction {
+                extraction.run(&args, &facts, &asked.run, interpreters.first.clone(), output).await?;
+            }
+            let manifest = facts.manifest(Some(asked.run.as_str())).await?;
+            let night = Night::new(&args, &facts, &asked, manifest, &matrix, &text, conditions, interpreters).await?;
+            let work = night.work(&args, &facts, output);
+            let done = tokio::select! {
+                done = work => done?,
+                signal = signals.first() => bail!(
+                    "ended by {signal}; what is done is kept, the same command{} goes on",
+                    if args.run.is_some() { "" } else { " with --resume-unfinished" }
+                ),
+            };
+            let mut report = night.report(&args, &done);
+            report.pyc = night.pyc(&args).await?;
+            policy.apply(&mut report);
+            match args.only {
+                Some(_) => report,
+                None => results::conclude(&facts, &asked, report, &done.verdicts, &policy).await?,
+            }
+        }
     };
-    let facts = Facts::open(&args.facts)?;
-    let manifest = facts.manifest(Some(&run)).await?;
-    let night = Night::new(&args, &facts, manifest, &matrix, &text, conditions, interpreters).await?;
-    let work = night.work(&args, &facts, output);
-    let records = tokio::select! {
-        records = work => records?,
-        signal = signals.first() => bail!("ended by {signal}; what is done is kept, the same command with --run {run} goes on"),
-    };
-    let report = night.report(&args, &records);
-    if args.only.is_none() {
-        results::store(&facts, &night.audit, &report, &records).await?;
-    }
-    results::write(&args, &report)?;
+    policy.apply(&mut report);
+    results::write(&args, &facts, &report, &policy).await?;
     match args.format {
         Format::Json => output.data(serde_json::to_string_pretty(&report)? + "\n")?,
-        Format::Text => output.data(results::text(&report, output.colour())?)?,
+        Format::Text => output.data(results::text(&report, &policy, output.colour())?)?,
     }
-    Ok(if report.has_findings() { Exit::Findings } else { Exit::Clean })
+    Ok(if policy.passes(&report) { Exit::Clean } else { Exit::Findings })
+}
+
+/// What ends the command with exit code 3.
+struct Policy {
+    allow: AllowList,
+    fail_on: FailOn,
+    max_unknown_share: Option<f64>,
+}
+
+impl Policy {
+    fn of(args: &Audit) -> anyhow::Result<Self> {
+        let allow = match &args.allow {
+            None => AllowList::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                AllowList::parse(&text).map_err(|error| UsageError(format!("--allow: {error}")))?
+            }
+        };
+        let fail_on = match args.fail_on {
+            AuditFailOn::Bad => FailOn::Bad,
+            AuditFailOn::Findings => FailOn::Findings,
+            AuditFailOn::Pyc => FailOn::Pyc,
+            AuditFailOn::Never => FailOn::Never,
+        };
+        Ok(Self { allow, fail_on, max_unknown_share: args.max_unknown_share })
+    }
+
+    /// Says of a report what is allowed today.
+    fn apply(&self, report: &mut Report) {
+        report.allow(&self.allow, asked::today());
+    }
+
+    fn passes(&self, report: &Report) -> bool {
+        report.passes(self.fail_on, self.max_unknown_share)
+    }
 }
 
 /// The matrix and its text.
@@ -97,49 +153,6 @@ fn conditions(args: &Audit, matrix: &Matrix) -> anyhow::Result<Vec<(String, Cond
     Ok(named.into_iter().collect())
 }
 
-/// The interpreter of the run, and those that are compared with it.
-async fn interpreters(args: &Audit) -> anyhow::Result<(Interpreter, Vec<Interpreter>)> {
-    let first = discover(args.python.first().map(std::path::PathBuf::as_path)).await?;
-    let environment = Environment::from_process();
-    let mut others = Vec::new();
-    for path in args.python.iter().skip(1) {
-        others.push(probe(&environment, path).await.with_context(|| format!("--python {} does not fit", path.display()))?);
-    }
-    Ok((first, others))
-}
-
-/// Extracts the corpus, as `bytefacts extract` does, and gives the run's name.
-async fn extracted(args: &Audit, output: &Output) -> anyhow::Result<String> {
-    let run = RunId::generate(SystemTime::now(), fresh_number()).to_string();
-    let job = JobArgs {
-        python: args.python.first().cloned(),
-        jobs: args.jobs,
-        executors: None,
-        config: args.config.clone(),
-        run_id: Some(run.clone()),
-        no_cache: false,
-        shared_cache: None,
-        progress: ProgressMode::Never,
-        format: Format::Text,
-        fail_on: FailOn::Never,
-        options: OptionArgs::default(),
-    };
-    let settings = Settings::load(&job)?;
-    if settings.client.cluster.is_some() {
-        return Err(
-            UsageError("an audit extracts on the embedded cluster: extract on yours first, and name the run by --run".to_owned()).into()
-        );
-    }
-    let interpreter = discover(args.python.first().map(std::path::PathBuf::as_path)).await?;
-    let (corpus, facts) = (location(&args.corpus, "CORPUS")?, location(&args.facts, "--facts")?);
-    extract::check_apart(&corpus, &facts)?;
-    extract::check_corpus(&corpus)?;
-    let repo = extract::recognised_repository(&settings, &corpus, output).await;
-    let wanted = Wanted { corpus, repo, facts, another_corpus: false };
-    extract::extract(&settings, &job, Some(interpreter), wanted, output).await?;
-    Ok(run)
-}
-
 /// An audit, ready to be worked on.
 struct Night {
     audit: RunId,
@@ -152,18 +165,34 @@ struct Night {
     budget: Duration,
 }
 
+/// What was done: the verdicts, one for each file of the sample and condition, and for each second interpreter what it does otherwise, bin by bin.
+#[derive(Default)]
+struct Done {
+    verdicts: Vec<Verdict>,
+    drift: Vec<Vec<BinDrift>>,
+}
+
+/// What is on record of an audit when its work begins.
+#[derive(Default)]
+struct Recorded {
+    units: BTreeSet<String>,
+    drift: BTreeSet<String>,
+}
+
 impl Night {
+    #[expect(clippy::too_many_arguments, reason = "all that an audit is of, each of another kind")]
     async fn new(
         args: &Audit,
         facts: &Facts,
+        asked: &AuditAsked,
         manifest: Manifest,
         matrix: &Matrix,
         text: &str,
         conditions: Vec<(String, Condition)>,
-        (interpreter, others): (Interpreter, Vec<Interpreter>),
+        interpreters: Interpreters,
     ) -> anyhow::Result<Self> {
         let header = manifest.run;
-        let run = &header.run_id;
+        let (run, interpreter) = (&header.run_id, interpreters.first);
         let recorded =
             facts.store.job(run).await.with_context(|| facts.unreadable())?.with_context(|| format!("run {run} has no job on record"))?;
         let mut job: Job = serde_json::from_slice(&recorded).with_context(|| format!("run {run} was made by another version"))?;
@@ -182,102 +211,166 @@ impl Night {
         // The corpus may have another name here.
         job.corpus = location(&args.corpus, "CORPUS")?.uri().to_owned();
         let preset = matrix.presets.get(&args.preset).ok_or_else(|| anyhow!("preset {} is gone", args.preset))?;
-        let night = args.night.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() / 86_400));
         let tree = StoredTree::of(facts, run).await?;
         let files: Vec<(Name, FileFacts)> = changes::files(&tree).await?;
-        let sample = sample(&files, night, preset.nights, matrix.bin_files);
-        let mut plan = Plan {
-            audit: String::new(),
+        let sample = sample(&files, asked.night, preset.nights, matrix.bin_files);
+        let plan = Plan {
+            audit: asked.audit.to_string(),
             run: run.to_string(),
             run_digest: header.digest.clone(),
             corpus: args.corpus.clone(),
             facts: facts.shown(),
-            night,
+            night: asked.night,
             nights: preset.nights,
             preset: args.preset.clone(),
-            matrix: hex(&Sha256::digest(text)),
+            matrix: hex::encode(Sha256::digest(text)),
             interpreter: header.interpreter.clone(),
             conditions: conditions.iter().map(|(name, condition)| (name.clone(), condition.about.clone())).collect(),
-            others: others.iter().map(|other| format!("{} at {}", other.version, other.executable.display())).collect(),
+            others: interpreters.named,
         };
-        let asked = serde_json::to_vec(&(&plan.run, plan.night, &plan.preset, &plan.matrix, &plan.conditions, &plan.others, args.minutes))?;
-        let audit = format!("{run}.night-{night}.{}.{}", args.preset, hex(&Sha256::digest(asked)).chars().take(8).collect::<String>());
-        let audit = RunId::new(audit.as_str()).map_err(|error| anyhow!("{audit} is no name for an audit: {error}"))?;
-        plan.audit = audit.to_string();
         let bench = Bench {
             deriver: Deriver { attrs: job.attrs(&id), options: job.row_options()? },
             options: job.options.compile_options(),
             limits: job.options.compile_limits(),
             interpreter,
-            others,
+            others: interpreters.others,
         };
         let budget = Duration::from_secs(60 * args.minutes.unwrap_or(preset.minutes));
-        Ok(Self { audit, landed: run.clone(), plan, sample, bench, conditions, job, budget })
+        Ok(Self { audit: asked.audit.clone(), landed: run.clone(), plan, sample, bench, conditions, job, budget })
     }
 
-    /// Works on the bins that have no record yet, within the budget, and gives the records of all.
-    async fn work(&self, args: &Audit, facts: &Facts, output: &Output) -> anyhow::Result<Vec<BinRecord>> {
+    /// Works on what has no record yet, within the budget, and gives all that is done.
+    async fn work(&self, args: &Audit, facts: &Facts, output: &Output) -> anyhow::Result<Done> {
         let corpus = open_corpus(&self.job, &facts.stores).map_err(|error| anyhow!("{error}"))?;
-        let worker = Worker { facts, corpus, bench: &self.bench, conditions: &self.conditions, run: &self.landed };
+        let worker = Worker { facts, corpus, bench: &self.bench, run: &self.landed };
         if let Some(only) = &args.only {
             return self.work_on(&worker, only).await;
         }
         let plan = serde_json::to_vec_pretty(&self.plan)?;
         let writing = || format!("cannot write the audit to {}", facts.shown());
+        let mut recorded = Recorded::default();
         if let Created::Existing(_) =
             facts.store.create_audit_document(&self.audit, "plan.json", plan.into()).await.with_context(writing)?
         {
-            output.note(format!("going on with audit {}", self.audit));
+            let listed = async |folder: &str| facts.store.audit_documents(&self.audit, folder).await.with_context(|| facts.unreadable());
+            recorded.units = listed(UNITS).await?.into_iter().collect();
+            recorded.drift = listed(DRIFT).await?.into_iter().collect();
+            let all = self.sample.bins.len() * self.conditions.len();
+            output.note(format!("going on with audit {}: {} of {all} bins under a condition are done", self.audit, recorded.units.len()));
         } else {
             output.note(format!("audit {}: {} bins under {} conditions", self.audit, self.sample.bins.len(), self.conditions.len()));
         }
         let begun = cpu_time()?;
         let at_once = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
         let bins = self.sample.bins.iter().enumerate();
-        let bins: Vec<_> = bins.map(|(number, bin)| self.work_bin(&worker, facts, number, bin, begun).boxed()).collect();
-        futures::stream::iter(bins).buffered(at_once).try_collect().await
+        let bins: Vec<_> = bins.map(|(number, bin)| self.work_bin(&worker, &recorded, number, bin, begun).boxed()).collect();
+        let bins: Vec<Done> = futures::stream::iter(bins).buffered(at_once).try_collect().await?;
+        let mut all = Done { drift: vec![Vec::new(); self.bench.others.len()], ..Done::default() };
+        for bin in bins {
+            all.verdicts.extend(bin.verdicts);
+            for (of_interpreter, of_bin) in all.drift.iter_mut().zip(bin.drift) {
+                of_interpreter.extend(of_bin);
+            }
+        }
+        Ok(all)
     }
 
-    /// The record of a bin: the one that there is, else what work on it gives.
+    /// A bin under each condition and by each second interpreter: what is on record, else what work on it gives.
     async fn work_bin(
         &self,
         worker: &Worker<'_>,
-        facts: &Facts,
+        recorded: &Recorded,
         number: usize,
         bin: &[(Name, FileFacts)],
         begun: Duration,
-    ) -> anyhow::Result<BinRecord> {
-        let name = format!("bins/{number:06}.json");
-        if let Some(done) = facts.store.audit_document(&self.audit, &name).await.with_context(|| facts.unreadable())? {
-            return serde_json::from_slice(&done).with_context(|| format!("{name} of audit {} is damaged", self.audit));
+    ) -> anyhow::Result<Done> {
+        let mut done = Done::default();
+        let mut opened = None;
+        let is_spent = || anyhow::Ok(cpu_time()?.saturating_sub(begun) > self.budget);
+        for (condition_name, condition) in &self.conditions {
+            let name = format!("{number:06}/{condition_name}.json");
+            if recorded.units.contains(&name) {
+                done.verdicts.extend(self.record::<Vec<Verdict>>(worker.facts, UNITS, &name).await?);
+            } else if is_spent()? {
+                // It has no record: what the budget leaves out is not done.
+                done.verdicts.extend(bin.iter().map(|(file, _)| night::unknown(file, condition_name, Gap::Budget, "")));
+            } else {
+                let verdicts = open(&mut opened, worker, bin).await?.under(condition_name, condition).await?;
+                done.verdicts.extend(self.recorded(worker.facts, UNITS, &name, verdicts).await?);
+            }
         }
-        // What the budget leaves out is not recorded: a later call with more minutes may cover it.
-        if cpu_time()?.saturating_sub(begun) > self.budget {
-            return Ok(worker.left_out(bin, "the budget of CPU time is spent"));
+        for index in 0..self.bench.others.len() {
+            let name = format!("{number:06}/{index}.json");
+            done.drift.push(if recorded.drift.contains(&name) {
+                vec![self.record(worker.facts, DRIFT, &name).await?]
+            } else if is_spent()? {
+                Vec::new()
+            } else {
+                let drift = open(&mut opened, worker, bin).await?.drift(index).await?;
+                vec![self.recorded(worker.facts, DRIFT, &name, drift).await?]
+            });
         }
-        let record = worker.work(bin).await?;
-        let bytes = serde_json::to_vec(&record)?;
-        let created = facts.store.create_audit_document(&self.audit, &name, bytes.into()).await;
+        Ok(done)
+    }
+
+    /// What is on record under a name.
+    async fn record<T: DeserializeOwned>(&self, facts: &Facts, folder: &str, name: &str) -> anyhow::Result<T> {
+        let found = facts.store.audit_document(&self.audit, &format!("{folder}/{name}")).await.with_context(|| facts.unreadable())?;
+        let bytes = found.with_context(|| format!("{folder}/{name} of audit {} is gone: was it let go?", self.audit))?;
+        self.parsed(folder, name, &bytes)
+    }
+
+    /// Records what was done; what stands there if somebody was faster.
+    async fn recorded<T: DeserializeOwned + Serialize>(&self, facts: &Facts, folder: &str, name: &str, done: T) -> anyhow::Result<T> {
+        let bytes = serde_json::to_vec(&done)?;
+        let created = facts.store.create_audit_document(&self.audit, &format!("{folder}/{name}"), bytes.into()).await;
         match created.with_context(|| format!("cannot write the audit to {}", facts.shown()))? {
-            Created::New => Ok(record),
-            Created::Existing(first) => Ok(serde_json::from_slice(&first)?),
+            Created::New => Ok(done),
+            Created::Existing(first) => self.parsed(folder, name, &first),
         }
     }
 
+    fn parsed<T: DeserializeOwned>(&self, folder: &str, name: &str, bytes: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(bytes).with_context(|| format!("{folder}/{name} of audit {} is damaged", self.audit))
+    }
+
     /// Works on the bin of one file, and keeps what is said of that file.
-    async fn work_on(&self, worker: &Worker<'_>, only: &str) -> anyhow::Result<Vec<BinRecord>> {
+    async fn work_on(&self, worker: &Worker<'_>, only: &str) -> anyhow::Result<Done> {
         let is_it = |name: &Name| name.path == only || name.repo.as_ref().is_some_and(|repo| format!("{repo}/{}", name.path) == only);
         let Some(bin) = self.sample.bins.iter().find(|bin| bin.iter().any(|(name, _)| is_it(name))) else {
             bail!("night {} does not cover {only}: name the night whose sample has it by --night, or take --preset full", self.plan.night);
         };
-        let mut record = worker.work(bin).await?;
-        record.verdicts.retain(|verdict| is_it(&Name { repo: verdict.repo.clone(), path: verdict.path.clone() }));
-        record.drift = vec![bins::BinDrift::default(); self.bench.others.len()];
-        Ok(vec![record])
+        let mut done = Done::default();
+        let mut opened = Bin::open(worker, bin).await?;
+        for (name, condition) in &self.conditions {
+            done.verdicts.extend(opened.under(name, condition).await?);
+        }
+        done.verdicts.retain(|verdict| is_it(&Name { repo: verdict.repo.clone(), path: verdict.path.clone() }));
+        Ok(done)
     }
 
-    fn report(&self, args: &Audit, records: &[BinRecord]) -> Report {
-        let verdicts: Vec<_> = records.iter().flat_map(|record| record.verdicts.iter().cloned()).collect();
+    /// What became of the `.pyc` files that the night covers, if the corpus is a folder and holds any.
+    async fn pyc(&self, args: &Audit) -> anyhow::Result<Option<PycReport>> {
+        let corpus = location(&args.corpus, "CORPUS")?;
+        let Some(folder) = corpus.local_path().filter(|_| !args.no_pyc && args.only.is_none()) else { return Ok(None) };
+        let (root, mut files) = pyc::listed(folder)?;
+        files.retain(|file| night::covers(file, self.plan.night, self.plan.nights));
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let judged = pyc::judge_all(&root, files, &self.bench.interpreter, args.jobs).await?;
+        let mut report = PycReport::default();
+        for file in judged {
+            let provenance = file.provenance;
+            *report.counts.entry(provenance.status).or_default() += 1;
+            if provenance.status.is_finding() {
+                report.findings.push(PycFinding { path: file.path, status: provenance.status, reason: provenance.reason });
+            }
+        }
+        Ok(Some(report))
+    }
+
+    fn report(&self, args: &Audit, done: &Done) -> Report {
         let mut others = BTreeMap::new();
         if args.only.is_none() {
             for (reason, count) in [
@@ -290,9 +383,9 @@ impl Night {
             }
         }
         let mut drift = Vec::new();
-        for (index, interpreter) in self.plan.others.iter().enumerate() {
+        for (interpreter, of_bins) in self.plan.others.iter().zip(&done.drift) {
             let (mut drifts, mut compared, mut failed) = (Drifts::default(), 0, 0);
-            for of_bin in records.iter().filter_map(|record| record.drift.get(index)) {
+            for of_bin in of_bins {
                 drifts.merge(of_bin.drifts.clone());
                 compared += of_bin.compared;
                 failed += of_bin.failed;
@@ -306,11 +399,24 @@ impl Night {
                 clusters: drifts.clusters(),
             });
         }
-        let repeat = |verdict: &bytefacts_audit::night::Verdict| results::repeat(args, &self.plan, verdict);
-        Report::new(self.plan.clone(), &verdicts, &others, drift, &repeat)
+        let repeat = |verdict: &Verdict| results::repeat(args, &self.plan, verdict);
+        Report::new(self.plan.clone(), &done.verdicts, &others, drift, &repeat)
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Folder of the records of bins under conditions.
+const UNITS: &str = "units";
+/// Folder of the records of bins by second interpreters.
+const DRIFT: &str = "drift";
+
+/// The bin, whose sources are read when the first condition needs them.
+async fn open<'a, 'b>(
+    opened: &'b mut Option<Bin<'a>>,
+    worker: &'a Worker<'a>,
+    bin: &[(Name, FileFacts)],
+) -> anyhow::Result<&'b mut Bin<'a>> {
+    if opened.is_none() {
+        *opened = Some(Bin::open(worker, bin).await?);
+    }
+    opened.as_mut().context("a bin that was opened is open")
 }

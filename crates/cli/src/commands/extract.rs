@@ -181,7 +181,10 @@ pub async fn extract(
 }
 
 /// Goes on with a run as it was asked for.
-async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location, output: &Output) -> anyhow::Result<Summary> {
+///
+/// # Errors
+/// When it was never asked for, or did not end in a committed run.
+pub async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location, output: &Output) -> anyhow::Result<Summary> {
     let run = RunId::new(run).map_err(|error| UsageError(format!("--resume: {error}")))?;
     let work = Work::open(settings, args, run, facts)?;
     work.check_reachable().await?;

@@ -64,6 +64,7 @@ struct Report {
     staged_files: u64,
     abandoned_runs: Vec<String>,
     older_runs: Vec<String>,
+    audits: Vec<String>,
     /// Whether a word is missing, and only that.
     #[serde(skip)]
     wants_yes: bool,
@@ -81,6 +82,7 @@ impl Report {
             staged_files: swept.staged_files,
             abandoned_runs: names(&swept.abandoned_runs),
             older_runs: names(&swept.older_runs),
+            audits: names(&swept.audits),
             wants_yes: dry_run && has_rules,
         }
     }
@@ -96,6 +98,9 @@ impl Report {
         }
         for run in &self.older_runs {
             lines.push(format!("left alone run {run}: an earlier version has landed it; when nobody needs it, delete bytecode_files_v1/repo=*/{run}-*.parquet and runs/{run} by hand"));
+        }
+        for audit in &self.audits {
+            lines.push(format!("{} audit {audit}: its run is gone", would("deleted", "would delete")));
         }
         lines.push(format!(
             "{} {} data files ({} bytes), {} documents of dead runs and lost attempts, {} temporary files",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_audit::matrix::MARSHAL_VERSION;
 use bytefacts_audit::pyc::{Fresh, Provenance, Status, judge, parse_name};
-use bytefacts_compile::{CompileOptions, Limits, Pool, WorkerSettings, discover};
+use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, WorkerSettings, discover};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -32,11 +32,11 @@ struct Answer<'a> {
 
 /// A `.pyc` file and what became of it.
 #[derive(Serialize)]
-struct Judged {
-    path: String,
+pub(super) struct Judged {
+    pub(super) path: String,
     optimize: u8,
     #[serde(flatten)]
-    provenance: Provenance,
+    pub(super) provenance: Provenance,
 }
 
 /// Runs the command.
@@ -49,20 +49,7 @@ pub async fn run(args: Pyc, output: &mut Output) -> anyhow::Result<Exit> {
         bail!("there are no .pyc files below {}", args.path.display());
     }
     let interpreter = discover(args.python.as_deref()).await?;
-    let workers = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let mut pools = Vec::new();
-    for optimize in 0..3 {
-        let options = CompileOptions { optimize, ..CompileOptions::default() };
-        let settings = WorkerSettings { marshal_version: MARSHAL_VERSION, ..WorkerSettings::default() };
-        // A pool starts one worker at once; levels that nobody asks for need none.
-        let wanted = files.iter().any(|file| parse_name(file).is_some_and(|name| name.optimize == optimize));
-        pools.push(if wanted { Some(Pool::start_with(&interpreter, options, workers, Limits::default(), settings).await?) } else { None });
-    }
-    let judged: Vec<_> = files.into_iter().map(|file| judged(&root, file, &pools).boxed()).collect();
-    let judged: Vec<Judged> = futures::stream::iter(judged).buffered(2 * workers).try_collect().await?;
-    for pool in pools.into_iter().flatten() {
-        pool.shutdown().await;
-    }
+    let judged = judge_all(&root, files, &interpreter, args.jobs).await?;
     let counts: Vec<(Status, u64)> = Status::ALL
         .into_iter()
         .map(|status| (status, judged.iter().filter(|file| file.provenance.status == status).count() as u64))
@@ -78,8 +65,35 @@ pub async fn run(args: Pyc, output: &mut Output) -> anyhow::Result<Exit> {
     Ok(if finding { Exit::Findings } else { Exit::Clean })
 }
 
+/// Judges `.pyc` files below a folder by the sources beside them, in the order in which they are given.
+///
+/// # Errors
+/// When one cannot be read, or no worker is to be had.
+pub(super) async fn judge_all(
+    root: &Path,
+    files: Vec<String>,
+    interpreter: &Interpreter,
+    jobs: Option<u16>,
+) -> anyhow::Result<Vec<Judged>> {
+    let workers = jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let mut pools = Vec::new();
+    for optimize in 0..3 {
+        let options = CompileOptions { optimize, ..CompileOptions::default() };
+        let settings = WorkerSettings { marshal_version: MARSHAL_VERSION, ..WorkerSettings::default() };
+        // A pool starts one worker at once; levels that nobody asks for need none.
+        let wanted = files.iter().any(|file| parse_name(file).is_some_and(|name| name.optimize == optimize));
+        pools.push(if wanted { Some(Pool::start_with(interpreter, options, workers, Limits::default(), settings).await?) } else { None });
+    }
+    let judged: Vec<_> = files.into_iter().map(|file| judged(root, file, &pools).boxed()).collect();
+    let judged = futures::stream::iter(judged).buffered(2 * workers).try_collect().await?;
+    for pool in pools.into_iter().flatten() {
+        pool.shutdown().await;
+    }
+    Ok(judged)
+}
+
 /// The folder, and the `.pyc` files in it in order of their paths.
-fn listed(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
+pub(super) fn listed(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
     let meta = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     if !meta.is_dir() {
         // Its source may lie in the folder above `__pycache__`.

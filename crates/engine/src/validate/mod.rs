@@ -1,11 +1,12 @@
 //! Whether a committed run keeps what the contract promises: schema, views and ids as `crates/facts` defines them.
 //!
 //! The checks on rows stand in [`bytefacts_facts::validate`]. Here is what needs a store or a session: data files against the manifest, the fold
-//! of digests, files listed against files written, ids over the whole run, the catalogue of a session.
+//! of digests, files listed against files written, ids over the whole run, the catalogue of a session, audits of the run.
 //!
 //! Data files are read one batch at a time and as many at the same time as there are cores. What grows with the run is 8 bytes for each id (see
 //! [`unique`]), up to a limit above which they go to temporary files, and what files and bins overlap, and one repository's rows.
 
+mod audits;
 mod catalog;
 mod data_file;
 mod error;
@@ -88,6 +89,7 @@ pub async fn validate(
     }
     catalog::check(stores, location, &manifest.run.run_id, &mut tally).await?;
     snapshot(&facts, manifest, &mut tally).await?;
+    audits::check(&facts, manifest, &mut tally).await?;
     Ok(Report { tally, totals })
 }
 

@@ -89,6 +89,13 @@ checks! {
     /// The snapshot of the schema that the run recorded is there and is what its digest says.
     SchemaSnapshot = "schema.snapshot", "snapshots";
 
+    /// The report and the tables that a concluded audit of the run names are there, and are what their SHA-256 says.
+    AuditDocuments = "audit.documents", "documents";
+    /// A concluded audit of the run is of the run's digest, and its verdicts are one for each file and condition.
+    AuditVerdicts = "audit.verdicts", "audits";
+    /// The tables of a concluded audit hold the verdicts that its header counts.
+    AuditTables = "audit.tables", "tables";
+
     /// Files listed in the run's bins = rows written: each once, no others.
     RunFiles = "run.files", "files";
     /// The figures of the manifest equal those counted from the rows.

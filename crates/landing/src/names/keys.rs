@@ -150,6 +150,22 @@ pub(crate) fn attached(run: &RunId, name: &str) -> String {
     format!("runs/{run}/about/{name}")
 }
 
+/// Folder of the audits' documents.
+pub(crate) const AUDITS_FOLDER: &str = "audits";
+
+pub(crate) fn audit_folder(audit: &RunId) -> String {
+    format!("audits/{audit}")
+}
+
+/// What an audit was asked to do.
+pub(crate) const AUDIT_ASKED: &str = "asked.json";
+
+/// What an audit wants to do, once it knows the run.
+pub(crate) const AUDIT_PLAN: &str = "plan.json";
+
+/// The header of an audit.
+pub(crate) const AUDIT_HEADER: &str = "audit.json";
+
 /// A document of an audit.
 pub(crate) fn audit(audit: &RunId, name: &str) -> String {
     format!("audits/{audit}/{name}")

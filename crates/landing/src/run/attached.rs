@@ -1,7 +1,6 @@
-//! Documents about a committed run that others derive from it, such as the tree of its digests, and those of audits.
+//! Documents about a committed run that others derive from it, such as the tree of its digests.
 //!
-//! They follow from the run alone, so that whoever comes first writes what anybody would; they lie in the run's folder and go with it. Audits outlive the runs that they are of:
-//! what was good last month is still asked for.
+//! They follow from the run alone, so that whoever comes first writes what anybody would; they lie in the run's folder and go with it.
 
 use bytes::Bytes;
 
@@ -34,24 +33,13 @@ impl FactsStore {
         self.bytes(&keys::attached(run, name)).await
     }
 
+    /// The key of the header of a committed run, which names all that belongs to it by digests.
+    pub fn header_key(&self, run: &RunId) -> String {
+        keys::header(run)
+    }
+
     /// The key of a document about a run, for whoever reads parts of it.
     pub fn attached_key(&self, run: &RunId, name: &str) -> String {
         keys::attached(run, name)
-    }
-
-    /// Creates a document of an audit unless there is one.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn create_audit_document(&self, audit: &RunId, name: &str, bytes: Bytes) -> Result<Created> {
-        self.create(&keys::audit(audit, name), bytes).await
-    }
-
-    /// A document of an audit, if there is one.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn audit_document(&self, audit: &RunId, name: &str) -> Result<Option<Bytes>> {
-        self.bytes(&keys::audit(audit, name)).await
     }
 }

@@ -7,6 +7,8 @@
 //!   would have been its header, which decides the race against anybody who might commit it at the same moment.
 //! - A committed run that is let go is marked first. From then on nobody takes anything over from it, and what only it names is deleted once the
 //!   mark is older than the grace period: by then whoever took something over just before, or reads it, has a record or is done.
+//! - An audit goes with its run, or if that never came into being, once nothing of it was written for a grace period. Of a concluded one only what
+//!   its header names is kept.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, UNIX_EPOCH};
@@ -42,6 +44,8 @@ pub struct Swept {
     pub let_go: Vec<RunId>,
     /// Runs of an earlier layout, of which nothing is touched.
     pub older_runs: Vec<RunId>,
+    /// Audits deleted, whose runs are gone.
+    pub audits: Vec<RunId>,
 }
 
 /// What is known of a run when objects are judged.
@@ -70,7 +74,7 @@ impl Open {
     }
 }
 
-fn modified_ms(meta: &ObjectMeta) -> u64 {
+pub(super) fn modified_ms(meta: &ObjectMeta) -> u64 {
     u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0)
 }
 
@@ -160,9 +164,48 @@ impl FactsStore {
                 self.delete_all(&keys::run_folder(run), rest).await?;
             }
         }
+        self.collect_audits(mode, &fates, now_ms.saturating_sub(grace_ms), &mut swept).await?;
         swept.staged_files = self.documents().remove_staged(UNIX_EPOCH + Duration::from_millis(now_ms), grace, mode).await?;
         swept.staged_files += self.delete_probes(mode, now_ms.saturating_sub(grace_ms)).await?;
         Ok(swept)
+    }
+
+    /// Deletes audits of which nothing was written since `before_ms` and whose runs are gone, and of concluded ones what they no longer need.
+    async fn collect_audits(&self, mode: Mode, fates: &BTreeMap<RunId, Fate>, before_ms: u64, swept: &mut Swept) -> Result<()> {
+        for audit in self.audit_ids().await? {
+            // Without this document it is none of ours. It is created first and deleted last.
+            let Some(asked) = self.audit_asked(&audit).await? else { continue };
+            let objects = self.list(&keys::audit_folder(&audit)).await?;
+            if objects.iter().any(|meta| modified_ms(meta) >= before_ms) {
+                continue;
+            }
+            let at = |name: &str| self.path_of(&keys::audit(&audit, name));
+            let (question, header) = (at(keys::AUDIT_ASKED)?, at(keys::AUDIT_HEADER)?);
+            let all = objects.into_iter().map(|meta| meta.location);
+            // The header first: what has none is not taken for an audit whose tables are gone.
+            let (first, rest): (Vec<Path>, Vec<Path>) = match fates.get(&asked.run) {
+                Some(Fate::Dead) | None => {
+                    swept.audits.push(audit.clone());
+                    all.filter(|path| *path != question).partition(|path| *path == header)
+                }
+                Some(Fate::Kept(_) | Fate::Open(_) | Fate::Older) => {
+                    let Some(concluded) = self.audit_header(&audit).await? else { continue };
+                    let mut kept = HashSet::from([question.clone(), header, at(keys::AUDIT_PLAN)?]);
+                    for document in concluded.documents.values() {
+                        kept.insert(self.path_of(&document.key)?);
+                    }
+                    (Vec::new(), all.filter(|path| !kept.contains(path)).collect())
+                }
+            };
+            let last = if swept.audits.last() == Some(&audit) { vec![question] } else { Vec::new() };
+            swept.documents += (first.len() + rest.len() + last.len()) as u64;
+            if mode == Mode::Delete {
+                for paths in [first, rest, last] {
+                    self.delete_all(&keys::audit_folder(&audit), paths).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn fate(&self, run: &RunId, is_current: bool, now_ms: u64, grace_ms: u64) -> Result<Fate> {
@@ -288,7 +331,7 @@ impl FactsStore {
 }
 
 /// The answers of many small requests, in their order.
-async fn in_parallel<T>(requests: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+pub(super) async fn in_parallel<T>(requests: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
     let requests: Vec<_> = requests.collect();
     stream::iter(requests).buffered(CONCURRENCY).try_collect().await
 }

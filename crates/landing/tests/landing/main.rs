@@ -3,6 +3,8 @@
 //! (The modules say `cfg(test)` so that the lints know them for tests.)
 
 #[cfg(test)]
+mod audits;
+#[cfg(test)]
 mod commits;
 #[cfg(test)]
 mod faults;

@@ -5,7 +5,7 @@ use bytefacts_audit::changes::{FileFacts, Name};
 use bytefacts_audit::digests::{Derived, SourceFile};
 use bytefacts_audit::drift::Drifts;
 use bytefacts_audit::matrix::Condition;
-use bytefacts_audit::night::{self, Bench, Kind, NightError, Verdict, judge, judge_landed, unknown};
+use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, no_worker, unknown};
 use bytefacts_audit::row;
 use bytefacts_bytecode::marshal;
 use bytefacts_compile::Outcome;
@@ -16,15 +16,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::commands::diff::side::row_of;
 use crate::facts::Facts;
-
-/// What a bin came to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct BinRecord {
-    /// One for each file and condition.
-    pub(super) verdicts: Vec<Verdict>,
-    /// One for each second interpreter.
-    pub(super) drift: Vec<BinDrift>,
-}
 
 /// How a second interpreter compiles the files of a bin.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,86 +30,107 @@ pub(super) struct Worker<'a> {
     pub(super) facts: &'a Facts,
     pub(super) corpus: Corpus,
     pub(super) bench: &'a Bench,
-    pub(super) conditions: &'a [(String, Condition)],
     pub(super) run: &'a RunId,
 }
 
-impl Worker<'_> {
-    /// A record of a bin that is not worked on.
-    pub(super) fn left_out(&self, bin: &[(Name, FileFacts)], reason: &str) -> BinRecord {
-        let verdicts = bin.iter().flat_map(|(name, _)| self.unknown(name, None, reason));
-        BinRecord { verdicts: verdicts.collect(), drift: Vec::new() }
-    }
+/// A bin that is worked on: its sources, and what is derived of them as conditions need it.
+pub(super) struct Bin<'a> {
+    worker: &'a Worker<'a>,
+    files: Vec<SourceFile>,
+    landed: Vec<FileFacts>,
+    gaps: Vec<(Name, Gap, String)>,
+    /// First derivations, by level of optimisation; `None` is the run's.
+    first: Vec<(Option<u8>, Vec<Derived>)>,
+}
 
-    fn unknown<'a>(&'a self, name: &'a Name, cause: Option<&'a str>, reason: &'a str) -> impl Iterator<Item = Verdict> + 'a {
-        self.conditions.iter().map(move |(condition, _)| unknown(name, condition, cause, reason))
-    }
-
-    /// Derives a bin under every condition.
+impl<'a> Bin<'a> {
+    /// Reads the sources of a bin.
     ///
     /// # Errors
-    /// When the corpus cannot be reached, or there is no worker for the first derivation.
-    pub(super) async fn work(&self, bin: &[(Name, FileFacts)]) -> anyhow::Result<BinRecord> {
-        let mut record = BinRecord::default();
-        let (mut files, mut landed) = (Vec::new(), Vec::new());
+    /// When the corpus cannot be reached.
+    pub(super) async fn open(worker: &'a Worker<'a>, bin: &[(Name, FileFacts)]) -> anyhow::Result<Self> {
+        let mut opened = Self { worker, files: Vec::new(), landed: Vec::new(), gaps: Vec::new(), first: Vec::new() };
         for (name, facts) in bin {
-            match self.source(name, facts).await? {
+            match worker.source(name, facts).await? {
                 Ok(file) => {
-                    files.push(file);
-                    landed.push(*facts);
+                    opened.files.push(file);
+                    opened.landed.push(*facts);
                 }
-                Err((cause, reason)) => record.verdicts.extend(self.unknown(name, cause, &reason)),
+                Err((gap, detail)) => opened.gaps.push((name.clone(), gap, detail)),
             }
         }
-        let first = night::derive(self.bench, "first", &Condition::baseline(None), &files).await?;
-        let mut of_level: Vec<(u8, Vec<Derived>)> = Vec::new();
-        for (name, condition) in self.conditions {
-            if condition.committed {
-                for (file, (landed, first)) in files.iter().zip(landed.iter().zip(&first)) {
-                    record.verdicts.push(self.explained(judge_landed(name, file, landed, first), file, first).await?);
-                }
-                continue;
-            }
-            // Another level of optimisation has a first derivation of its own.
-            let baseline = match condition.optimize {
-                None => &first,
-                Some(level) => {
-                    if !of_level.iter().any(|(known, _)| *known == level) {
-                        let derived = night::derive(self.bench, name, &Condition::baseline(Some(level)), &files).await?;
-                        of_level.push((level, derived));
-                    }
-                    of_level.iter().find(|(known, _)| *known == level).map_or(&first, |(_, derived)| derived)
-                }
-            };
-            match night::derive(self.bench, name, condition, &files).await {
-                Ok(second) => {
-                    let pairs = files.iter().zip(baseline.iter().zip(&second));
-                    record.verdicts.extend(pairs.map(|(file, (first, second))| judge(name, condition, file, first, second)));
-                }
-                // A condition under which no worker lives is a failure of the condition, not of the audit.
-                Err(error @ NightError::Pool { .. }) => record.verdicts.extend(files.iter().map(|file| failed(file, name, &error))),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for index in 0..self.bench.others.len() {
-            let condition = Condition { python: Some(index), ..Condition::default() };
-            let second = night::derive(self.bench, "python", &condition, &files).await?;
-            record.drift.push(drift(&files, &first, &second));
-        }
-        Ok(record)
+        Ok(opened)
     }
 
+    /// Derives the bin under a condition, and judges each file.
+    ///
+    /// # Errors
+    /// When there is no worker for the first derivation, or the facts cannot be read.
+    pub(super) async fn under(&mut self, name: &str, condition: &Condition) -> anyhow::Result<Vec<Verdict>> {
+        let worker = self.worker;
+        let mut verdicts: Vec<Verdict> = self.gaps.iter().map(|(file, gap, detail)| unknown(file, name, *gap, detail)).collect();
+        // Another level of optimisation has a first derivation of its own.
+        let level = if condition.committed { None } else { condition.optimize };
+        self.derive_first(name, level).await?;
+        let first = self.first(level);
+        if condition.committed {
+            for (file, (landed, first)) in self.files.iter().zip(self.landed.iter().zip(first)) {
+                verdicts.push(worker.explained(judge_landed(name, file, landed, first), file, first).await?);
+            }
+            return Ok(verdicts);
+        }
+        match night::derive(worker.bench, name, condition, &self.files).await {
+            Ok(second) => {
+                let pairs = self.files.iter().zip(first.iter().zip(&second));
+                verdicts.extend(pairs.map(|(file, (first, second))| judge(name, condition, file, first, second)));
+            }
+            // A condition under which no worker lives is a failure of the condition, not of the audit.
+            Err(error @ NightError::Pool { .. }) => verdicts.extend(self.files.iter().map(|file| no_worker(&name_of(file), name, &error))),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(verdicts)
+    }
+
+    /// How a second interpreter, by its place on the command line, compiles the bin.
+    ///
+    /// # Errors
+    /// When there is no worker.
+    pub(super) async fn drift(&mut self, index: usize) -> anyhow::Result<BinDrift> {
+        self.derive_first("first", None).await?;
+        let condition = Condition { python: Some(index), ..Condition::default() };
+        let second = night::derive(self.worker.bench, "python", &condition, &self.files).await?;
+        Ok(drift(&self.files, self.first(None), &second))
+    }
+
+    async fn derive_first(&mut self, name: &str, level: Option<u8>) -> anyhow::Result<()> {
+        if !self.first.iter().any(|(known, _)| *known == level) {
+            let derived = night::derive(self.worker.bench, name, &Condition::baseline(level), &self.files).await?;
+            self.first.push((level, derived));
+        }
+        Ok(())
+    }
+
+    fn first(&self, level: Option<u8>) -> &[Derived] {
+        self.first.iter().find(|(known, _)| *known == level).map_or(&[], |(_, derived)| derived)
+    }
+}
+
+fn name_of(file: &SourceFile) -> Name {
+    Name { repo: file.repo.clone(), path: file.path.clone() }
+}
+
+impl Worker<'_> {
     /// The source of a file if it is the one that the run had, else why not.
-    async fn source(&self, name: &Name, landed: &FileFacts) -> anyhow::Result<Result<SourceFile, (Option<&'static str>, String)>> {
+    async fn source(&self, name: &Name, landed: &FileFacts) -> anyhow::Result<Result<SourceFile, (Gap, String)>> {
         let entry = Entry { repo: name.repo.clone(), path: name.path.clone(), size: 0 };
         let source = match self.corpus.read(&entry).await {
             Ok(source) => source,
             Err(error) if error.is_transient() => return Err(error).with_context(|| format!("cannot read {}", name.path)),
-            Err(error) => return Ok(Err((Some("C39"), format!("the source cannot be read any more: {error}")))),
+            Err(error) => return Ok(Err((Gap::SourceGone, error.error_type().to_owned()))),
         };
         let sha256 = Sha256::digest(&source).into();
         if landed.source != Some(sha256) {
-            return Ok(Err((Some("C39"), "the source has changed since it was extracted".to_owned())));
+            return Ok(Err((Gap::SourceChanged, String::new())));
         }
         Ok(Ok(SourceFile { repo: name.repo.clone(), path: name.path.clone(), source, sha256 }))
     }
@@ -135,11 +147,6 @@ impl Worker<'_> {
         }
         Ok(verdict)
     }
-}
-
-fn failed(file: &SourceFile, condition: &str, error: &NightError) -> Verdict {
-    let name = Name { repo: file.repo.clone(), path: file.path.clone() };
-    Verdict { kind: Kind::Fail, ..unknown(&name, condition, Some("X03"), &error.to_string()) }
 }
 
 fn drift(files: &[SourceFile], first: &[Derived], second: &[Derived]) -> BinDrift {

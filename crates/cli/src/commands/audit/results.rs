@@ -1,5 +1,6 @@
-//! Where the results of a night go: tables beside the facts, files that were asked for, and the terminal.
+//! Where the results of a night go: tables and a report beside the facts, files that were asked for, and the terminal.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,13 +8,19 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_audit::night::{Kind, Verdict};
-use bytefacts_audit::report::{Plan, Report, audit_batch, file_name, html, junit, markdown, sarif, summary_batch};
-use bytefacts_landing::RunId;
+use bytefacts_audit::report::intoto::{self, Subject};
+use bytefacts_audit::report::{
+    Counts, Night, Plan, Report, audit_columns, file_name, findings_sql, html, junit, markdown, sarif, summary_columns,
+};
+use bytefacts_landing::{AuditAsked, AuditCounts, AuditHeader, ConcludedAudit, RunId};
+use bytefacts_query::listings;
+use object_store::ObjectStoreExt as _;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest as _, Sha256};
 
-use super::bins::BinRecord;
+use super::Policy;
 use crate::args::Audit;
 use crate::facts::Facts;
 use crate::paint::{BOLD, DIM, GREEN, Paint, RED, YELLOW};
@@ -24,27 +31,73 @@ use crate::table::{Layout, Limits, render};
 const SHOWN: usize = 20;
 /// Edits of a second interpreter that it shows.
 const EDITS: usize = 10;
+/// The report among the documents of an audit.
+const REPORT: &str = "report";
 
-/// Commits the results: tables first, the report last, each created once. An audit that has a report is complete. One whose budget was spent has
-/// none yet, so that it can be gone on with.
+/// The report of an audit, if it is concluded.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) async fn concluded(facts: &Facts, asked: &AuditAsked) -> anyhow::Result<Option<Report>> {
+    match facts.store.audit_header(&asked.audit).await.with_context(|| facts.unreadable())? {
+        Some(header) => report_of(facts, &header).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn report_of(facts: &Facts, header: &AuditHeader) -> anyhow::Result<Report> {
+    let document = header.documents.get(REPORT).with_context(|| format!("audit {} has no report", header.audit))?;
+    let bytes = facts.store.audit_result(document).await.with_context(|| facts.unreadable())?;
+    serde_json::from_slice(&bytes).with_context(|| format!("the report of audit {} is of another version", header.audit))
+}
+
+/// Commits the results: tables and report under names that say their content, then the header that names them. The report that stands is returned:
+/// another process may have been faster.
 ///
 /// # Errors
 /// When the store fails.
-pub(super) async fn store(facts: &Facts, audit: &RunId, report: &Report, records: &[BinRecord]) -> anyhow::Result<()> {
-    if report.unknown.keys().any(|reason| reason.contains("budget")) {
-        return Ok(());
-    }
-    let verdicts: Vec<Verdict> = records.iter().flat_map(|record| record.verdicts.iter().cloned()).collect();
-    let documents = [
-        ("determinism_audit_v1.parquet", parquet_of(&audit_batch(report, &verdicts)?)?),
-        ("determinism_summary_v1.parquet", parquet_of(&summary_batch(report)?)?),
-        ("report.json", serde_json::to_vec_pretty(report)?),
+pub(super) async fn conclude(
+    facts: &Facts,
+    asked: &AuditAsked,
+    report: Report,
+    verdicts: &[Verdict],
+    policy: &Policy,
+) -> anyhow::Result<Report> {
+    let audit = &asked.audit;
+    let tables = [
+        (&listings::AUDIT, listings::AUDIT.rows(audit_columns(&report, verdicts))?),
+        (&listings::AUDIT_SUMMARY, listings::AUDIT_SUMMARY.rows(summary_columns(&report))?),
     ];
-    for (name, bytes) in documents {
-        let writing = || format!("cannot write {name} of audit {audit} to {}", facts.shown());
-        facts.store.create_audit_document(audit, name, bytes.into()).await.with_context(writing)?;
+    let mut documents = BTreeMap::new();
+    let writing = |name: &str| format!("cannot write {name} of audit {audit} to {}", facts.shown());
+    for (listing, rows) in tables {
+        let (name, count) = (listing.name, rows.num_rows() as u64);
+        let kept = facts.store.keep_audit_result(audit, name, "parquet", count, parquet_of(&rows)?.into()).await;
+        documents.insert(name.to_owned(), kept.with_context(|| writing(name))?);
     }
-    Ok(())
+    let bytes = serde_json::to_vec_pretty(&report)?;
+    let kept = facts.store.keep_audit_result(audit, REPORT, "json", report.findings.len() as u64, bytes.into()).await;
+    documents.insert(REPORT.to_owned(), kept.with_context(|| writing(REPORT))?);
+    let Counts { good, bad, fail, unknown } = report.verdicts;
+    let header = AuditHeader {
+        audit: audit.clone(),
+        run: asked.run.clone(),
+        run_digest: report.plan.run_digest.clone(),
+        corpus: report.plan.corpus.clone(),
+        night: report.plan.night,
+        preset: report.plan.preset.clone(),
+        complete: report.complete,
+        passed: policy.passes(&report),
+        conditions: report.plan.conditions.len() as u64,
+        files: report.files,
+        sampled: report.sampled,
+        covered: report.covered,
+        verdicts: AuditCounts { good, bad, fail, unknown },
+        allowed: report.allowed,
+        documents,
+    };
+    let standing = facts.store.conclude_audit(&header).await.with_context(|| writing("the header"))?;
+    if standing == header { Ok(report) } else { report_of(facts, &standing).await }
 }
 
 fn parquet_of(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
@@ -57,22 +110,69 @@ fn parquet_of(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
 /// Writes the files that were asked for.
 ///
 /// # Errors
-/// When one cannot be written.
-pub(super) fn write(args: &Audit, report: &Report) -> anyhow::Result<()> {
+/// When one cannot be written, or what it tells of cannot be read.
+pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: &Policy) -> anyhow::Result<()> {
     let write = |path: &Path, text: String| std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
+    let mut earlier = Vec::new();
+    if args.html.is_some() || args.sarif.is_some() {
+        earlier = facts.store.audits().await.with_context(|| facts.unreadable())?;
+        // Only what came before: the page of an audit is the same whenever it is written.
+        let own = earlier.iter().find(|audit| audit.header.audit.as_str() == report.plan.audit).map(|audit| audit.concluded_at_ms);
+        earlier.retain(|audit| audit.header.audit.as_str() != report.plan.audit && own.is_none_or(|own| audit.concluded_at_ms <= own));
+    }
     if let Some(path) = &args.markdown {
         write(path, markdown::render(report))?;
     }
     if let Some(path) = &args.html {
-        write(path, html::render(report))?;
+        write(path, html::render(report, &earlier.iter().map(night).collect::<Vec<_>>()))?;
     }
     if let Some(path) = &args.junit {
         write(path, junit::render(report))?;
     }
     if let Some(path) = &args.sarif {
-        write(path, serde_json::to_string_pretty(&sarif::log(report))?)?;
+        let before = earlier.iter().find(|audit| audit.header.preset == report.plan.preset);
+        let known = match before {
+            Some(audit) => Some(names_of_findings(facts, audit).await?),
+            None => None,
+        };
+        write(path, serde_json::to_string_pretty(&sarif::log(report, known.as_ref()))?)?;
+    }
+    if let Some(path) = &args.intoto {
+        let subjects = subjects(facts, &report.plan).await?;
+        write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects, policy.passes(report)))? + "\n")?;
     }
     Ok(())
+}
+
+fn night(audit: &ConcludedAudit) -> Night {
+    let header = &audit.header;
+    let AuditCounts { good, bad, fail, unknown } = header.verdicts;
+    Night {
+        audit: header.audit.to_string(),
+        night: header.night,
+        preset: header.preset.clone(),
+        complete: header.complete,
+        files: header.files,
+        covered: header.covered,
+        verdicts: Counts { good, bad, fail, unknown },
+    }
+}
+
+async fn names_of_findings(facts: &Facts, audit: &ConcludedAudit) -> anyhow::Result<BTreeSet<String>> {
+    Ok(report_of(facts, &audit.header).await?.findings.into_iter().map(|finding| finding.id).collect())
+}
+
+/// What a statement is about: the document that commits the run and names all that belongs to it by digests, and the digest of its facts.
+async fn subjects(facts: &Facts, plan: &Plan) -> anyhow::Result<Vec<Subject>> {
+    let run = RunId::new(plan.run.as_str())?;
+    let name = facts.store.header_key(&run);
+    let path = facts.store.path_of(&name)?;
+    let header = facts.store.store().get(&path).await.with_context(|| facts.unreadable())?;
+    let bytes = header.bytes().await.with_context(|| facts.unreadable())?;
+    Ok(vec![
+        Subject { name, digest: vec![("sha256", hex::encode(Sha256::digest(&bytes)))] },
+        Subject { name: format!("facts of run {run}"), digest: vec![("bytefacts_run_1", plan.run_digest.clone())] },
+    ])
 }
 
 /// The command that derives a verdict's bin again under its condition and shows that file.
@@ -99,7 +199,7 @@ fn quoted(text: &str) -> String {
 ///
 /// # Errors
 /// When a table cannot be rendered, which is a fault of this program.
-pub(super) fn text(report: &Report, colour: bool) -> anyhow::Result<String> {
+pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Result<String> {
     let paint = Paint { colour };
     let (plan, verdicts) = (&report.plan, &report.verdicts);
     let mut text = String::new();
@@ -137,7 +237,10 @@ pub(super) fn text(report: &Report, colour: bool) -> anyhow::Result<String> {
         let verdict = &finding.verdict;
         let style = if verdict.kind == Kind::Bad { RED } else { YELLOW };
         let cause = verdict.cause.as_deref().unwrap_or("no cause");
-        writeln!(text, "\n{} {} under {} ({cause})", paint.paint(style, verdict.kind.as_str()), file_name(verdict), verdict.condition)?;
+        let allowed =
+            finding.allowed.as_ref().map(|allowed| format!(", allowed until {}: {}", allowed.until, allowed.reason)).unwrap_or_default();
+        let kind = paint.paint(style, verdict.kind.as_str());
+        writeln!(text, "\n{kind} {} under {} ({cause}){allowed}", file_name(verdict), verdict.condition)?;
         writeln!(text, "  {}", verdict.reason)?;
         // Most reasons show it themselves.
         if let Some(found) = verdict.difference.as_ref().filter(|found| !verdict.reason.contains(&found.field)) {
@@ -147,7 +250,32 @@ pub(super) fn text(report: &Report, colour: bool) -> anyhow::Result<String> {
         writeln!(text, "  {}", paint.paint(DIM, &finding.repeat))?;
     }
     if report.findings.len() > SHOWN {
-        writeln!(text, "\n… and {}", count((report.findings.len() - SHOWN) as u64, "more finding"))?;
+        writeln!(text, "\n… and {}: {}", count((report.findings.len() - SHOWN) as u64, "more finding"), findings_sql(&plan.audit))?;
+    }
+    for stale in report.stale.iter().take(SHOWN) {
+        let entry = &stale.entry;
+        writeln!(
+            text,
+            "\n{} until {}: {} ({}), {}, {}, {}; {} tonight",
+            paint.paint(RED, "allowed"),
+            entry.until,
+            entry.files,
+            entry.cause,
+            entry.reason,
+            entry.owner,
+            entry.link,
+            count(stale.matches, "finding")
+        )?;
+    }
+    if let Some(pyc) = &report.pyc {
+        let counts: Vec<String> = pyc.counts.iter().map(|(status, n)| format!("{} {}", thousands(*n), status.as_str())).collect();
+        writeln!(text, "\n{} {}", paint.paint(BOLD, ".pyc"), counts.join(", "))?;
+        for file in pyc.findings.iter().take(SHOWN) {
+            writeln!(text, "  {} {}: {}", file.status.as_str(), file.path, file.reason)?;
+        }
+        if pyc.findings.len() > SHOWN {
+            writeln!(text, "  … and {} more: `bytefacts pyc` has all of them", thousands((pyc.findings.len() - SHOWN) as u64))?;
+        }
     }
     for drift in &report.drift {
         writeln!(
@@ -166,13 +294,18 @@ pub(super) fn text(report: &Report, colour: bool) -> anyhow::Result<String> {
             writeln!(text, "  … and {}", count((drift.clusters.len() - EDITS) as u64, "other edit"))?;
         }
     }
-    for (reason, n) in &report.unknown {
+    for (reason, n) in report.unknown.iter().take(SHOWN) {
         writeln!(text, "\n{} {}: {reason}", paint.paint(DIM, "unknown"), thousands(*n))?;
     }
     let verdict = match (verdicts.bad, verdicts.fail) {
         (0, 0) => paint.paint(GREEN, "deterministic"),
         (bad, fail) => paint.paint(RED, &format!("{} bad, {} failed", thousands(bad), thousands(fail))),
     };
+    let verdict = if report.allowed > 0 { format!("{verdict}, {} of these allowed", thousands(report.allowed)) } else { verdict };
+    if policy.max_unknown_share.is_some_and(|share| report.unknown_share() > share) {
+        let share = (report.unknown_share() * 1000.0).round() / 10.0;
+        writeln!(text, "\n{} {share} % of the sample was not covered, more than --max-unknown-share allows", paint.paint(RED, "unknown"))?;
+    }
     writeln!(
         text,
         "\n{verdict}: {} good, {} bad, {} fail, {} unknown = {} × {}",
