@@ -83,7 +83,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -330,7 +330,8 @@ fn documents(place: &Place, audit: &str) -> Vec<String> {
 
 /// Rows of `bytefacts sql`, each as an object.
 fn sql(place: &Place, statement: &str) -> Vec<Value> {
-    let output = place.bytefacts(&["sql", "--facts", &place.path("facts"), "--format", "json", statement]);
+    // It may begin with a comment.
+    let output = place.bytefacts(&["sql", "--facts", &place.path("facts"), "--format", "json", &format!("--command={statement}")]);
     assert!(output.status.success(), "{statement}: {}", text(&output.stderr));
     let json = text(&output.stdout);
     serde_json::from_str(&json).unwrap_or_else(|_| json.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
