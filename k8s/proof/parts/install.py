@@ -3,14 +3,12 @@
 from pathlib import Path
 
 from .. import clients, release, store
-from ..kube import run, until
+from ..kube import Failure, run, until
 from ..report import require
 
 OVERLAYS = Path(__file__).resolve().parents[2] / "overlays"
 # What is not the chart's, or comes and goes by itself.
 NOT_COUNTED = {"events", "events.events.k8s.io", "endpoints", "endpointslices.discovery.k8s.io", "pods.metrics.k8s.io", "leases.coordination.k8s.io"}
-# What `helm uninstall` leaves, as docs/kubernetes.md says: nothing but facts in the store, and claims where they are to be kept.
-LEFT = set()
 
 
 def part(trial):
@@ -93,10 +91,13 @@ def by_helm(trial, helm):
         require(ids() == was, "pods were replaced")
     with report.shows(part, f"{helm}: uninstall leaves what is documented", namespace.story) as note:
         deployed.uninstall()
-        rest = lambda: objects(namespace) - before
-        until("pods are gone", lambda: not any(name.startswith("pod/") for name in rest()), seconds=120)
-        left = {name for name in rest() if name.split("/")[0] not in LEFT}
-        require(not left, f"left: {sorted(left)}")
+        # As docs/kubernetes.md says, the pods of `helm test` stay, and go by this.
+        namespace.remove("pods", "--selector", f"{release.COMPONENT}=test")
+        rest = lambda: sorted(objects(namespace) - before)
+        try:
+            until("nothing is left", lambda: not rest(), seconds=60)
+        except Failure:
+            raise Failure(f"left: {rest()}") from None
         require([key for key in store.files(namespace, "facts") if key.endswith("current.json")], "the facts are gone")
         note("nothing but the facts")
     trial.done(namespace)
