@@ -484,7 +484,7 @@ async fn metadata_has_the_columns_of_the_protocol() {
         (of(Some("runs"), Some("run%"), Some("py\\_bc\\_blocks"), &[]), 1),
         (of(None, None, Some("py_bc_bl%"), &[]), 2),
         (of(None, None, None, &["TABLE"]), 2),
-        (of(None, None, None, &["SYSTEM TABLE", "TABLE"]), 12),
+        (of(None, None, None, &["SYSTEM TABLE", "TABLE"]), 14),
         (of(Some(""), None, None, &[]), 0),
         (of(Some("nowhere"), None, None, &[]), 0),
     ] {
