@@ -456,7 +456,7 @@ pub(crate) mod tests {
         for n in 0..findings.max(4) {
             let name = Name { repo: Some("r".to_owned()), path: format!("a<{n}>&\u{1}.py") };
             for (index, condition) in ["hash-seed-1", "reversed"].into_iter().enumerate() {
-                let mut verdict = night::unknown(&name, condition, night::Gap::Budget, "");
+                let mut verdict = night::unknown(&name, condition, Gap::Budget, "");
                 (verdict.kind, verdict.gap, verdict.reason) = (Kind::Good, None, String::new());
                 if n < findings && index == 0 {
                     verdict.kind = if n % 5 == 4 { Kind::Fail } else { Kind::Bad };
