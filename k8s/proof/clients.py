@@ -136,7 +136,8 @@ def pod_spec(image, command=None, args=None, *, memory="256Mi", restart="Always"
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": restart,
-        "terminationGracePeriodSeconds": 30,
+        # (A command in place of ours, such as sleep, listens to no signal as process 1.)
+        "terminationGracePeriodSeconds": 1 if command else 30,
         "securityContext": RESTRICTED_POD,
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "cache", "emptyDir": {}}],

@@ -61,8 +61,6 @@ def part(trial):
         namespace.apply([pod("one", trial.image, args=SCHEDULER, readinessProbe=READY)])
         until("the pod is ready", lambda: namespace.ready("app=one", 1), every=0.1)
         note(f"{time.monotonic() - begun:.1f} s from asking for the pod to ready")
-        started = json.loads(namespace.logs("one").splitlines()[0])
-        note(f"first log line: {str(started)[:80]}")
 
     with report.shows("image", "process 1 reaps who has lost its parent", namespace.story) as note:
         rows = processes(namespace, "one")

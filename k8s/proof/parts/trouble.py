@@ -112,7 +112,7 @@ def begin(deployed, values, name, corpus, *more):
     """Begins an extraction as an entry of `extractions` would, without an upgrade of the release; the Job's name."""
     entry = {"name": name, "corpus": corpus, "args": ["--no-cache", "--format", "json", *more]}
     rendered = deployed.rendered(release.merged(values, {"extractions": [entry]}))
-    items = json.loads(run(["kubectl", "apply", "--dry-run=client", "--output=json", "--filename=-"], given=rendered))["items"]
+    items = json.loads(deployed.namespace.kubectl("apply", "--dry-run=client", "--output=json", "--filename=-", given=rendered))["items"]
     jobs = [item for item in items if item["kind"] == "Job" and item["metadata"]["labels"].get(release.COMPONENT) == "extract"]
     require(len(jobs) == 1, f"{len(jobs)} jobs rendered for one extraction")
     for annotation in [key for key in jobs[0]["metadata"].get("annotations", {}) if key.startswith("helm.sh/")]:
