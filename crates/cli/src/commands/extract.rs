@@ -500,7 +500,9 @@ pub fn open_cache(settings: &Settings, stores: &Stores) -> anyhow::Result<Option
         Some(location) => {
             let place = stores.open(location.uri())?;
             if cache.shared_secret.is_none() {
-                tracing::warn!("the shared cache is not sealed (cache.shared_secret): whoever may write there decides what is taken for compiled code");
+                tracing::warn!(
+                    "the shared cache is not sealed (cache.shared_secret): whoever may write there decides what is taken for compiled code"
+                );
             }
             Cache::open_shared(
                 &options,
