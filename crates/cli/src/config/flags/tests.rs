@@ -253,7 +253,7 @@ fn every_option_gives_a_setting_that_is_tested_or_is_known_to_give_none() {
     let mut seen = BTreeSet::new();
     for command in ["extract", "demo", "scheduler", "executor", "serve", "status", "jobs", "executors", "cancel", "doctor"] {
         for argument in all.find_subcommand(command).unwrap().get_arguments() {
-            let name = argument.get_long().map_or_else(|| argument.get_id().as_str(), |long| long);
+            let name = argument.get_long().unwrap_or_else(|| argument.get_id().as_str());
             let option = format!("--{name}");
             let is_tested = ROWS.iter().any(|(_, _, _, options)| {
                 options.iter().any(|(of, given, _)| *of == command && given.split('=').next() == Some(option.as_str()))
