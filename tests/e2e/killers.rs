@@ -253,7 +253,11 @@ async fn an_embedded_job_that_stands_still_is_given_up_and_goes_on() {
     let mut command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
     let output = command.env("BYTEFACTS_CLIENT__STALL_SECONDS", "2").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && stderr.contains("the job stands still: no file was done for 2 s"), "{:?} {stderr}", output.status);
+    assert!(
+        output.status.code() == Some(1) && stderr.contains("the job stands still: no file was done for 2 s"),
+        "{:?} {stderr}",
+        output.status
+    );
     gate.open();
     let last = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
     assert_eq!(last.status.code(), Some(0), "{}", String::from_utf8_lossy(&last.stderr));

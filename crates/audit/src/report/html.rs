@@ -448,7 +448,7 @@ mod tests {
             audit: format!("a<{n}>"),
             night: n as u64,
             preset: "<nightly>".to_owned(),
-            complete: n % 2 == 0,
+            complete: n.is_multiple_of(2),
             files: 70,
             covered: 10,
             verdicts: Counts { good: 20, bad: (n % 3) as u64, fail: 0, unknown: 120 },
