@@ -112,8 +112,8 @@ async fn a_run_as_it_is_extracted_is_clean_and_the_report_says_what_was_checked(
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("38 files") && stdout.contains("file.sha256") && stdout.contains("\nclean: "), "{stdout}");
     assert!(stderr.contains("38/38 files"), "{stderr}");
-    // Whatever can be looked at in this corpus has been.
-    let idle: Vec<_> = stdout.lines().filter(|line| line.contains("nothing to check")).collect();
+    // Whatever can be looked at in this corpus has been. Audits there are none of, and `audits.rs` has them checked.
+    let idle: Vec<_> = stdout.lines().filter(|line| line.contains("nothing to check") && !line.contains("audit.")).collect();
     assert_eq!(idle, Vec::<&str>::new());
 }
 
