@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A connection leaves planning, limits and access to the server. A session plans here and reads the facts itself, or has a cluster's executors read
-//! them; it needs access to their store, and the cluster must allow them (`access.facts`). What a cluster with certificates wants to see is a [`Mutual`]. Ten lines of either stand in `examples/ask.rs`.
+//! them; it needs access to their store, and the cluster must allow them (`access.facts`). What a cluster with certificates wants to see is a
+//! [`Mutual`]. Ten lines of either stand in `examples/ask.rs`.
 //!
 //! Nothing here links what compiles or analyses.
 
