@@ -70,7 +70,10 @@ async fn adbc_gets_what_our_sql_says() {
     for run in ["first", "run-1"] {
         assert_eq!(answer["tree"]["runs"][run], answer["tree"]["facts"]["public"], "{run}");
     }
-    assert_eq!(answer["tree"]["facts"]["bytefacts"], json!(["errors", "files", "repositories", "runs"]));
+    assert_eq!(
+        answer["tree"]["facts"]["bytefacts"],
+        json!(["determinism_audit_v1", "determinism_summary_v1", "errors", "files", "repositories", "runs"])
+    );
     assert_eq!(answer["columns"][0], json!(["repo", "repository key in the corpus"]));
     assert_eq!(answer["long"][0], 15 << 20);
     let kinds: Vec<_> = answer["errors"].as_array().unwrap().iter().map(|error| error[0].as_str().unwrap()).collect();

@@ -191,7 +191,9 @@ async fn memory_is_bounded_on_executors_too() {
     // All ids at once, in an order: what groups hands over early what it has no memory for, and what joins takes the smaller side.
     let sql = "SELECT max(n) FROM (SELECT row_number() OVER (ORDER BY instr_id || 'x') AS n FROM py_bc_instructions)";
     let status = ask(&mut client, sql).await.map(|_| panic!("it has had the memory")).unwrap_err();
-    assert!(status.message().contains("Additional allocation failed"), "{status}");
+    // Which of its operators had none is a matter of who was first.
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(!status.message().contains("DataFusionError"), "in words: {status}");
     assert!(ask_number(&mut client, QUESTIONS[0]).await > 0);
 }
 

@@ -40,6 +40,13 @@ fn compiled(summary: &Value) -> u64 {
     summary["files"].as_u64().unwrap() - summary["cache_hits"].as_u64().unwrap()
 }
 
+/// The setting that has entries sealed by a secret of 40 bytes, which is written below `folder`.
+fn secret(folder: &Path, name: &str) -> (String, String) {
+    let file = folder.join(name);
+    std::fs::write(&file, name.repeat(40).get(..40).unwrap()).unwrap();
+    ("BYTEFACTS_CACHE__SHARED_SECRET".to_owned(), file.display().to_string())
+}
+
 /// Files below a folder.
 fn files(root: &Path) -> Vec<std::path::PathBuf> {
     let (mut pending, mut found) = (vec![root.to_owned()], Vec::new());
@@ -55,11 +62,12 @@ fn files(root: &Path) -> Vec<std::path::PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_compiles_nothing() {
-    let ((corpus, expected), shared) = (corpus().await, folder());
+    let ((corpus, expected), shared, secrets) = (corpus().await, folder(), folder());
     let uri = format!("file://{}", shared.path().display());
-    let (first, _) = on_a_new_node(corpus.path(), &expected, &uri, &[]).await;
+    let sealed = [secret(secrets.path(), "ours")];
+    let (first, _) = on_a_new_node(corpus.path(), &expected, &uri, &sealed).await;
     assert!(compiled(&first) >= CONTENTS);
-    let (second, stderr) = on_a_new_node(corpus.path(), &expected, &uri, &[]).await;
+    let (second, stderr) = on_a_new_node(corpus.path(), &expected, &uri, &sealed).await;
     assert_eq!(second["cache_hits"], expected.run.stats.files);
     assert!(second["cache_shared_hits"].as_u64().unwrap() > 0);
     assert_eq!(second["compile_cpu_seconds"], 0.0);
@@ -91,11 +99,11 @@ async fn torn_and_foreign_objects_are_misses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forger_without_the_secret_is_not_believed() {
     let ((corpus, expected), shared, secrets) = (corpus().await, folder(), folder());
-    crate::support::write_files(secrets.path(), &[("ours", &[b'o'; 40]), ("theirs", &[b't'; 40]), ("short", b"guess")]);
     let uri = shared.path().to_str().unwrap();
-    let sealed_by = |name: &str| [("BYTEFACTS_CACHE__SHARED_SECRET".to_owned(), secrets.path().join(name).display().to_string())];
+    let sealed_by = |name: &str| [secret(secrets.path(), name)];
     on_a_new_node(corpus.path(), &expected, uri, &sealed_by("theirs")).await;
-    on_a_new_node(corpus.path(), &expected, uri, &[]).await;
+    let (_, warned) = on_a_new_node(corpus.path(), &expected, uri, &[]).await;
+    assert!(warned.matches("WARN").count() == 1 && warned.contains("not sealed"), "{warned}");
     let (first, _) = on_a_new_node(corpus.path(), &expected, uri, &sealed_by("ours")).await;
     assert!(compiled(&first) >= CONTENTS, "neither what others have sealed nor what nobody has is taken");
     let (second, _) = on_a_new_node(corpus.path(), &expected, uri, &sealed_by("ours")).await;
@@ -104,7 +112,8 @@ async fn a_forger_without_the_secret_is_not_believed() {
     let facts = secrets.path().join("facts");
     let args = ["extract", corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap(), "--shared-cache", uri];
     let mut guessed = bytefacts(secrets.path(), &args).await;
-    guessed.envs(sealed_by("short"));
+    std::fs::write(secrets.path().join("short"), b"guess").unwrap();
+    guessed.env("BYTEFACTS_CACHE__SHARED_SECRET", secrets.path().join("short"));
     let (code, _, stderr) = run(guessed);
     assert!(code == 1 && stderr.contains("cache.shared_secret") && stderr.contains("32 are the least"), "{code} {stderr}");
 }
@@ -171,6 +180,7 @@ async fn a_store_that_is_down_costs_one_warning() {
         ("no such bucket", "s3://another-bucket/units", S3::environment(refusing.address)),
         ("a file", file.to_str().unwrap(), Vec::new()),
     ] {
+        let environment = [environment, vec![secret(home.path(), "ours")]].concat();
         let (summary, stderr) = on_a_new_node(corpus.path(), &expected, uri, &environment).await;
         assert_eq!(summary["cache_shared_hits"], 0, "{what}");
         assert_eq!(stderr.matches("WARN").count(), 1, "{what}: {stderr}");

@@ -17,7 +17,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_query::operator::ends_on_a_cluster;
-use bytefacts_query::{FlattenExec, QueryCodec};
+use bytefacts_query::{FlattenExec, QueryCodec, of_task};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err, internal_err};
@@ -180,7 +180,8 @@ async fn run(scheduler: &Scheduler, plan: Arc<dyn ExecutionPlan>, config: &Sessi
         let named = config.clone().with_ballista_job_name(&format!("{QUERY}{client}"));
         let codec = QueryCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()));
         let (url, ballista, schema) = (scheduler.url(), named.ballista_config(), plan.schema());
-        let answer = execute_physical_plan::<PhysicalPlanNode>(url, &ballista, Arc::clone(&plan), &codec, client.clone(), named).await?;
+        let answer = execute_physical_plan::<PhysicalPlanNode>(url, &ballista, Arc::clone(&plan), &codec, client.clone(), named);
+        let answer = answer.await.map_err(of_task)?;
         if scheduler.status().await?.is_undisturbed(&client, &before) {
             return Ok(Box::pin(Rows { schema, answer, underway }));
         }

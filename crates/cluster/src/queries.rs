@@ -14,8 +14,9 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_engine::{PhysicalCodec, fresh_attempt, words};
+use bytefacts_query::of_task;
 use bytefacts_tls::ClientTls;
-use datafusion::common::{Result, exec_err};
+use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -115,7 +116,10 @@ impl QueryCluster {
         let ballista = config.ballista_config();
         match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client.to_owned(), config).await {
             Ok(answer) => Ok(Answer { schema, answer, job }),
-            Err(error) => exec_err!("{}", words(&error)),
+            Err(error) => Err(match of_task(error) {
+                exhausted @ DataFusionError::ResourcesExhausted(_) => exhausted,
+                other => DataFusionError::Execution(words(&other)),
+            }),
         }
     }
 

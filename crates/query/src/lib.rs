@@ -45,7 +45,7 @@ pub use codec::QueryCodec;
 pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
 pub use guard::{GuardedOperators, concatenation, guarded};
-pub use message::{Hints, explain};
+pub use message::{Hints, explain, of_task};
 pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;

@@ -87,8 +87,19 @@ fn most_alike<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     best.map(|(_, name)| name.as_str())
 }
 
+/// What a task of a cluster failed with. Ballista 55 passes on the debug print of its error as a text, in which the want of memory looks like a fault of
+/// the statement: it is made what it was.
+#[must_use]
+pub fn of_task(error: DataFusionError) -> DataFusionError {
+    let text = error.to_string();
+    let said = text.split_once("ResourcesExhausted(\"").and_then(|(_, rest)| rest.split_once("\")"));
+    said.map_or(error, |(words, _)| DataFusionError::ResourcesExhausted(words.replace("\\n", "\n").replace("\\\"", "\"")))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use datafusion::prelude::SessionContext;
 
     use super::*;
@@ -133,5 +144,20 @@ mod tests {
     #[tokio::test]
     async fn an_error_of_a_value_is_told_without_where_it_was_met() {
         assert_eq!(said("SELECT CAST('x' AS INT)").await, "Cannot cast string 'x' to value of Int32 type");
+    }
+
+    #[test]
+    fn a_task_that_had_no_memory_is_no_fault_of_the_statement() {
+        let by_task = |error: &DataFusionError| {
+            DataFusionError::Execution(format!(
+                "Job failed due to stage 1 failed: Task failed due to runtime execution error: DataFusionError({error:?})"
+            ))
+        };
+        let memory = || DataFusionError::ResourcesExhausted("no \"room\"".to_owned());
+        for error in [memory(), DataFusionError::Shared(Arc::new(DataFusionError::External(Box::new(memory()))))] {
+            assert!(matches!(of_task(by_task(&error)), DataFusionError::ResourcesExhausted(words) if words == "no \"room\""));
+        }
+        let other = by_task(&DataFusionError::Execution("divide by zero".to_owned()));
+        assert!(matches!(of_task(other), DataFusionError::Execution(_)));
     }
 }
