@@ -90,6 +90,25 @@ async fn texts_do_not_outgrow_the_server() {
     assert_eq!(ask_text(&mut client, "SELECT replace('aXb', 'X', '-') || upper('c')").await, [["a-bC"]]);
 }
 
+/// What would end the process, or keep a place for ever, is refused: types that are large by themselves, and WITH in WITH, whose walk doubles with each.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_memory_and_no_time_would_do_for_is_refused() {
+    let service = Service::start(&[], "").await;
+    let mut client = service.client().await;
+    for sql in [
+        "SELECT arrow_cast(NULL, 'FixedSizeList(2000000000 x FixedSizeBinary(2000000000))')".to_owned(),
+        "SELECT arrow_cast(NULL, 'FixedSizeBinary(2000000000)') FROM py_bc_instructions".to_owned(),
+        "SELECT arrow_try_cast(opname, 'FixedSizeBinary(2000000000)') FROM py_bc_instructions".to_owned(),
+        "SELECT CAST(NULL AS INT[1000000][1000000])".to_owned(),
+        format!("{}SELECT 1{}", "WITH a AS (".repeat(40), ") SELECT 1".repeat(40)),
+        vec!["VALUES (1)"; 6_000].join(" UNION ALL "),
+    ] {
+        let status = ask(&mut client, &sql).await.map(|_| panic!("{} was answered", &sql[..40])).unwrap_err();
+        assert!([Code::InvalidArgument, Code::ResourceExhausted].contains(&status.code()), "{}: {status}", &sql[..40]);
+    }
+    assert_eq!(ask_number(&mut client, "WITH a AS (WITH b AS (SELECT 1 AS n) SELECT n FROM b) SELECT sum(n) FROM a").await, 1);
+}
+
 /// A function that keeps its thread is left alone with it once its query is given up: others have threads of their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_give_way_keeps_nobody_waiting() {

@@ -156,7 +156,7 @@ pub struct Extract {
     #[arg(long, value_name = "FACTS", env = "BYTEFACTS_FACTS")]
     pub out: String,
     /// Take the whole corpus as one repository of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub repo: Option<String>,
     /// Take first-level folders as repositories, even where the corpus looks like a single one.
     #[arg(long, conflicts_with = "repo")]

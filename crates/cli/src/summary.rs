@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::FailOn;
 use crate::exit::Exit;
+use crate::table::width::printable;
 
 /// The stage of the errors of files that were given up.
 const QUARANTINE: &str = "quarantine";
@@ -175,7 +176,7 @@ impl Summary {
         }
         line("corpus", format!("{} ({}, {})", self.corpus, count(self.files, "file"), bytes(self.source_bytes)));
         if let Some(repository) = &self.repository {
-            line("", format!("as one repository, {repository}"));
+            line("", format!("as one repository, {}", printable(repository)));
         }
         line("compiled by", self.python.clone());
         line("facts", format!("{} code objects, {} instructions", thousands(self.units), thousands(self.instructions)));

@@ -181,7 +181,7 @@ async fn run(scheduler: &Scheduler, plan: Arc<dyn ExecutionPlan>, config: &Sessi
         let codec = QueryCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()));
         let (url, ballista, schema) = (scheduler.url(), named.ballista_config(), plan.schema());
         let answer = execute_physical_plan::<PhysicalPlanNode>(url, &ballista, Arc::clone(&plan), &codec, client.clone(), named);
-        let answer = answer.await.map_err(of_task)?;
+        let answer = answer.await.map_err(|error| of_task(&error).unwrap_or(error))?;
         if scheduler.status().await?.is_undisturbed(&client, &before) {
             return Ok(Box::pin(Rows { schema, answer, underway }));
         }
@@ -230,7 +230,7 @@ impl Stream for Rows {
         if matches!(next, Poll::Ready(None)) {
             self.underway.is_over();
         }
-        next
+        next.map_err(|error| of_task(&error).unwrap_or(error))
     }
 }
 

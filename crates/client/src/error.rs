@@ -43,7 +43,7 @@ impl ClientError {
         match status.code() {
             Code::Unauthenticated => Self::Refused(status.message().to_owned()),
             // What a transport says, and no server.
-            Code::Unavailable | Code::Unknown if innermost(status) != status.to_string() => {
+            Code::Unavailable | Code::Unknown | Code::Cancelled if innermost(status) != status.to_string() => {
                 Self::Unreachable { address: address.to_owned(), reason: innermost(status) }
             }
             _ => Self::Server(status.message().to_owned()),

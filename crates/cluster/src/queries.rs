@@ -116,10 +116,7 @@ impl QueryCluster {
         let ballista = config.ballista_config();
         match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client.to_owned(), config).await {
             Ok(answer) => Ok(Answer { schema, answer, job }),
-            Err(error) => Err(match of_task(error) {
-                exhausted @ DataFusionError::ResourcesExhausted(_) => exhausted,
-                other => DataFusionError::Execution(words(&other)),
-            }),
+            Err(error) => Err(in_words(&error)),
         }
     }
 
@@ -130,6 +127,11 @@ impl QueryCluster {
     pub async fn status(&self) -> Result<ClusterStatus> {
         self.scheduler.status().await.map_err(|error| DataFusionError::External(Box::new(error)))
     }
+}
+
+/// What a query failed with: its statement's fault, or one of the cluster and of stores, which may be gone the next time.
+fn in_words(error: &DataFusionError) -> DataFusionError {
+    of_task(error).unwrap_or_else(|| DataFusionError::External(words(error).into()))
 }
 
 /// Parts of a plan that are worked on at a time, however large a cluster is: each stage sends from each part to each.
@@ -194,7 +196,7 @@ impl Stream for Answer {
         if matches!(next, Poll::Ready(None)) {
             self.job.is_over();
         }
-        next.map_err(|error| DataFusionError::Execution(words(&error)))
+        next.map_err(|error| in_words(&error))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
@@ -87,13 +88,33 @@ fn most_alike<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     best.map(|(_, name)| name.as_str())
 }
 
-/// What a task of a cluster failed with. Ballista 55 passes on the debug print of its error as a text, in which the want of memory looks like a fault of
-/// the statement: it is made what it was.
+/// Errors of Arrow and DataFusion that say in words what is wrong with a statement, or with the values that it meets.
+const OF_STATEMENT: [&str; 8] =
+    ["CastError", "ParseError", "ComputeError", "ArithmeticOverflow", "InvalidArgumentError", "SchemaError", "Execution", "Plan"];
+
+/// What stands in errors of stores and files.
+const OF_STORES: [&str; 6] = ["ObjectStore(", "IoError(", "ParquetError(", "ExternalError(", "Generic {", "NotFound {"];
+
+/// What a task of a cluster failed with, if it is an error of its statement. Ballista 55 passes on the debug print of a task's error as a text, be it that
+/// its memory was not enough, that it divides by zero, or that a store is down: the first two are made what they were.
 #[must_use]
-pub fn of_task(error: DataFusionError) -> DataFusionError {
+pub fn of_task(error: &DataFusionError) -> Option<DataFusionError> {
     let text = error.to_string();
-    let said = text.split_once("ResourcesExhausted(\"").and_then(|(_, rest)| rest.split_once("\")"));
-    said.map_or(error, |(words, _)| DataFusionError::ResourcesExhausted(words.replace("\\n", "\n").replace("\\\"", "\"")))
+    let (_, text) = text.split_once("execution error: DataFusionError(")?;
+    let words_of = |kind: &str| {
+        let (words, _) = text.split_once(&format!("{kind}(\""))?.1.split_once("\")")?;
+        Some(words.replace("\\n", "\n").replace("\\\"", "\""))
+    };
+    if let Some(words) = words_of("ResourcesExhausted") {
+        return Some(DataFusionError::ResourcesExhausted(words));
+    }
+    if OF_STORES.iter().any(|kind| text.contains(kind)) {
+        return None;
+    }
+    if text.contains("DivideByZero") {
+        return Some(DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None));
+    }
+    OF_STATEMENT.iter().find_map(|kind| words_of(kind)).map(DataFusionError::Execution)
 }
 
 #[cfg(test)]
@@ -147,17 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_had_no_memory_is_no_fault_of_the_statement() {
+    fn an_error_of_a_task_is_what_it_was_before_it_became_a_text() {
         let by_task = |error: &DataFusionError| {
-            DataFusionError::Execution(format!(
+            of_task(&DataFusionError::Execution(format!(
                 "Job failed due to stage 1 failed: Task failed due to runtime execution error: DataFusionError({error:?})"
-            ))
+            )))
         };
         let memory = || DataFusionError::ResourcesExhausted("no \"room\"".to_owned());
         for error in [memory(), DataFusionError::Shared(Arc::new(DataFusionError::External(Box::new(memory()))))] {
-            assert!(matches!(of_task(by_task(&error)), DataFusionError::ResourcesExhausted(words) if words == "no \"room\""));
+            assert!(matches!(by_task(&error), Some(DataFusionError::ResourcesExhausted(words)) if words == "no \"room\""));
         }
-        let other = by_task(&DataFusionError::Execution("divide by zero".to_owned()));
-        assert!(matches!(of_task(other), DataFusionError::Execution(_)));
+        let zero = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        assert!(matches!(by_task(&zero), Some(DataFusionError::ArrowError(..))));
+        let cast = DataFusionError::ArrowError(Box::new(ArrowError::CastError("not 'x'".to_owned())), None);
+        assert!(matches!(by_task(&cast), Some(DataFusionError::Execution(words)) if words == "not 'x'"));
+        // Of stores, and of no task at all.
+        assert!(by_task(&std::io::Error::other("Plan(\"gone\")").into()).is_none());
+        assert!(by_task(&DataFusionError::ArrowError(Box::new(ArrowError::ExternalError("Plan(\"gone\")".into())), None)).is_none());
+        assert!(of_task(&DataFusionError::Execution("no executors".to_owned())).is_none());
     }
 }

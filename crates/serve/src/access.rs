@@ -161,7 +161,7 @@ impl Door {
     /// When the system has no random numbers, or there are too many sessions.
     pub(crate) fn begin_session(&self, caller: &mut Caller) -> Result<String, Status> {
         let id = random_id().map_err(internal)?;
-        self.sessions.begin(&id)?;
+        self.sessions.begin(&id, caller.user.as_deref())?;
         caller.cookie = Some(self.seal.seal(Purpose::Cookie, &id));
         caller.keeping = Keeping::Session(id.clone());
         Ok(id)

@@ -3,6 +3,7 @@
 //! ```text
 //! facts.public.<table or view>      the run that the session has chosen, else the current one
 //! facts.bytefacts.<listing>         runs, files, repositories, errors
+//! facts.records.<list>              the lists and maps of the root table as tables, of the same run; not listed
 //! facts.system.<listing>            executors, jobs, bins, cache, queries, options
 //! runs."<run>".<table or view>      any committed run, by its id
 //! ```
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use bytefacts_facts::flat;
 use bytefacts_landing::RunId;
 use bytefacts_query::listings::{self, Listed, Listings, Rows};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
@@ -31,6 +33,8 @@ use crate::{contract, listing};
 pub(crate) const FACTS: &str = "facts";
 /// Its schema of tables and views.
 pub(crate) const PUBLIC: &str = "public";
+/// Why there is no table yet.
+const NO_RUN: &str = "no run has been committed to these facts yet: extract a corpus into them first";
 /// The catalog of all runs.
 pub(crate) const RUNS: &str = "runs";
 
@@ -74,6 +78,7 @@ impl CatalogProvider for FactsCatalog {
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         match name {
             PUBLIC => Some(Arc::clone(&self.shown) as Arc<dyn SchemaProvider>),
+            flat::SCHEMA => Some(Arc::new(Records { shown: Arc::clone(&self.shown) })),
             listings::SCHEMA => Some(Arc::new(Listings::new(self.told.runs.place().clone(), self.told.run.clone()))),
             listing::SYSTEM_SCHEMA => Some(Arc::new(System { told: Arc::clone(&self.told) })),
             _ => None,
@@ -116,13 +121,37 @@ impl SchemaProvider for OfRun {
             return Ok(None);
         }
         match &self.run {
-            Some(run) => self.runs.table(run, name).await,
-            None => plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
+            Some(run) => self.runs.table(run, None, name).await,
+            None => plan_err!("{NO_RUN}"),
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
         contract::kind(name).is_some()
+    }
+}
+
+/// The lists and maps of the root table of a run. They are many, and who wants one has read of it: no client is told of them among the others.
+#[derive(Debug)]
+struct Records {
+    shown: Arc<OfRun>,
+}
+
+#[async_trait]
+impl SchemaProvider for Records {
+    fn table_names(&self) -> Vec<String> {
+        flat::all().iter().map(|table| table.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match &self.shown.run {
+            Some(run) => self.shown.runs.table(run, Some(flat::SCHEMA), name).await,
+            None => plan_err!("{NO_RUN}"),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        flat::by_name(name).is_some()
     }
 }
 

@@ -184,12 +184,17 @@ impl<T> Drop for Running<T> {
         let (Some(threads), place) = (self.threads.take(), self.place.take()) else { return };
         self.task.0.abort();
         // Waits for what does not give way. It would be nothing for the threads that talk to clients.
+        let held = Arc::new(Mutex::new(Some((threads, place))));
+        let waiting = Arc::clone(&held);
         let wait = move || {
-            drop(threads);
-            drop(place);
+            let held = lock(&waiting).take();
+            drop(held);
         };
         if let Err(error) = std::thread::Builder::new().name("bytefacts-end".to_owned()).spawn(wait) {
             tracing::warn!(%error, "no thread waits for the end of a query");
+            if let Some((threads, _place)) = lock(&held).take() {
+                threads.shutdown_background();
+            }
         }
     }
 }

@@ -21,9 +21,11 @@ use arrow_flight::{
 use arrow_ipc::writer::IpcWriteOptions;
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::put::PUTS;
 use crate::access::{COOKIE, Caller, Door};
 use crate::connections::Connection;
 use crate::error::{internal, short, status};
@@ -53,6 +55,8 @@ pub(crate) struct Service {
     pub(crate) queries: Arc<Queries>,
     pub(crate) prepared: Arc<PreparedStatements>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Places of clients that put values.
+    pub(crate) puts: Arc<Semaphore>,
     pub(crate) door: Arc<Door>,
     pub(crate) seal: Arc<Seal>,
     pub(crate) metrics: Arc<Metrics>,
@@ -83,12 +87,15 @@ impl Service {
 
     /// Reads a statement where there is the stack for it.
     async fn read(&self, text: &str, caller: &Caller) -> Result<Statement, Status> {
+        gate::check_length(text).map_err(|refused| self.not_passed(&refused))?;
         let text = text.to_owned();
         let read = self.execution.plan(caller.user.as_deref(), caller.limits.time, async move { gate::read(&text) }).await?;
-        read.map_err(|refused| {
-            self.metrics.refused.inc();
-            Status::invalid_argument(short(&refused.to_string()))
-        })
+        read.map_err(|refused| self.not_passed(&refused))
+    }
+
+    fn not_passed(&self, refused: &gate::Refused) -> Status {
+        self.metrics.refused.inc();
+        Status::invalid_argument(short(&refused.to_string()))
     }
 
     /// Plans a query, within what is left of its time.
@@ -243,7 +250,7 @@ impl Service {
                 )));
             }
         };
-        self.sessions.set(&id, name, value)?.map_err(|error| Status::invalid_argument(error.to_string()))
+        self.sessions.set(&id, caller.user.as_deref(), name, value)?.map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
     /// The schema of the answer to a question.
@@ -377,7 +384,8 @@ impl FlightService for Service {
         let Some(schema) = metadata::schema(&command) else { return Err(unknown(command.type_url())) };
         let (planner, options) = (Arc::clone(&self.planner), caller.options.clone());
         let user = caller.user.as_deref();
-        let answered = self.execution.plan(user, caller.limits.time, async move { metadata::answer(command, &planner, &options).await });
+        let limit = caller.limits.time;
+        let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, limit).await });
         let answered = answered.await?.map_err(|error| status(&error))?;
         let mut encoder = Encoder::new(self.options.message_bytes);
         if let Some(batch) = answered {
@@ -390,7 +398,7 @@ impl FlightService for Service {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let mut caller = self.caller(&request).await?;
-        let result = self.put(&mut caller, request.into_inner()).await?;
+        let result = self.put_in_time(&mut caller, request.into_inner()).await?;
         Ok(respond(&caller, one(result)))
     }
 

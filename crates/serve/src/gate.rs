@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as Parsed};
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Set, Statement as Sql, Value, Visit as _, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Set, SetExpr, Statement as Sql, Value, Visit as _, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -24,6 +24,8 @@ const MAX_DEPTH: usize = 1000;
 const MAX_BRACKETS: usize = 100;
 /// Tables, and queries that are joined by UNION and the like. What WITH names counts wherever it is used, since that is where it is planned.
 const MAX_TABLES: usize = 500;
+/// WITH in what WITH names. Each is walked twice, once for what it counts and once with the whole, so that the time doubles with each.
+const MAX_WITHS: usize = 6;
 
 /// A statement that has passed.
 #[derive(Clone, Debug)]
@@ -64,11 +66,20 @@ pub(crate) enum Refused {
     Mixed,
 }
 
-/// Reads a statement. To be called on a thread with much stack.
-pub(crate) fn read(text: &str) -> Result<Statement, Refused> {
+/// Whether a text is short enough to be read at all.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn check_length(text: &str) -> Result<(), Refused> {
     if text.len() > MAX_BYTES {
         return Err(Refused::Large(format!("{} bytes, of {MAX_BYTES} at most", text.len())));
     }
+    Ok(())
+}
+
+/// Reads a statement. To be called on a thread with much stack.
+pub(crate) fn read(text: &str) -> Result<Statement, Refused> {
+    check_length(text)?;
     let dialect = GenericDialect {};
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| Refused::Syntax(error.to_string()))?;
     let count = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).count();
@@ -208,6 +219,8 @@ fn check(parsed: &Parsed) -> Result<(), Refused> {
 struct Check {
     depth: usize,
     tables: usize,
+    /// In how many WITHs this walk began.
+    withs: usize,
     /// How many tables there are in what WITH has named.
     named: BTreeMap<String, usize>,
 }
@@ -252,11 +265,14 @@ impl Visitor for Check {
             return ControlFlow::Break(Refused::Writes("SELECT … FOR UPDATE".to_owned()));
         }
         for named in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let mut inside = Self { named: self.named.clone(), ..Self::default() };
+            if self.withs == MAX_WITHS {
+                return ControlFlow::Break(Refused::Large(format!("WITH in WITH, of {MAX_WITHS} at most")));
+            }
+            let mut inside = Self { named: self.named.clone(), withs: self.withs + 1, ..Self::default() };
             named.query.visit(&mut inside)?;
             self.named.insert(as_planned(&named.alias.name), inside.tables.max(1));
         }
-        ControlFlow::Continue(())
+        self.more_tables(rows_of_values(&query.body))
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Refused> {
@@ -293,6 +309,19 @@ impl Visitor for Check {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
+}
+
+/// How many VALUES are joined by UNION and the like. They are a tree as deep as they are many, and no SELECT counts them.
+fn rows_of_values(body: &SetExpr) -> usize {
+    let (mut pending, mut count) = (vec![body], 0);
+    while let Some(body) = pending.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => pending.extend([left.as_ref(), right.as_ref()]),
+            SetExpr::Values(_) => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// A name as it is planned: in lower case, unless it is quoted.
@@ -471,6 +500,8 @@ mod tests {
                 (0..20).map(|n| format!(", t{} AS (SELECT * FROM t{n} a, T{n} b)", n + 1)).collect::<String>()
             ),
             vec!["SELECT 1"; n].join(" UNION ALL "),
+            vec!["VALUES (1)"; 6_000].join(" UNION ALL "),
+            format!("{}SELECT 1{}", "WITH a AS (".repeat(40), ") SELECT 1".repeat(40)),
             format!("SELECT 1 FROM {}", vec!["t"; n].join(", ")),
             format!("SELECT 1 FROM t {}", "JOIN t ON true ".repeat(n)),
             format!("{}SELECT 1", "EXPLAIN ".repeat(n)),

@@ -36,6 +36,7 @@ mod seal;
 mod sessions;
 mod spread;
 mod users;
+mod width;
 mod wire;
 
 use std::net::SocketAddr;
@@ -47,19 +48,19 @@ use bytefacts_stores::Stores;
 use bytefacts_tls::ServerTls;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use self::access::Access;
 pub use self::error::ServeError;
-pub use self::options::{Limits, OwnLimits, ServeOptions};
+pub use self::options::{Limits, MOST_SECONDS, OwnLimits, ServeOptions};
 pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread};
 pub use self::users::Users;
 
 use self::access::Door;
 use self::execution::Execution;
-use self::flight::Service;
+use self::flight::{PUTS, Service};
 use self::metrics::Metrics;
 use self::planner::Planner;
 use self::prepared::PreparedStatements;
@@ -76,6 +77,9 @@ const MAX_INCOMING: usize = 16 << 20;
 
 /// After so long without a word a client is asked whether it is still there, so that proxies see that the connection is used.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Calls that a connection may have open at a time.
+const STREAMS: u32 = 128;
 
 /// How long streams get to tell their readers that the service ends.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -119,6 +123,7 @@ impl Server {
             prepared: Arc::new(PreparedStatements::new(Arc::clone(&metrics))),
             door: Arc::new(Door::new(access, Arc::clone(&seal), Arc::clone(&sessions), options)),
             sessions,
+            puts: Arc::new(Semaphore::new(PUTS)),
             seal,
             metrics: Arc::clone(&metrics),
         };
@@ -128,6 +133,7 @@ impl Server {
         let router = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
+            .max_concurrent_streams(Some(STREAMS))
             .add_service(health)
             .add_service(FlightServiceServer::new(service).max_decoding_message_size(MAX_INCOMING));
         let told_to_leave = async move {

@@ -24,7 +24,12 @@ pub(crate) const QUERIES: Listing = Listing {
     columns: &[
         ("query_id", Text, false, "the query"),
         ("user", Text, true, "who asks; null without access control"),
-        ("state", Text, false, "`running`, `finished`, `failed`, `cancelled`, `left` by its reader, `expired` because nobody fetched it"),
+        (
+            "state",
+            Text,
+            false,
+            "`running`, `finished`, `failed`, `cancelled`, `left` by its reader, `expired` because nobody fetched it, `idle` because its reader took nothing",
+        ),
         ("started_at", Time, false, "when it came, UTC"),
         ("milliseconds", Number, false, "for how long it has run, or ran"),
         ("rows", Number, false, "rows handed over to be sent"),

@@ -4,6 +4,7 @@ mod info;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray as _, Int32Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, filter, like};
@@ -43,7 +44,7 @@ pub(crate) fn schema(command: &Command) -> Option<SchemaRef> {
 ///
 /// # Errors
 /// When the facts cannot be read.
-pub(crate) async fn answer(command: Command, planner: &Planner, options: &SessionOptions) -> Result<Option<RecordBatch>> {
+pub(crate) async fn answer(command: Command, planner: &Planner, options: &SessionOptions, limit: Duration) -> Result<Option<RecordBatch>> {
     let Some(schema) = schema(&command) else { return Ok(None) };
     Ok(Some(match command {
         Command::CommandGetCatalogs(_) => {
@@ -59,7 +60,7 @@ pub(crate) async fn answer(command: Command, planner: &Planner, options: &Sessio
             names.sort_unstable();
             RecordBatch::try_new(schema, vec![Arc::new(StringArray::from_iter_values(names))])?
         }
-        Command::CommandGetSqlInfo(command) => info::data()?.record_batch(command.info).map_err(arrow)?,
+        Command::CommandGetSqlInfo(command) => info::data(limit)?.record_batch(command.info).map_err(arrow)?,
         Command::CommandGetXdbcTypeInfo(command) => types::data()?.record_batch(command.data_type).map_err(arrow)?,
         Command::CommandGetPrimaryKeys(command) => primary_keys(&command, schema)?,
         // Ids of views refer to each other, but nothing declares it.

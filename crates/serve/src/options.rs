@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytefacts_landing::RunId;
 use serde::Deserialize;
 
+/// The longest time that a setting may give, in seconds: ten years, which every clock can be set on by.
+pub const MOST_SECONDS: u64 = 3660 * 86_400;
+
 /// What one query may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

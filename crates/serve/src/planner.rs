@@ -33,7 +33,7 @@ use crate::plan::{Asked, Planned, Prepared};
 use crate::queries::Queries;
 use crate::runs::Runs;
 use crate::spread::{Executors, Spread, scanned_bytes};
-use crate::wire;
+use crate::{width, wire};
 
 /// Rows of a batch. Fewer than the engine's own default, since rows of the root table may be megabytes each.
 const BATCH_ROWS: usize = 2048;
@@ -324,6 +324,7 @@ fn left<F>(all: &HashMap<String, Arc<F>>, said: impl Fn(&F) -> (&str, bool)) -> 
 /// The plan of a statement that only reads.
 async fn logical(session: &SessionContext, statement: &Parsed) -> Result<LogicalPlan> {
     let plan = session.state().statement_to_plan(statement.clone()).await?;
+    width::check_plan(&plan)?;
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
     // What operators become, such as `||` between lists, the engine takes from elsewhere than the session.
     let guarded = plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(under_guard)))?;

@@ -22,6 +22,8 @@ const MOST_BYTES: usize = 256 << 20;
 const TREE: usize = 150;
 /// Statements of one user.
 const MOST_OF_USER: usize = 1_000;
+/// Bytes of those of one user, where there are users: nobody keeps the others out.
+const MOST_BYTES_OF_USER: usize = MOST_BYTES / 4;
 /// For how long one is kept that nobody uses.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -67,7 +69,7 @@ impl PreparedStatements {
     pub(crate) fn keep(&self, statement: PreparedStatement) -> Result<String, Status> {
         let handle = random_id().map_err(internal)?;
         let mut statements = lock(&self.statements);
-        make_room(&mut statements, statement.bytes())?;
+        make_room(&mut statements, statement.user.as_deref(), statement.bytes())?;
         if statements.values().filter(|(_, other)| other.user == statement.user).count() >= MOST_OF_USER {
             return Err(Status::resource_exhausted(format!("{MOST_OF_USER} prepared statements of yours are kept: close some")));
         }
@@ -90,7 +92,7 @@ impl PreparedStatements {
     /// When this user has none of this handle.
     pub(crate) fn bind(&self, handle: &[u8], user: Option<&str>, values: RecordBatch) -> Result<(), Status> {
         let mut statements = lock(&self.statements);
-        make_room(&mut statements, values.get_array_memory_size())?;
+        make_room(&mut statements, user, values.get_array_memory_size())?;
         Self::find(&mut statements, handle, user).map(|statement| statement.bound = Some(Arc::new(values)))
     }
 
@@ -121,9 +123,13 @@ impl PreparedStatements {
 }
 
 /// Lets go of what nobody uses any more, where another one would be too much.
-fn make_room(statements: &mut Statements, bytes: usize) -> Result<(), Status> {
+fn make_room(statements: &mut Statements, user: Option<&str>, bytes: usize) -> Result<(), Status> {
     let is_full = |statements: &Statements| {
-        statements.len() >= MOST || statements.values().map(|(_, statement)| statement.bytes()).sum::<usize>() + bytes > MOST_BYTES
+        let all = || statements.values().map(|(_, statement)| statement);
+        let own = || all().filter(|statement| statement.user.as_deref() == user).map(PreparedStatement::bytes).sum::<usize>();
+        statements.len() >= MOST
+            || all().map(PreparedStatement::bytes).sum::<usize>() + bytes > MOST_BYTES
+            || (user.is_some() && own() + bytes > MOST_BYTES_OF_USER)
     };
     if is_full(statements) {
         statements.retain(|_, (used, _)| used.elapsed() < LIFE);
@@ -166,5 +172,16 @@ mod tests {
         statements.close(handle.as_bytes(), Some("ada"));
         assert!(statements.get(handle.as_bytes(), Some("ada")).is_err());
         assert_eq!(statements.metrics.prepared.get(), 0);
+    }
+
+    #[test]
+    fn no_user_keeps_the_others_out() {
+        let statements = PreparedStatements::new(Arc::new(Metrics::new().unwrap()));
+        let long = |user| PreparedStatement { text: "x".repeat(MOST_BYTES_OF_USER / 2 / TREE), ..statement(Some(user)) };
+        for _ in 0..2 {
+            statements.keep(long("ada")).unwrap();
+        }
+        assert_eq!(statements.keep(long("ada")).unwrap_err().code(), tonic::Code::ResourceExhausted);
+        statements.keep(long("bob")).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 use tonic::Status;
 
 use crate::connections::Connection;
@@ -105,6 +105,8 @@ pub(crate) struct Query {
     ended: Mutex<Option<(Outcome, Duration)>>,
     /// When somebody was last told of it.
     told: Mutex<Instant>,
+    /// Whether whoever read it is gone, or has read all.
+    read: watch::Sender<bool>,
     result: Mutex<ResultOf>,
 }
 
@@ -151,7 +153,7 @@ impl Query {
     /// Waits until there is something to read, or never will be, but no longer than this; whether it is so.
     pub(crate) async fn is_ready(&self, patience: Duration) -> bool {
         let mut ready = self.ready.subscribe();
-        tokio::time::timeout(patience, ready.wait_for(|ready| *ready)).await.is_ok()
+        timeout(patience, ready.wait_for(|ready| *ready)).await.is_ok()
     }
 
     /// Ends it, unless it has ended; whether this has.
@@ -178,9 +180,14 @@ impl Query {
         Some(Reader { query: Arc::clone(self), first: Some(wire::schema_message(&self.schema)), is_over: false })
     }
 
-    /// Whether it counts among those that its user may have open: it works, or all of its rows wait to be read.
+    /// Whether it counts among those that may be open: it works, or rows of it wait to be read.
     fn counts(&self) -> bool {
-        self.outcome().is_none_or(|outcome| matches!(outcome, Outcome::Finished) && self.is_unclaimed())
+        self.outcome().is_none() || lock(&self.result).messages.is_some()
+    }
+
+    /// Lets go of what lies ready, which is memory.
+    fn empty(&self) {
+        lock(&self.result).messages = None;
     }
 
     /// Somebody is told of it, and has from now on all the time to come for it.
@@ -242,6 +249,8 @@ impl Stream for Reader {
             // How it has ended is written down before the last of it is read.
             None | Some(Poll::Ready(None)) => {
                 self.is_over = true;
+                self.query.empty();
+                self.query.read.send_replace(true);
                 let error = self.query.outcome().map_or_else(|| Some(fault()), |outcome| outcome.error());
                 Poll::Ready(error.map(Err))
             }
@@ -253,6 +262,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut result = lock(&self.query.result);
         (result.messages, result.connection) = (None, None);
+        self.query.read.send_replace(true);
     }
 }
 
@@ -275,6 +285,15 @@ struct Open {
 }
 
 impl Open {
+    /// Forgets those that have nothing to be read, the ones that have waited for the longest first, where they have become many.
+    fn make_room(&mut self, most: usize) {
+        let mut empty: Vec<_> = self.queries.values().filter(|query| !query.counts()).cloned().collect();
+        empty.sort_by_key(|query| query.started);
+        for query in empty.iter().rev().skip(most) {
+            self.queries.remove(&query.id);
+        }
+    }
+
     fn release(&mut self, user: &Option<String>) {
         if let Some(count) = self.planned.get_mut(user) {
             *count -= 1;
@@ -326,7 +345,8 @@ impl Queries {
     /// Lets a further query in, unless too many are open.
     pub(crate) fn admit(self: &Arc<Self>, user: Option<&str>, limits: &Limits) -> Result<Admitted, Status> {
         let mut open = lock(&self.open);
-        let (all, most) = (open.queries.len() + open.planned.values().sum::<usize>(), self.running * WAITING);
+        let counted = open.queries.values().filter(|query| query.counts()).count();
+        let (all, most) = (counted + open.planned.values().sum::<usize>(), self.running * WAITING);
         if all >= most {
             return Err(Status::resource_exhausted(format!("{all} queries are open, of {most} at most: try again in a while")));
         }
@@ -365,11 +385,13 @@ impl Queries {
             stop: watch::Sender::new(None),
             ended: Mutex::new(None),
             told: Mutex::new(Instant::now()),
+            read: watch::Sender::new(false),
             result: Mutex::new(ResultOf { messages: Some(receiver), claimed: None, connection: None }),
         });
         let mut open = lock(&self.open);
         open.release(&admitted.user);
         admitted.is_used = true;
+        open.make_room(self.running * WAITING);
         open.queries.insert(query.id.clone(), Arc::clone(&query));
         drop(open);
         self.metrics.open.inc();
@@ -389,20 +411,28 @@ impl Queries {
             let query = Arc::clone(&work.query);
             let outcome = work.run(&sender).await;
             let is_idle = matches!(outcome, Outcome::Idle(_));
+            let is_whole = matches!(outcome, Outcome::Finished);
             queries.end(&query, outcome);
-            if is_idle {
-                // What lies ready is memory, and nobody is about to read it.
-                lock(&query.result).messages = None;
+            if is_idle || (!is_whole && query.is_unclaimed()) {
+                // Nobody is about to read it, or shall.
+                query.empty();
             }
             // Only now, so that whoever reads to the end finds the outcome.
             drop(sender);
-            if query.is_unclaimed() {
-                sleep(unclaimed).await;
+            while let Some(left) = unclaimed.checked_sub(query.untold_for()).filter(|left| query.is_unclaimed() && !left.is_zero()) {
+                sleep(left).await;
             }
+            if query.is_unclaimed() {
+                query.empty();
+                queries.forget(&query);
+                return;
+            }
+            // Who does not take the last of it, or the word that it was given up, holds what is being sent, and its connection, for ever.
+            let patience = if is_idle { reader } else { reader.saturating_mul(READY as u32 + 1) };
+            let is_read = timeout(patience, query.read.subscribe().wait_for(|read| *read)).await.is_ok();
             queries.forget(&query);
-            if is_idle {
-                // Who does not even take the word that the query was given up holds what is being sent, and its connection for ever.
-                sleep(reader).await;
+            if !is_read {
+                query.empty();
                 let connection = lock(&query.result).connection.take();
                 if let Some(connection) = connection {
                     tracing::info!(query = query.id, "a connection is closed over which nothing is read");

@@ -70,12 +70,12 @@ impl Runs {
         self.facts().runs().await.map_err(external)
     }
 
-    /// A table or a view of a run; none if there is none of that name.
-    pub(crate) async fn table(&self, run: &RunId, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    /// A table or a view of a run, or one of another schema of it; none if there is none of that name.
+    pub(crate) async fn table(&self, run: &RunId, schema: Option<&str>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let session = self.of(run).await?;
         let catalog = session.copied_config().options().catalog.clone();
-        let schema = session.catalog(&catalog.default_catalog).and_then(|found| found.schema(&catalog.default_schema));
-        match schema {
+        let schema = schema.unwrap_or(&catalog.default_schema);
+        match session.catalog(&catalog.default_catalog).and_then(|found| found.schema(schema)) {
             Some(schema) => schema.table(name).await,
             None => Ok(None),
         }

@@ -14,6 +14,8 @@ use crate::options::{BadOption, SessionOptions};
 
 /// Sessions that are kept.
 const MOST: usize = 10_000;
+/// Of one user, where there are users: nobody keeps the others out.
+const MOST_OF_USER: usize = 1_000;
 
 /// By what a client keeps its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) enum Keeping {
 struct Session {
     /// None once it is closed.
     options: Option<SessionOptions>,
+    user: Option<String>,
     used: Instant,
 }
 
@@ -64,7 +67,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When it was closed, or there are too many. What is said of the option itself is the inner result.
-    pub(crate) fn set(&self, id: &str, name: &str, value: Option<&str>) -> Result<Result<(), BadOption>, Status> {
+    pub(crate) fn set(&self, id: &str, user: Option<&str>, name: &str, value: Option<&str>) -> Result<Result<(), BadOption>, Status> {
         let mut sessions = lock(&self.sessions);
         let mut options = match sessions.get(id) {
             Some(Session { options: None, .. }) => return Err(closed()),
@@ -74,7 +77,7 @@ impl Sessions {
         if let Err(error) = options.set(name, value) {
             return Ok(Err(error));
         }
-        self.put(&mut sessions, id, Some(options))?;
+        self.put(&mut sessions, id, user, Some(options))?;
         Ok(Ok(()))
     }
 
@@ -82,28 +85,39 @@ impl Sessions {
     ///
     /// # Errors
     /// When there are too many.
-    pub(crate) fn begin(&self, id: &str) -> Result<(), Status> {
-        self.put(&mut lock(&self.sessions), id, Some(SessionOptions::default()))
+    pub(crate) fn begin(&self, id: &str, user: Option<&str>) -> Result<(), Status> {
+        self.put(&mut lock(&self.sessions), id, user, Some(SessionOptions::default()))
     }
 
     /// Closes a session.
     ///
     /// # Errors
     /// When it was closed before, or there are too many.
-    pub(crate) fn close(&self, id: &str) -> Result<(), Status> {
+    pub(crate) fn close(&self, id: &str, user: Option<&str>) -> Result<(), Status> {
         self.options(id)?;
         let mut sessions = lock(&self.sessions);
-        self.put(&mut sessions, id, None)
+        self.put(&mut sessions, id, user, None)
     }
 
-    fn put(&self, sessions: &mut BTreeMap<String, Session>, id: &str, options: Option<SessionOptions>) -> Result<(), Status> {
-        if !sessions.contains_key(id) && sessions.len() >= MOST {
+    fn put(
+        &self,
+        sessions: &mut BTreeMap<String, Session>,
+        id: &str,
+        user: Option<&str>,
+        options: Option<SessionOptions>,
+    ) -> Result<(), Status> {
+        let is_full = |sessions: &BTreeMap<String, Session>| {
+            let own = || sessions.values().filter(|session| session.user.as_deref() == user).count();
+            sessions.len() >= MOST || (user.is_some() && own() >= MOST_OF_USER)
+        };
+        if !sessions.contains_key(id) && is_full(sessions) {
             sessions.retain(|_, session| session.used.elapsed() < self.life);
-            if sessions.len() >= MOST {
-                return Err(Status::resource_exhausted(format!("{MOST} sessions are open, which is all that there may be")));
+            if is_full(sessions) {
+                let text = format!("{MOST} sessions are open, or {MOST_OF_USER} of yours, which is all that there may be: close some");
+                return Err(Status::resource_exhausted(text));
             }
         }
-        sessions.insert(id.to_owned(), Session { options, used: Instant::now() });
+        sessions.insert(id.to_owned(), Session { options, user: user.map(str::to_owned), used: Instant::now() });
         Ok(())
     }
 }
@@ -119,9 +133,9 @@ mod tests {
     #[test]
     fn options_stay_with_their_session() {
         let sessions = Sessions::new(Duration::from_secs(60));
-        sessions.set("a", "bytefacts.run", Some("r-1")).unwrap().unwrap();
-        sessions.set("a", "bytefacts.execution", Some("local")).unwrap().unwrap();
-        assert!(sessions.set("a", "nonsense", Some("1")).unwrap().is_err());
+        sessions.set("a", None, "bytefacts.run", Some("r-1")).unwrap().unwrap();
+        sessions.set("a", None, "bytefacts.execution", Some("local")).unwrap().unwrap();
+        assert!(sessions.set("a", None, "nonsense", Some("1")).unwrap().is_err());
         assert_eq!(sessions.options("a").unwrap().unwrap().run.unwrap().as_str(), "r-1");
         assert!(sessions.options("b").unwrap().is_none());
     }
@@ -129,25 +143,35 @@ mod tests {
     #[test]
     fn a_closed_session_is_no_new_one() {
         let sessions = Sessions::new(Duration::from_secs(60));
-        sessions.set("a", "bytefacts.run", Some("r-1")).unwrap().unwrap();
-        sessions.close("a").unwrap();
+        sessions.set("a", None, "bytefacts.run", Some("r-1")).unwrap().unwrap();
+        sessions.close("a", None).unwrap();
         assert_eq!(sessions.options("a").unwrap_err().code(), tonic::Code::Unauthenticated);
-        assert!(sessions.set("a", "bytefacts.run", Some("r-1")).is_err());
-        assert!(sessions.close("a").is_err());
+        assert!(sessions.set("a", None, "bytefacts.run", Some("r-1")).is_err());
+        assert!(sessions.close("a", None).is_err());
     }
 
     #[test]
     fn there_are_only_so_many() {
         let sessions = Sessions::new(Duration::ZERO);
         for n in 0..=MOST {
-            sessions.set(&n.to_string(), "schema", Some("x")).unwrap().unwrap();
+            sessions.set(&n.to_string(), None, "schema", Some("x")).unwrap().unwrap();
         }
         assert!(lock(&sessions.sessions).len() <= MOST, "those that are too old make room");
         let sessions = Sessions::new(Duration::from_secs(600));
         for n in 0..MOST {
-            sessions.set(&n.to_string(), "schema", Some("x")).unwrap().unwrap();
+            sessions.set(&n.to_string(), None, "schema", Some("x")).unwrap().unwrap();
         }
-        assert_eq!(sessions.set("more", "schema", Some("x")).unwrap_err().code(), tonic::Code::ResourceExhausted);
-        sessions.set("1", "schema", Some("y")).unwrap().unwrap();
+        assert_eq!(sessions.set("more", None, "schema", Some("x")).unwrap_err().code(), tonic::Code::ResourceExhausted);
+        sessions.set("1", None, "schema", Some("y")).unwrap().unwrap();
+    }
+
+    #[test]
+    fn no_user_keeps_the_others_out() {
+        let sessions = Sessions::new(Duration::from_secs(600));
+        for n in 0..MOST_OF_USER {
+            sessions.begin(&n.to_string(), Some("ada")).unwrap();
+        }
+        assert_eq!(sessions.begin("more", Some("ada")).unwrap_err().code(), tonic::Code::ResourceExhausted);
+        sessions.begin("other", Some("bob")).unwrap();
     }
 }

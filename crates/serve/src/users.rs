@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::ServeError;
 use crate::lock::lock;
-use crate::options::OwnLimits;
+use crate::options::{MOST_SECONDS, OwnLimits};
 use crate::seal::{Purpose, Seal};
 
 /// Passwords that are checked at a time: each takes a core and some 20 MB for some milliseconds, which is what makes guessing dear.
@@ -223,9 +223,19 @@ fn cost(hash: &str) -> u64 {
     parameter("m=").saturating_mul(parameter("t="))
 }
 
+/// Where a file is no list of users, without what stands there: it may be a password.
+fn without_values(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    if !["invalid type: ", "invalid value: "].iter().any(|quoting| text.contains(quoting)) {
+        return text;
+    }
+    let place = error.location().map_or_else(String::new, |place| format!(" at line {} column {}", place.line(), place.column()));
+    format!("a value is of another type than it should be{place}")
+}
+
 fn parse(text: &str) -> Result<Vec<User>, String> {
-    let File { users } = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    let mut names = BTreeSet::new();
+    let File { users } = serde_yaml::from_str(text).map_err(|error| without_values(&error))?;
+    let (mut names, mut tokens) = (BTreeSet::new(), BTreeSet::new());
     for user in &users {
         let name = &user.name;
         if name.is_empty() || name.contains(':') {
@@ -244,12 +254,18 @@ fn parse(text: &str) -> Result<Vec<User>, String> {
             if token.sha256.len() != 64 || hex::decode(&token.sha256).is_err() {
                 return Err(format!("a token of {name} is given by 64 hexadecimal digits, its SHA-256"));
             }
+            if !tokens.insert(token.sha256.to_ascii_lowercase()) {
+                return Err(format!("a token of {name} is there twice: it is to say who asks"));
+            }
             if let Some(expires) = &token.expires {
                 seconds_of(expires).map_err(|error| format!("a token of {name}: {error}"))?;
             }
         }
-        if user.limits.seconds == Some(0) || user.limits.queries == Some(0) {
-            return Err(format!("the limits of {name} let nothing be asked: seconds and queries are at least 1"));
+        if user.limits.seconds == Some(0) || user.limits.queries == Some(0) || user.limits.memory_bytes == Some(0) {
+            return Err(format!("the limits of {name} let nothing be asked: seconds, queries and memory_bytes are at least 1"));
+        }
+        if user.limits.seconds.is_some_and(|seconds| seconds > MOST_SECONDS) {
+            return Err(format!("the limits of {name}: seconds are at most {MOST_SECONDS}"));
         }
         if user.password.is_none() && user.tokens.is_empty() {
             return Err(format!("{name} has neither a password nor a token"));
@@ -346,6 +362,21 @@ mod tests {
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_what_may_be_a_password() {
+        let token = hex::encode(Sha256::digest("t"));
+        for (text, said) in [
+            ("users: [{name: ada, password: 12345}]".to_owned(), "another type"),
+            ("users: [{name: ada, passwrd: x}]".to_owned(), "passwrd"),
+            (format!("users: [{{name: ada, tokens: [{{sha256: {token}}}]}}, {{name: bob, tokens: [{{sha256: {token}}}]}}]"), "there twice"),
+            (format!("users: [{{name: ada, tokens: [{{sha256: {token}}}], limits: {{memory_bytes: 0}}}}]"), "at least 1"),
+            (format!("users: [{{name: ada, tokens: [{{sha256: {token}}}], limits: {{seconds: {}}}}}]", u64::MAX), "at most"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(said) && !error.contains("12345"), "{text}: {error}");
         }
     }
 }

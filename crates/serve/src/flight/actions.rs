@@ -72,7 +72,7 @@ impl Service {
             }
             "CloseSession" => {
                 let status = match &caller.keeping {
-                    Keeping::Session(id) => self.sessions.close(id).map(|()| CloseStatus::Closed)?,
+                    Keeping::Session(id) => self.sessions.close(id, caller.user.as_deref()).map(|()| CloseStatus::Closed)?,
                     _ => CloseStatus::NotCloseable,
                 };
                 CloseSessionResult { status: status.into() }.encode_to_vec()
@@ -140,7 +140,7 @@ impl Service {
             };
             let set = match value {
                 Ok(value) if !self.is_there(caller, &name, value.as_deref()).await? => Err(SetErrorValue::InvalidValue),
-                Ok(value) => self.sessions.set(&id, &name, value.as_deref())?.map_err(|error| match error {
+                Ok(value) => self.sessions.set(&id, caller.user.as_deref(), &name, value.as_deref())?.map_err(|error| match error {
                     BadOption::Name(_) => SetErrorValue::InvalidName,
                     BadOption::Value(_) => SetErrorValue::InvalidValue,
                 }),

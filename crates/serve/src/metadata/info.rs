@@ -1,7 +1,7 @@
 //! What the service says of itself, truthfully: drivers act on it.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::time::Duration;
 
 use arrow_flight::sql::SqlInfo as I;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
@@ -22,16 +22,15 @@ const fn bits(ordinals: &[u32]) -> i32 {
 /// Version of Arrow, as its crates give it.
 const ARROW_VERSION: &str = arrow::ARROW_VERSION;
 
-/// What there is to say.
+/// What there is to say to somebody whose statements may take so long.
 ///
 /// # Errors
 /// Never, for constants: a test sees to it.
-pub(super) fn data() -> Result<&'static SqlInfoData, DataFusionError> {
-    static DATA: LazyLock<Result<SqlInfoData, String>> = LazyLock::new(|| build().build().map_err(|error| error.to_string()));
-    DATA.as_ref().map_err(|error| DataFusionError::Internal(error.clone()))
+pub(super) fn data(limit: Duration) -> Result<SqlInfoData, DataFusionError> {
+    build(limit).build().map_err(|error| DataFusionError::Internal(error.to_string()))
 }
 
-fn build() -> SqlInfoDataBuilder {
+fn build(limit: Duration) -> SqlInfoDataBuilder {
     let mut info = SqlInfoDataBuilder::new();
     info.append(I::FlightSqlServerName, "bytefacts");
     info.append(I::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
@@ -43,7 +42,7 @@ fn build() -> SqlInfoDataBuilder {
     info.append(I::FlightSqlServerCancel, true);
     info.append(I::FlightSqlServerBulkIngestion, false);
     info.append(I::FlightSqlServerIngestTransactionsSupported, false);
-    info.append(I::FlightSqlServerStatementTimeout, 3_600_000i32);
+    info.append(I::FlightSqlServerStatementTimeout, i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
     info.append(I::FlightSqlServerTransactionTimeout, 0i32);
 
     info.append(I::SqlDdlCatalog, false);
@@ -144,7 +143,8 @@ mod tests {
     #[test]
     fn everything_is_answered() {
         // 12 of the server, 77 of SQL; the Substrait versions are of what there is not.
-        assert_eq!(data().unwrap().record_batch(Vec::new()).unwrap().num_rows(), 12 - 2 + 77 + 2);
-        assert_eq!(data().unwrap().record_batch([0, 3, 9]).unwrap().num_rows(), 3);
+        let data = data(Duration::from_secs(600)).unwrap();
+        assert_eq!(data.record_batch(Vec::new()).unwrap().num_rows(), 12 - 2 + 77 + 2);
+        assert_eq!(data.record_batch([0, 3, 9]).unwrap().num_rows(), 3);
     }
 }
