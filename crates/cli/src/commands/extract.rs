@@ -297,7 +297,7 @@ impl<'a> Work<'a> {
         }
         let asked = serde_json::to_value(&job.options)?;
         // (An option that its version did not have cannot have been another.)
-        let differs = |key: &str, asked: &serde_json::Value| committed.options.get(key).is_some_and(|was| was != asked);
+        let differs = |key: &str, value: &serde_json::Value| committed.options.get(key).is_some_and(|was| was != value);
         other.extend(asked.as_object().into_iter().flatten().filter(|(key, value)| differs(key, value)).map(|(key, _)| key.clone()));
         if other.is_empty() {
             return Ok(());

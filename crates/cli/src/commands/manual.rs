@@ -21,15 +21,15 @@ pub fn completions(shell: Shell, output: &mut Output) -> anyhow::Result<Exit> {
 
 /// The completions of a shell.
 fn script(shell: Shell) -> anyhow::Result<String> {
+    const NAME: &str = "bytefacts";
     let all = Args::command();
-    let name = all.get_name().to_owned();
     // Made anew without the commands that are not for people: clap_complete's script for bash would offer them.
-    let mut command = Command::new(name.clone())
+    let mut command = Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .args(all.get_arguments().cloned())
         .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    clap_complete::generate(shell, &mut command, NAME, &mut script);
     Ok(String::from_utf8(script)?)
 }
 
