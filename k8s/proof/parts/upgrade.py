@@ -41,7 +41,7 @@ def part(trial):
             certificates = keys(deployed)
 
             with report.shows("upgrade", "an upgrade under an extraction of the release's own", namespace.story) as note:
-                deployed.install(release.merged(old, {"extractions": [entry]}))
+                deployed.install(release.merged(old, {"extractions": [entry]}), wait=False)
                 is_under_way(deployed, own(deployed))
                 before = daemons(deployed)
                 deployed.chart = release.CHART
