@@ -58,17 +58,32 @@ def merged(below, above):
 class Release:
     """An installed chart."""
 
-    def __init__(self, namespace, helm="helm", name=NAME):
-        self.namespace, self.helm, self.name = namespace, helm, name
+    def __init__(self, namespace, helm="helm", name=NAME, chart=CHART):
+        self.namespace, self.helm, self.name, self.chart = namespace, helm, name, chart
+
+    def bring_up(self, trial, values, executors=2, outlives=False):
+        """A store, perhaps one whose data outlives its pod, and the chart beside it, until every daemon is ready."""
+        store.install(self.namespace, trial.image, trial.store_image, outlives)
+        self.install(values)
+        self.healthy(executors=executors)
 
     def install(self, values, seconds=300, wait=True):
         """Installs, or upgrades; Helm waits until all is ready."""
         waiting = ["--wait", "--timeout", f"{seconds}s"] if wait else []
         run(
-            [self.helm, "upgrade", "--install", self.name, CHART, "--namespace", self.namespace.name, "--values", "-", *waiting],
+            [self.helm, "upgrade", "--install", self.name, self.chart, "--namespace", self.namespace.name, "--values", "-", *waiting],
             given=json.dumps(values),
             seconds=seconds + 60,
         )
+
+    def history(self):
+        """The revisions, the first one first."""
+        return json.loads(run([self.helm, "history", self.name, "--namespace", self.namespace.name, "--output", "json"]))
+
+    def rollback(self, revision, seconds=300):
+        """As it was at a revision; Helm waits until all is ready."""
+        waiting = ["--wait", "--timeout", f"{seconds}s"]
+        run([self.helm, "rollback", self.name, str(revision), "--namespace", self.namespace.name, *waiting], seconds=seconds + 60)
 
     def uninstall(self):
         run([self.helm, "uninstall", self.name, "--namespace", self.namespace.name, "--wait"], seconds=300)
@@ -81,7 +96,7 @@ class Release:
         """What the chart gives for values, or some of its templates alone."""
         shown = [word for name in only for word in ("--show-only", f"templates/{name}")]
         of = ["--namespace", self.namespace.name, "--kube-version", server_version(), "--values", "-"]
-        return run([self.helm, "template", self.name, CHART, *of, *shown], given=json.dumps(values))
+        return run([self.helm, "template", self.name, self.chart, *of, *shown], given=json.dumps(values))
 
     def selector(self, component):
         return f"{INSTANCE}={self.name},{COMPONENT}={component}"

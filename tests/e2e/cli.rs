@@ -34,6 +34,57 @@ async fn extract_sums_up_for_people_and_for_programs() {
     assert!(stdout.contains("38 of 38 files") && stdout.contains("1 × SyntaxError (error, stage compile)"), "{stdout}");
 }
 
+/// The second pod of a Job whose first one died after the commit asks for what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committed_run_that_is_asked_for_once_more_answers_as_before_and_does_nothing() {
+    let (root, corpus) = (folder(), small_corpus());
+    let (place, facts) = (corpus.path().to_str().unwrap(), root.path().join("facts").to_str().unwrap().to_owned());
+    let extract = async |more: &[&str]| {
+        let args = ["extract", place, "--out", &facts, "--run-id", "one", "--format", "json"];
+        run(bytefacts(root.path(), &[&args[..], more].concat()).await)
+    };
+    let all_files = || walk(Path::new(&facts));
+    // Findings are findings the second time too.
+    let (code, stdout, stderr) = extract(&["--fail-on", "error"]).await;
+    assert_eq!(code, 3, "{stderr}");
+    let (first, files): (Value, _) = (serde_json::from_str(&stdout).unwrap(), all_files());
+    // How work is dealt out is no other question.
+    let (code, stdout, stderr) = extract(&["--fail-on", "error", "--jobs", "1", "--executors", "1"]).await;
+    assert_eq!((code, stderr.lines().count()), (3, 1), "{stderr}");
+    assert!(stderr.contains("run one has been committed to") && stderr.contains("nothing is left to do"), "{stderr}");
+    let second: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&first["committed_before"], &second["committed_before"]), (&Value::Bool(false), &Value::Bool(true)));
+    for same in ["run", "digest", "corpus", "repository", "current", "files", "units", "errors", "data_bytes", "python"] {
+        assert_eq!(first[same], second[same], "{same}");
+    }
+    assert_eq!(extract(&[]).await.0, 0);
+    let (code, stdout, _) = run(bytefacts(root.path(), &["extract", "--resume", "one", "--out", &facts]).await);
+    assert!(code == 0 && stdout.contains("was committed before; nothing was done"), "{stdout}");
+
+    for (other, what) in
+        [(&["--optimize", "2"][..], "another optimize:"), (&["--repo", "x", "--oracle", "1"][..], "another repository, oracle:")]
+    {
+        let (code, _, stderr) = extract(other).await;
+        assert!(code == 2 && stderr.contains(what), "{other:?}: {stderr}");
+    }
+    assert_eq!(all_files(), files, "what is committed was not touched, and nothing was added");
+}
+
+/// Every file below a folder, with its size, in order.
+fn walk(folder: &Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        } else {
+            found.push((path.clone(), path.metadata().unwrap().len()));
+        }
+    }
+    found.sort();
+    found
+}
+
 /// `cargo run` becomes the program by `exec`, so that the time of its compilers is that of children of the program.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cpu_time_of_a_job_is_its_own() {

@@ -121,7 +121,8 @@ pub struct JobArgs {
     /// A YAML file of settings; options on the command line win. config/bytefacts.yaml shows all of them.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Name of the run. A run of this name that did not end is resumed [default: from the time].
+    /// Name of the run. A run of this name that did not end is resumed; one that was committed of the same corpus with the same options is not
+    /// done again, and ends as it did [default: from the time].
     #[arg(long, value_name = "ID")]
     pub run_id: Option<String>,
     /// Compile every file, and keep nothing for the next run: on a cluster too.

@@ -21,7 +21,7 @@ template:
     containers:
       - name: extract
         command:
-          {{- toYaml (concat (list "sh" "-c" (include "bytefacts.extractScript" .) "extract") .arguments) | nindent 10 }}
+          {{- toYaml (concat (list "bytefacts" "extract") .arguments) | nindent 10 }}
         {{- include "bytefacts.container" .role | nindent 8 }}
       {{- with .pod.extraContainers }}
       {{- toYaml . | nindent 6 }}

@@ -298,6 +298,8 @@ envFrom:
 {{- define "bytefacts.container" -}}
 image: {{ include "bytefacts.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- /* So that whoever describes the pod reads why a container has ended. */}}
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- include "bytefacts.withoutNulls" .pod.containerSecurityContext | nindent 2 }}
 env:
@@ -400,15 +402,6 @@ podFailurePolicy:
       onPodConditions: [{type: DisruptionTarget, status: "True"}]
     - action: FailJob
       onExitCodes: {operator: In, values: [2, 3]}
-{{- end }}
-
-{{/* The script that extracts a run unless it is committed: `runs` knows, and the rest is bytefacts itself as process 1. */}}
-{{- define "bytefacts.extractScript" -}}
-if bytefacts runs --run "$RUN" >/dev/null 2>&1; then
-  echo "run $RUN is committed already"
-  exit 0
-fi
-exec bytefacts extract "$@"
 {{- end }}
 
 {{/* Pods of these components, as peers of a NetworkPolicy. Takes {root, components}. */}}

@@ -67,9 +67,7 @@ def part(trial):
     deployed = release.Release(namespace)
     values = release.values(trial.image, corpus=store.LIBRARY, audit=ARGUMENTS)
     with report.shows("audit", "a release", namespace.story):
-        store.install(namespace, trial.image, trial.store_image)
-        deployed.install(values)
-        deployed.healthy(executors=2)
+        deployed.bring_up(trial, values)
 
     with report.shows("audit", "evicted in the middle it goes on in a new pod", namespace.story) as note:
         expected = outcome(namespace, begun(deployed, "undisturbed"))["verdicts"]

@@ -48,9 +48,7 @@ def part(trial):
     report, namespace, other = trial.report, trial.namespace("network"), trial.namespace("elsewhere")
     deployed = release.Release(namespace)
     with report.shows("network", "a release with policies", namespace.story):
-        store.install(namespace, trial.image, trial.store_image)
-        deployed.install(release.values(trial.image, gc={"enabled": True, "suspend": True}))
-        deployed.healthy(executors=2)
+        deployed.bring_up(trial, release.values(trial.image, gc={"enabled": True, "suspend": True}))
 
     with report.shows("network", "each pair of roles is tried", namespace.story) as note:
         address = {}

@@ -3,7 +3,7 @@
 import json
 import time
 
-from .. import release, store
+from .. import release
 from ..kube import until
 from ..report import require
 from .trouble import extracted
@@ -34,15 +34,12 @@ for entry in filter(str.isdigit, os.listdir("/proc")):
 def part(trial):
     report, namespace = trial.report, trial.namespace("scale")
     deployed = release.Release(namespace)
-    values = release.values(trial.image, corpus=store.LIBRARY, audit={"enabled": False})
-    values = release.merged(values, {"executor": {"kind": "Deployment", "resources": SMALL, "updateStrategy": None}})
-    corpus = store.LIBRARY if trial.large else store.SMALL
+    small = {"kind": "Deployment", "resources": SMALL, "updateStrategy": None}
+    values = release.values(trial.image, corpus=trial.corpus, audit={"enabled": False}, executor=small)
     cost = lambda: json.loads(namespace.python(deployed.pods("scheduler")[0], COST))
     with report.shows("scale", "two executors, to compare with", namespace.story) as note:
-        store.install(namespace, trial.image, trial.store_image)
-        deployed.install(values)
-        deployed.healthy(executors=2)
-        base = extracted(deployed, values, "by-two", corpus)
+        deployed.bring_up(trial, values)
+        base = extracted(deployed, values, "by-two", trial.corpus)
         note(f"{base['seconds']:.0f} s; scheduler {cost()}")
     with report.shows("scale", f"{trial.executors} executors are there", namespace.story) as note:
         begun = time.monotonic()
@@ -53,7 +50,7 @@ def part(trial):
         until("the scheduler knows all", lambda: cost()["executors"] == trial.executors, seconds=120)
         note(f"known after {time.monotonic() - begun:.0f} s; scheduler {cost()}")
     with report.shows("scale", "a run by all of them, with the same digest", namespace.story) as note:
-        many = extracted(deployed, values, "by-many", corpus)
+        many = extracted(deployed, values, "by-many", trial.corpus)
         require(many["digest"] == base["digest"], f"{many['digest']} is not {base['digest']}")
         note(f"{many['seconds']:.0f} s for {many['bins']} bins; scheduler {cost()}")
     trial.done(namespace)

@@ -30,23 +30,22 @@ time.sleep(20)
 def part(trial):
     report, namespace = trial.report, trial.namespace("trouble")
     deployed = release.Release(namespace)
-    corpus = store.LIBRARY if trial.large else store.SMALL
-    values = release.values(trial.image, corpus=corpus, audit={"preset": "quick"})
+    values = release.values(trial.image, corpus=trial.corpus, audit={"preset": "quick"})
     random_numbers = random.Random(trial.seed)
-    kinds = [kind for kind in KINDS if kind not in NEEDS_HOOK or trial.hook]
+    wanted = [kind for kind in KINDS if not trial.kinds or any(words in kind for words in trial.kinds)]
+    kinds = [kind for kind in wanted if kind not in NEEDS_HOOK or trial.hook]
+    require(kinds, f"no kind of trouble is called {trial.kinds}, or it needs --hook; there are: {', '.join(KINDS)}")
     order = []
     while len(order) < trial.rounds:
         order += random_numbers.sample(kinds, len(kinds))
     order = order[: trial.rounds]
-    if left_out := sorted(set(KINDS) - set(kinds)):
+    if left_out := sorted(set(wanted) - set(kinds)):
         print(f"trouble   left out, since they need --hook: {', '.join(left_out)}")
 
     expected = None
     with report.shows("trouble", "the undisturbed run", namespace.story) as note:
-        store.install(namespace, trial.image, trial.store_image)
-        deployed.install(values)
-        deployed.healthy(executors=2)
-        expected = extracted(deployed, values, "undisturbed", corpus)
+        deployed.bring_up(trial, values, outlives=True)
+        expected = extracted(deployed, values, "undisturbed", trial.corpus)
         note(f"digest {expected['digest'][:16]}, {expected['files']} files, {expected['bins']} bins, {expected['seconds']:.0f} s")
     if expected is None:
         return trial.done(namespace)
@@ -57,7 +56,7 @@ def part(trial):
         until("clients get answers", lambda: askers.answers()["right"] >= ASKERS)
         for number, kind in enumerate(order, 1):
             with report.shows("trouble", f"round {number}: {kind}", namespace.story) as note:
-                one_round(trial, deployed, values, corpus, f"r{number}", kind, random_numbers, expected, note)
+                one_round(trial, deployed, values, f"r{number}", kind, random_numbers, expected, note)
                 answers = askers.answers()
                 note(f"answers {answers}")
                 require(not answers["WRONG"], "a SQL client got a wrong answer")
@@ -75,10 +74,10 @@ def part(trial):
     return trial.done(namespace)
 
 
-def one_round(trial, deployed, values, corpus, name, kind, random_numbers, expected, note):
+def one_round(trial, deployed, values, name, kind, random_numbers, expected, note):
     namespace = deployed.namespace
     before = landed(namespace)
-    job = begin(deployed, values, name, corpus)
+    job = begin(deployed, values, name, trial.corpus)
     # The audit of every third round is of the undisturbed run, beside the extraction.
     audit = None
     if random_numbers.random() < 1 / 3:
@@ -93,17 +92,21 @@ def one_round(trial, deployed, values, corpus, name, kind, random_numbers, expec
     troubled = time.monotonic() - begun
     summary = ended_well(deployed, job)
     note(f"trouble for {troubled:.0f} s {'during' if early else 'AFTER'} the run of {summary['seconds']:.0f} s")
-    require(summary["digest"] == expected["digest"], f"digest {summary['digest']}, not {expected['digest']}")
-    for key in ("files", "units", "instructions"):
-        require(summary[key] == expected[key], f"{key}: {summary[key]}, not {expected[key]}")
-    blamed = [error for error in summary["errors"] if error["stage"] == "quarantine"]
-    require(not blamed, f"innocents in quarantine: {blamed}")
+    is_same(summary, expected)
     if audit:
         how = namespace.finished(audit, seconds=900)
         require(how == "Complete", f"the audit ended as {how}: {namespace.log_of(audit)[-1500:]}")
         note("an audit beside it")
     namespace.remove("job", job, *([audit] if audit else []))
     deployed.healthy(executors=2)
+
+
+def is_same(summary, expected):
+    """A run is what the undisturbed one is, and nobody is blamed for what was done to it."""
+    for key in ("digest", "files", "units", "instructions"):
+        require(summary[key] == expected[key], f"{key}: {summary[key]}, not {expected[key]}")
+    blamed = [error for error in summary["errors"] if error["stage"] == "quarantine"]
+    require(not blamed, f"innocents in quarantine: {blamed}")
 
 
 # ---- extractions, as the chart makes them
@@ -121,9 +124,9 @@ def begin(deployed, values, name, corpus, *more):
     return jobs[0]["metadata"]["name"]
 
 
-def extracted(deployed, values, name, corpus):
+def extracted(deployed, values, name, corpus, *more):
     """An extraction from its beginning to its end; what is committed."""
-    job = begin(deployed, values, name, corpus)
+    job = begin(deployed, values, name, corpus, *more)
     committed = ended_well(deployed, job)
     deployed.namespace.remove("job", job)
     return committed
@@ -143,6 +146,7 @@ def ended_well(deployed, job, seconds=900):
         "run": header["run_id"],
         "digest": header["digest"],
         "bins": header["bins"],
+        "bytes": header["data_bytes"],
         "files": stats["files"],
         "units": stats["units"],
         "instructions": stats["instructions"],
@@ -213,10 +217,14 @@ def all_executors(trial, deployed, random_numbers):
         deployed.namespace.kubectl("delete", "pod", pod, "--wait=false", *FORCE)
 
 
-def client(trial, deployed, random_numbers):
+def client(*how):
     """The pod of the extraction itself: its Job starts another, which goes on."""
-    for pod in deployed.pods("extract"):
-        deployed.namespace.kubectl("delete", "pod", pod, "--wait=false")
+
+    def trouble(trial, deployed, random_numbers):
+        for pod in deployed.pods("extract"):
+            deployed.namespace.kubectl("delete", "pod", pod, "--wait=false", *how)
+
+    return trouble
 
 
 def out_of_memory(component):
@@ -236,14 +244,31 @@ def out_of_memory(component):
     return trouble
 
 
-def drained(trial, deployed, random_numbers):
-    """The node is emptied of our pods, and comes back."""
-    node = random_numbers.choice(nodes())
-    pods = f"{release.INSTANCE}={deployed.name}"
-    try:
-        run(["kubectl", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--pod-selector={pods}", "--timeout=180s"])
-    finally:
-        run(["kubectl", "uncordon", node])
+def drained(*, all_of_them):
+    """Nodes are emptied of our pods, one after another, and come back; budgets say how many pods may go at a time."""
+
+    def trouble(trial, deployed, random_numbers):
+        namespace = deployed.namespace
+        counted = lambda: {budget["metadata"]["labels"][release.COMPONENT]: budget["status"]["expectedPods"] for budget in namespace.get("poddisruptionbudgets")}
+        there = lambda: {component: len(deployed.pods(component)) for component in release.DAEMONS}
+        until("budgets count the pods of every role", lambda: counted() == there(), seconds=60)
+        ours = f"{release.INSTANCE}={deployed.name}"
+        where = lambda: [(pod["metadata"]["uid"], pod["spec"].get("nodeName")) for pod in namespace.get("pods", ours)]
+        names = nodes()
+        random_numbers.shuffle(names)
+        # One alone is one that has something to lose.
+        taken = names if all_of_them else [next(name for name in names if any(node == name for _, node in where()))]
+        for node in taken:
+            before = {uid for uid, at in where() if at == node}
+            try:
+                of = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--pod-selector={ours}", "--timeout=240s"]
+                run(["kubectl", "drain", node, *of], seconds=300)
+            finally:
+                run(["kubectl", "uncordon", node])
+            stayed = before & {uid for uid, _ in where()}
+            require(not stayed, f"{len(stayed)} pods have stayed on {node}")
+
+    return trouble
 
 
 def hooked(before, after, seconds):
@@ -262,8 +287,8 @@ def hooked(before, after, seconds):
     return trouble
 
 
-def store_away(trial, deployed, random_numbers):
-    store.away(deployed.namespace, 30)
+def to_the_store(what):
+    return lambda trial, deployed, random_numbers: what(deployed.namespace, 30)
 
 
 def rolling(component, kind):
@@ -283,13 +308,16 @@ KINDS = {
     "the scheduler force-deleted": deleting("scheduler", *FORCE),
     "a SQL pod deleted": deleting("sql"),
     "a SQL pod force-deleted": deleting("sql", *FORCE),
-    "the extraction's pod deleted": client,
+    "the extraction's pod deleted": client(),
+    "the extraction's pod force-deleted": client(*FORCE),
     "an executor out of memory": out_of_memory("executor"),
     "the scheduler out of memory": out_of_memory("scheduler"),
-    "a node drained": drained,
+    "a node drained": drained(all_of_them=False),
+    "all nodes drained, one after another": drained(all_of_them=True),
     "a kubelet frozen for 30 s": hooked("freeze", "thaw", 30),
     "a node cut off for 30 s": hooked("cut", "join", 30),
-    "the store away for 30 s": store_away,
+    "the store frozen for 30 s": to_the_store(store.frozen),
+    "the store away for 30 s": to_the_store(store.away),
     "executors restarted one by one": rolling("executor", "statefulset"),
     "the scheduler restarted": rolling("scheduler", "deployment"),
     "SQL restarted": rolling("sql", "deployment"),

@@ -13,7 +13,7 @@ use bytefacts_corpus::Location;
 use bytefacts_engine::{
     Finished, InterpreterId, Job, NOTE_EVERY, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository,
 };
-use bytefacts_landing::{Created, FactsStore, RunId, RunState, SystemClock};
+use bytefacts_landing::{Committed, Created, FactsStore, RunHeader, RunId, RunState, SystemClock};
 use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -170,8 +170,11 @@ pub async fn extract(
         use_cache: settings.cache.enabled,
     };
     let work = Work::open(settings, args, run, facts)?;
+    if let Some(committed) = work.committed().await? {
+        work.check_same_request(&committed.document.run, &job)?;
+        return Ok(work.found(&committed, output));
+    }
     work.check_reachable().await?;
-    work.check_new().await?;
     if !another_corpus {
         work.check_same_corpus(&job).await?;
     }
@@ -187,8 +190,10 @@ pub async fn extract(
 pub async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Location, output: &Output) -> anyhow::Result<Summary> {
     let run = RunId::new(run).map_err(|error| UsageError(format!("--resume: {error}")))?;
     let work = Work::open(settings, args, run, facts)?;
+    if let Some(committed) = work.committed().await? {
+        return Ok(work.found(&committed, output));
+    }
     work.check_reachable().await?;
-    work.check_new().await?;
     let Some(recorded) = work.store.job(&work.run).await.with_context(|| work.unusable())? else {
         return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
     };
@@ -258,21 +263,47 @@ impl<'a> Work<'a> {
         format!("cannot use the facts at {}", shown(&self.facts))
     }
 
-    /// Refuses a run that is over and done with.
-    async fn check_new(&self) -> anyhow::Result<()> {
-        let (run, facts) = (&self.run, self.facts.uri());
+    /// The run as it was committed, if nothing of it is left to do.
+    async fn committed(&self) -> anyhow::Result<Option<Committed>> {
+        let run = &self.run;
         match self.store.run_state(run).await.with_context(|| self.unusable())? {
-            RunState::New | RunState::Open => Ok(()),
+            RunState::New | RunState::Open => Ok(None),
             RunState::Committed(document) => {
+                let current = self.store.current().await.with_context(|| self.unusable())?;
                 // A client that died between the commit and the move of `current` has left that to do.
-                let current = self.store.current().await?;
-                if current.is_none_or(|current| current.order() < (document.run.sequence, run)) {
-                    return Ok(());
-                }
-                Err(UsageError(format!("run {run} has been committed to {facts} already: choose another --run-id")).into())
+                let is_done = current.as_ref().is_some_and(|current| current.order() >= (document.run.sequence, run));
+                Ok(is_done.then(|| Committed { document: *document, newly: false, current, held_back: None }))
             }
             RunState::Abandoned => Err(UsageError(format!("run {run} was given up or let go: choose another --run-id")).into()),
         }
+    }
+
+    /// Sums up a run that was committed before: who asks once more for what is there, such as the second pod of a Job whose first one died
+    /// after the commit, gets the same answer, and the same exit code.
+    fn found(&self, committed: &Committed, output: &Output) -> Summary {
+        output.note(format!("run {} has been committed to {} already: nothing is left to do", self.run, shown(&self.facts)));
+        Summary::new(committed, repo_of(&committed.document.run), self.facts.uri(), self.begun.elapsed(), None)
+    }
+
+    /// Refuses a run that was committed as another one than is asked for: it would be taken for what it is not. How work was dealt out, and by
+    /// which interpreter, is none of the question: the run tells.
+    fn check_same_request(&self, committed: &RunHeader, job: &Job) -> anyhow::Result<()> {
+        let mut other = Vec::new();
+        if committed.corpus != job.corpus {
+            other.push("corpus".to_owned());
+        }
+        if repo_of(committed) != job.repo.as_deref() {
+            other.push("repository".to_owned());
+        }
+        let asked = serde_json::to_value(&job.options)?;
+        // (An option that its version did not have cannot have been another.)
+        let differs = |key: &str, value: &serde_json::Value| committed.options.get(key).is_some_and(|was| was != value);
+        other.extend(asked.as_object().into_iter().flatten().filter(|(key, value)| differs(key, value)).map(|(key, _)| key.clone()));
+        if other.is_empty() {
+            return Ok(());
+        }
+        let (run, facts, other) = (&self.run, self.facts.uri(), other.join(", "));
+        Err(UsageError(format!("run {run} has been committed to {facts} already, with another {other}: choose another --run-id")).into())
     }
 
     /// Refuses a corpus that is not the one of the current run: whoever reads the facts would find another corpus in its place.
@@ -285,7 +316,7 @@ impl<'a> Work<'a> {
             Some(repo) => format!("{uri} as the repository {repo}"),
             None => uri.to_owned(),
         };
-        let there = described(&document.run.corpus, document.run.options.get("repo").and_then(|repo| repo.as_str()));
+        let there = described(&document.run.corpus, repo_of(&document.run));
         let here = described(&job.corpus, job.repo.as_deref());
         if there == here {
             return Ok(());
@@ -466,6 +497,11 @@ impl<'a> Work<'a> {
             ),
         }
     }
+}
+
+/// The name of the only repository that a committed run is of, if it is of one.
+fn repo_of(run: &RunHeader) -> Option<&str> {
+    run.options.get("repo").and_then(serde_json::Value::as_str)
 }
 
 /// How often it is seen whether the cluster has executors.

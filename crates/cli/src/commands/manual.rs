@@ -15,12 +15,22 @@ use crate::output::Output;
 /// # Errors
 /// When stdout cannot be written.
 pub fn completions(shell: Shell, output: &mut Output) -> anyhow::Result<Exit> {
-    let mut script = Vec::new();
-    let mut command = Args::command();
-    let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, &mut script);
-    output.data(String::from_utf8(script)?)?;
+    output.data(script(shell)?)?;
     Ok(Exit::Clean)
+}
+
+/// The completions of a shell.
+fn script(shell: Shell) -> anyhow::Result<String> {
+    const NAME: &str = "bytefacts";
+    let all = Args::command();
+    // Made anew without the commands that are not for people: clap_complete's script for bash would offer them.
+    let mut command = Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, NAME, &mut script);
+    Ok(String::from_utf8(script)?)
 }
 
 /// Writes a man page for `bytefacts` and for each of its commands.
@@ -65,16 +75,19 @@ mod tests {
         assert!(page("bytefacts-extract.1").contains("fail\\-on"));
         assert!(page("bytefacts-python-install.1").contains("mirror"));
     }
+
     #[test]
-    fn every_shell_completes_every_command() {
+    fn every_shell_completes_every_command_and_none_that_is_hidden() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "bytefacts", &mut script);
-            let script = String::from_utf8(script).unwrap();
+            let script = script(shell).unwrap();
             // Whole words: `run` would be found in `runs`.
             let words: Vec<&str> = script.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
-            for command in Args::command().get_subcommands().filter(|command| !command.is_hide_set()) {
-                assert!(words.contains(&command.get_name()), "{shell} and {}", command.get_name());
+            for command in Args::command().get_subcommands() {
+                assert_eq!(words.contains(&command.get_name()), !command.is_hide_set(), "{shell} and {}", command.get_name());
+            }
+            for option in ["--log-format", "--version", "--fail-on"] {
+                // (fish names them without the dashes.)
+                assert!(script.contains(option.trim_start_matches('-')), "{shell} and {option}");
             }
         }
     }
