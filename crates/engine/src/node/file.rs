@@ -42,7 +42,7 @@ pub(crate) struct Examiner {
 /// A file that was read and compiled, or the reason why not.
 pub(crate) struct Loaded {
     entry: Entry,
-    source: Option<Source>,
+    source: Option<Content>,
     errors: Vec<FactError>,
     code: Option<Bytes>,
     compile_cpu: Duration,
@@ -66,7 +66,7 @@ struct Unread {
     cause: String,
 }
 
-struct Source {
+struct Content {
     bytes: Bytes,
     sha256: [u8; 32],
 }
@@ -183,7 +183,7 @@ impl Examiner {
         let _parallel = self.compilers.parallel.reserve(source.len() as u64).await?;
         let mut loaded = Loaded::new(entry, memory);
         let (bytes, sha256) = hash(source).await?;
-        loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
+        loaded.source = Some(Content { bytes: bytes.clone(), sha256 });
 
         let (compiled, cached) = self.compile(cache, bytes.clone(), &sha256).await?;
         loaded.cached = cached;
