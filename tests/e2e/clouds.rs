@@ -137,8 +137,12 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// What clouds answer that let nobody in, as a role without the right, a token that has run out, and a store that is out of order; with what is said
 /// of it, and whether it may pass.
-const FAULTS: [(u16, &str, bool); 4] =
-    [(403, "403", false), (401, "401", false), (500, "500 Internal Server Error", true), (503, "503 Service Unavailable", true)];
+const FAULTS: [(u16, &str, bool); 4] = [
+    (403, "access is forbidden (403)", false),
+    (401, "the credentials are missing or not valid (401)", false),
+    (500, "500 Internal Server Error", true),
+    (503, "503 Service Unavailable", true),
+];
 
 /// A cloud that refuses or fails, from the first request on, or only where a file of the corpus is read: the job fails in words, soon, and nothing
 /// is committed. What was listed and refused is no row that says so; resumed, the run is what it would have been.

@@ -370,7 +370,7 @@ async fn a_query_fetches_each_list_of_files_once() {
     let one = asked("SELECT count(*) FROM py_bc_instructions WHERE opname = 'LOAD_CONST'").await;
     assert!(one.iter().filter(|line| line.contains("/manifest/")).count() == 1, "there is one list: {one:?}");
     // Tables of five kinds, one of them twice, and views of several tables. The engine plans their scans at the same time.
-    let many = "SELECT count(*) FROM py_bc_instructions a JOIN py_bc_instructions b USING (instruction_id) JOIN py_bc_code_units u ON
+    let many = "SELECT count(*) FROM py_bc_instructions a JOIN py_bc_instructions b USING (instr_id) JOIN py_bc_code_units u ON
         a.code_unit_id = u.code_unit_id JOIN py_bc_blocks k ON k.code_unit_id = u.code_unit_id JOIN py_bc_cfg_edges e ON
         e.code_unit_id = u.code_unit_id JOIN bytecode_files_v1 f ON f.path = u.path WHERE a.opname = 'LOAD_CONST'";
     assert_eq!(asked(many).await, one);

@@ -7,6 +7,7 @@ use bytefacts_cache::{Cache, Tier};
 use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
+use bytefacts_stores::explain;
 use bytes::Bytes;
 use datafusion::common::Result;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -135,7 +136,8 @@ impl Loader {
     /// A fault that keeps a file from being read, with all that whoever has to mend it needs to know.
     fn unread(&self, entry: &Entry, error: ReadError) -> Unread {
         let path = entry.repo.iter().map(String::as_str).chain([entry.path.as_str()]).collect::<Vec<_>>().join("/");
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let said = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map_or_else(|| cause.to_string(), explain);
+        let cause = std::error::Error::source(&error).map(said).unwrap_or_default();
         Unread { corpus: self.examiner.job.corpus.clone(), path, error, cause }
     }
 }
