@@ -233,18 +233,33 @@ async fn every_client_reads_what_our_sql_reads() {
 }
 
 /// Facts are of the source and of nothing else: not of the addresses of the processes that made them, nor of how many these were, nor of the hash
-/// seed of whoever started them. (That of the workers is a part of the interpreter: CPython orders locals of inlined comprehensions by it.)
+/// seed of whoever started them, nor of how their program was built. (That of the workers is a part of the interpreter: CPython orders locals of inlined comprehensions by it.)
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runs_of_the_cases_write_the_same_bytes() {
     let (corpus, cache) = (corpus(), folder());
+    let large = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/large_cases");
+    for file in ["quadratic/loop.py", "quadratic/sequence.py", "folding/eight.py", "folding/forty.py"] {
+        write_files(corpus.path(), &[(&format!("large_cases/{file}"), &std::fs::read(large.join(file)).unwrap())]);
+    }
+    let other = std::env::var_os("BYTEFACTS_OTHER_BINARY");
+    if other.is_none() {
+        not_tested("another build writes the same bytes", "BYTEFACTS_OTHER_BINARY=PROGRAM names one, such as target/release/bytefacts");
+    }
+    let mut runs = vec![("1", "1", None), ("4242", "1", None), ("1", "3", None)];
+    runs.extend(other.as_ref().map(|program| ("7", "2", Some(program))));
     let mut written = Vec::new();
-    for (seed, executors) in [("1", "1"), ("4242", "1"), ("1", "3")] {
+    for (seed, executors, program) in &runs {
         let facts = folder();
         let paths = [corpus.path(), facts.path()].map(|path| path.display().to_string());
         let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--run-id", "same", "--executors", executors, "--jobs", "3"];
         let mut command = bytefacts(cache.path(), &line).await;
         // Which files a data file has is decided by the bins, and by default their number by the cores.
         command.env("PYTHONHASHSEED", seed).env("BYTEFACTS_BINS__COUNT", "6");
+        if let Some(program) = program {
+            let ours = std::mem::replace(&mut command, Command::new(program));
+            command.args(ours.get_args()).env_remove("BYTEFACTS_CONFIG");
+            command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        }
         let (code, _, stderr) = run(command);
         assert_eq!(code, 0, "{stderr}");
         let mut files: Vec<Vec<u8>> =
@@ -254,6 +269,7 @@ async fn two_runs_of_the_cases_write_the_same_bytes() {
     }
     assert!(written[0].iter().map(Vec::len).sum::<usize>() > 100_000);
     assert!(written[0].len() > 3, "{} data files: three executors have nothing to share", written[0].len());
-    assert!(written[0] == written[1], "the bytes of two runs differ");
-    assert!(written[0] == written[2], "the bytes of one executor and of three differ");
+    for (run, bytes) in runs.iter().zip(&written) {
+        assert!(*bytes == written[0], "the bytes of this run (seed, executors, program) are others: {run:?}");
+    }
 }

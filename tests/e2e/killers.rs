@@ -9,14 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytefacts_compile::Interpreter;
-use bytefacts_landing::Manifest;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::chaos::{LIMIT, Random, check, number, undisturbed};
 use crate::processes::Processes;
-use crate::support::{GATED, Gate, bytefacts, folder, not_tested, python, python_with_patched, query_text, write_files};
+use crate::support::{GATED, Gate, Shape, bytefacts, extract, folder, not_tested, python, python_with_patched, query_text, write_files};
 
 /// What a killer's source holds, and nobody else's.
 const MARK: &str = "KILLER";
@@ -91,32 +90,42 @@ async fn quarantined(facts: &Path) -> Vec<Vec<String>> {
     query_text(facts, "SELECT path, error_type, message FROM bytecode_errors WHERE stage = 'quarantine' ORDER BY path").await
 }
 
-/// All but the poisoned repository are what they would have been.
-async fn only_the_killer_is_missing(facts: &Path, run: &str, expected: &Manifest) {
+/// What each file's facts are, by repository and path, in a run without a killer.
+type Digests = Vec<Vec<String>>;
+
+async fn digests(facts: &Path) -> Digests {
+    let digests = "SELECT repo, path, facts_digest FROM bytecode_files_v1 WHERE path <> 'poison.py' ORDER BY repo NULLS FIRST, path";
+    query_text(facts, digests).await
+}
+
+/// The digests of a corpus that nobody disturbs.
+async fn undisturbed_digests(corpus: &Path) -> Digests {
+    let facts = folder();
+    extract(corpus, facts.path(), &Shape { run: "undisturbed", ..Shape::default() }).await;
+    digests(facts.path()).await
+}
+
+/// The killer is a row that says so; every other file, its neighbours in repository and bin too, has the facts that it would have had; no row is
+/// lost or doubled.
+async fn only_the_killer_is_missing(facts: &Path, run: &str, expected: &Digests) {
     let rows = quarantined(facts).await;
     let [row] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!(row[..2], [POISON, "Quarantined"]);
     assert_eq!(row[2], "3 processes that worked on nothing else died of it (SIGABRT); it is left out");
     let run = bytefacts_landing::RunId::new(run).unwrap();
-    let manifest = crate::support::store(facts).manifest(&run).await.unwrap().unwrap();
-    assert_eq!(manifest.run.stats.files, expected.run.stats.files + 1, "every file has its row");
-    let of = |manifest: &Manifest, repo: &str| manifest.repos.iter().find(|r| r.repo.as_deref() == Some(repo)).unwrap().digest.clone();
-    for repo in ["a", "c"] {
-        assert_eq!(of(&manifest, repo), of(expected, repo), "{repo}");
-    }
-    let others = "SELECT count(*) FROM bytecode_files_v1 WHERE repo = 'b' AND path <> 'poison.py' AND cardinality(code_objects) > 0";
-    let in_b = expected.repos.iter().find(|r| r.repo.as_deref() == Some("b")).unwrap().files.to_string();
-    assert_eq!(query_text(facts, others).await, [[in_b]], "its neighbours have their facts");
+    let committed = crate::support::store(facts).committed(&run).await.unwrap().unwrap();
+    assert_eq!(&digests(facts).await, expected);
+    let files = expected.len() as u64 + 1;
+    assert_eq!((committed.run.stats.files, committed.run.rows), (files, files), "every file has its row");
     let counts = query_text(facts, "SELECT count(*), count(DISTINCT file_id) FROM bytecode_files_v1").await;
-    let rows = manifest.run.rows.to_string();
-    assert_eq!(counts, [[rows.clone(), rows]], "nothing is doubled");
+    assert_eq!(counts, [[files.to_string(), files.to_string()]], "no row is lost or doubled");
 }
 
 /// Where everything is one process, the killer takes the whole job with it, once. The next attempt finds it out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killer_takes_an_embedded_job_with_it_once() {
     let (corpus, facts, home) = (corpus_of_some_files(), folder(), folder());
-    let (expected, deadly) = (undisturbed(corpus.path()).await, deadly(&python().await, home.path(), KILLS_ITS_MASTER));
+    let (expected, deadly) = (undisturbed_digests(corpus.path()).await, deadly(&python().await, home.path(), KILLS_ITS_MASTER));
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
     let first = extraction(&deadly, home.path(), corpus.path(), facts.path(), "r").await.output().unwrap();
     assert_eq!(first.status.signal(), Some(Signal::SIGABRT as i32), "{}", String::from_utf8_lossy(&first.stderr));
@@ -131,7 +140,7 @@ async fn a_killer_takes_an_embedded_job_with_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killer_takes_one_executor_with_it_and_the_job_goes_on() {
     let (corpus, facts, mut processes) = (corpus_of_some_files(), folder(), Processes::new());
-    let expected = undisturbed(corpus.path()).await;
+    let expected = undisturbed_digests(corpus.path()).await;
     let deadly = deadly(&python().await, processes.home.path(), KILLS_ITS_MASTER);
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
     processes.environment.push(("BYTEFACTS_PYTHON".to_owned(), deadly.executable.display().to_string()));
@@ -160,7 +169,7 @@ async fn a_killer_is_told_from_those_who_are_killed_beside_it() {
     // So many are hit before the run can end.
     const LEAST: u32 = 2;
     let (corpus, mut processes) = (corpus_with_a_held_file(), Processes::new());
-    let expected = undisturbed(corpus.path()).await;
+    let expected = undisturbed_digests(corpus.path()).await;
     let gate = Gate::with(&python().await, GATED, &deadly_patch(KILLS_ITS_MASTER));
     write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
     processes.environment.push(gate.variable());
@@ -243,6 +252,62 @@ async fn interrupts_and_kills_are_no_fault_of_a_file() {
         gate.close();
     }
     eprintln!("seed {seed}: {trials} trials of seven jobs, each hit at the held file, 0 files quarantined");
+}
+
+/// The same where one file is a killer: everything is one process, so that it takes each job with it that comes to it unwarned, and interrupts and
+/// kills come on top, at the held file or wherever they meet the job. In the end it alone is blamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killer_is_told_from_interrupts_and_kills_of_the_whole_job() {
+    let corpus = corpus_with_a_held_file();
+    let expected = undisturbed_digests(corpus.path()).await;
+    let gate = Gate::with(&python().await, GATED, &deadly_patch(KILLS_ITS_MASTER));
+    write_files(corpus.path(), &[(&format!("b/{POISON}"), format!("{MARK} = 1\n").as_bytes())]);
+    let (trials, seed) = (number("BYTEFACTS_TRIALS").unwrap_or(1), number("BYTEFACTS_SEED").unwrap_or(11));
+    let (mut random, mut hits, mut taken_along) = (Random(seed), 0, 0);
+    for trial in 0..trials {
+        let (facts, home) = (folder(), folder());
+        let job = async || {
+            let mut command = extraction(&gate.python, home.path(), corpus.path(), facts.path(), "r").await;
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        for _ in 0..5 {
+            let mut child = job().await;
+            let (pid, later) = (Pid::from_raw(child.id().cast_signed()), Duration::from_millis(random.below(4_000)));
+            let signal = if random.below(3) == 0 { Signal::SIGINT } else { Signal::SIGKILL };
+            let (begun, mut ended) = (Instant::now(), None);
+            while begun.elapsed() < later && ended.is_none() {
+                ended = child.try_wait().unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            match ended {
+                Some(status) => {
+                    assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "trial {trial} of seed {seed}: a file is held: {status}");
+                    taken_along += 1;
+                }
+                None => {
+                    kill(pid, signal).unwrap();
+                    child.wait().unwrap();
+                    hits += 1;
+                }
+            }
+        }
+        gate.open();
+        // The killer may take one more with it: the first that comes to it.
+        let mut last = job().await.wait_with_output().unwrap();
+        if last.status.signal() == Some(Signal::SIGABRT as i32) {
+            taken_along += 1;
+            last = job().await.wait_with_output().unwrap();
+        }
+        let stderr = String::from_utf8_lossy(&last.stderr);
+        assert!(
+            last.status.code() == Some(3) || stderr.contains("has been committed"),
+            "trial {trial} of seed {seed}: {} {stderr}",
+            last.status
+        );
+        only_the_killer_is_missing(facts.path(), "r", &expected).await;
+        gate.close();
+    }
+    eprintln!("seed {seed}: {trials} trials of jobs with a killer, {hits} jobs hit, {taken_along} killed by it: it alone is quarantined");
 }
 
 /// A job that stands still in this process ends after `client.stall_seconds`, blames no file, and goes on when it is told to.

@@ -2,13 +2,13 @@
 //! one error that says what is left out; time and memory stay within bounds; and the file beside them is as it would be without them.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::clients::cases;
-use crate::support::{bytefacts, folder, query_text, write_files};
+use crate::clients::{cases, installed};
+use crate::support::{bytefacts, folder, not_tested, query_text, run, write_files};
 
 /// The most resident memory that the job may take. What is limited is facts: at 512 MiB a file, of which there are some copies on the way.
 const MOST_BYTES: u64 = 3 << 30;
@@ -30,7 +30,13 @@ fn peak(process: u32) -> Option<u64> {
 async fn extract_watched(corpus: &Path, facts: &Path, home: &Path, oracle: &str) -> (Value, u64) {
     let paths = [corpus, facts].map(|path| path.display().to_string());
     let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--jobs", "1", "--oracle", oracle, "--format", "json"];
-    let mut job = bytefacts(home, &line).await.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, taken) = watched(bytefacts(home, &line).await).await;
+    (serde_json::from_slice(&stdout).unwrap(), taken)
+}
+
+/// What a command says that ends well, and the most resident memory that it has had, in bytes.
+async fn watched(mut command: Command) -> (Vec<u8>, u64) {
+    let mut job = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut taken = 0;
     while job.try_wait().unwrap().is_none() {
         taken = taken.max(peak(job.id()).unwrap_or(0));
@@ -38,7 +44,7 @@ async fn extract_watched(corpus: &Path, facts: &Path, home: &Path, oracle: &str)
     }
     let output = job.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    (serde_json::from_slice(&output.stdout).unwrap(), taken)
+    (output.stdout, taken)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,4 +106,79 @@ async fn a_few_bytes_that_fold_to_one_long_constant_have_all_their_facts_in_less
         assert_eq!(query_text(facts.path(), instructions).await, expected);
         assert_eq!(query_text(facts.path(), "SELECT code_len, stacksize FROM py_bc_code_units").await, [["8", "1"]]);
     }
+}
+
+/// How long the text of one of the constants is: four tuples of 255 times 4,096 bytes, whatever the byte, each written with four characters.
+const LONG: u64 = 16_716_788;
+
+/// What pyarrow and DuckDB say of data files: the largest leaf of a row group as the footer has it, how many rows pyarrow reads group by group, the
+/// longest `argrepr` by DuckDB. A nested column that takes more than 2 GiB in a whole file pyarrow 26 reads in no other way, however it is cut into row
+/// groups (`Nested data conversions not implemented for chunked array outputs`).
+const READ_BY_OTHERS: &str = "
+import json, sys
+import duckdb, pyarrow.parquet as pq
+largest = rows = 0
+for path in sys.argv[1:]:
+    file = pq.ParquetFile(path)
+    for nth in range(file.num_row_groups):
+        group = file.metadata.row_group(nth)
+        largest = max([largest, *(group.column(column).total_uncompressed_size for column in range(group.num_columns))])
+        rows += file.read_row_group(nth, ['code_objects']).num_rows
+longest = 'SELECT max(len(i.argrepr)) FROM (SELECT unnest(c.instructions) AS i FROM (SELECT unnest(code_objects) AS c FROM read_parquet(?)))'
+print(json.dumps([largest, rows, duckdb.connect().execute(longest, [sys.argv[1:]]).fetchone()[0]]))
+";
+
+/// More than 2 GiB of text in each of several leaves of one bin: a reader holds a leaf of a row group in offsets of 31 bits. It takes minutes, and
+/// pyarrow some gigabytes of memory: `BYTEFACTS_LARGE=1` runs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bin_of_more_than_two_gigabytes_in_a_leaf_is_read_by_everybody() {
+    const FILES: u64 = 26;
+    const CONSTANTS: u64 = 5;
+    const { assert!(FILES * CONSTANTS * LONG > 1 << 31) };
+    if std::env::var_os("BYTEFACTS_LARGE").is_none() {
+        return not_tested("leaves of more than 2 GiB", "BYTEFACTS_LARGE=1 says so");
+    }
+    let (corpus, facts, home) = (folder(), folder(), folder());
+    for file in 0..FILES {
+        let constant = |n| format!("x{n} = ((b'\\x{:02x}' * 4096,) * 255,) * 4\n", 128 + file);
+        let source: String = (0..CONSTANTS).map(constant).collect();
+        write_files(corpus.path(), &[(&format!("large/folded_{file:03}.py"), source.as_bytes())]);
+    }
+    let paths = [corpus.path(), facts.path()].map(|path| path.display().to_string());
+    let begun = Instant::now();
+    let took = |what: &str, taken: u64| {
+        println!("{what}: {:.0} s since the beginning, {} MiB at most", begun.elapsed().as_secs_f64(), taken >> 20)
+    };
+
+    let line = ["extract", &paths[0], "--out", &paths[1], "--no-cache", "--jobs", "1", "--run-id", "large"];
+    let mut job = bytefacts(home.path(), &line).await;
+    job.env("BYTEFACTS_BINS__COUNT", "1");
+    took("extract", watched(job).await.1);
+    let constants = "SELECT count(*) AS n, max(character_length(argrepr)) AS longest, sum(character_length(argrepr)) AS characters
+        FROM py_bc_instructions WHERE opname = 'LOAD_CONST'";
+    let (said, taken) = watched(bytefacts(home.path(), &["sql", "--facts", &paths[1], "--format", "csv", constants]).await).await;
+    let n = FILES * CONSTANTS;
+    assert_eq!(String::from_utf8(said).unwrap(), format!("n,longest,characters\n{n},{LONG},{}\n", n * LONG));
+    took("sql", taken);
+    let (said, taken) = watched(bytefacts(home.path(), &["validate", "--facts", &paths[1]]).await).await;
+    assert!(String::from_utf8(said).unwrap().contains("clean: "));
+    took("validate", taken);
+
+    let (code, manifest, stderr) = run(bytefacts(home.path(), &["runs", "--facts", &paths[1], "--run", "large", "--format", "json"]).await);
+    assert_eq!(code, 0, "{stderr}");
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!((&manifest["run"]["bins"], &manifest["run"]["rows"]), (&json!(1), &json!(FILES)));
+    let files = manifest["files"].as_array().unwrap().iter().map(|file| facts.path().join(file["key"].as_str().unwrap()));
+    let Some(python) = installed("duckdb", &["duckdb==2.0.1", "pyarrow==26.0.1"]).await else {
+        assert!(std::env::var_os("BYTEFACTS_ALL_CLIENTS").is_none(), "DuckDB and pyarrow cannot be installed");
+        return not_tested("others read leaves of more than 2 GiB", "the package index cannot be reached");
+    };
+    let mut others = Command::new(python);
+    others.args(["-c", READ_BY_OTHERS]).args(files);
+    let (said, taken) = watched(others).await;
+    took("pyarrow and DuckDB", taken);
+    let [largest, rows, longest] = serde_json::from_slice::<[u64; 3]>(&said).unwrap();
+    println!("the largest leaf of a row group has {largest} bytes");
+    assert!((1 << 28..1 << 31).contains(&largest), "{largest}");
+    assert_eq!((rows, longest), (FILES, LONG));
 }

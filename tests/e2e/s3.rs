@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytefacts_query::facts_session;
@@ -64,7 +64,7 @@ impl Drop for S3 {
 
 /// What the proxy does to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// It is never answered.
     Silence,
     /// It is answered by this status, and not passed on.
@@ -90,15 +90,16 @@ const FAULTS: [Fault; 9] = [
 ];
 
 /// A proxy that injects a fault into requests, by their number, counted from 1, and their first line.
-struct Proxy {
-    address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     requests: Arc<AtomicU64>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
     /// Passes everything on to `server`, but for the requests that `fault` names.
-    async fn start(server: SocketAddr, fault: impl Fn(u64, &str) -> Option<Fault> + Clone + Send + 'static) -> Self {
+    pub async fn start(server: SocketAddr, fault: impl Fn(u64, &str) -> Option<Fault> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicU64::new(0));
@@ -338,6 +339,126 @@ async fn bins_that_cannot_be_taken_over_are_done_afresh() {
     let (first, second) = (run("first").await, run("second").await);
     assert_eq!((second.digest, second.bins_taken_over), (first.digest, 0));
     assert!(second.stats.analyse_cpu_us > 0);
+}
+
+/// However many tables a query names: the lists of the run's files are fetched once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_fetches_each_list_of_files_once() {
+    let (corpus, home, s3) = (small_corpus(), folder(), S3::start().await);
+    let mut job = bytefacts(home.path(), &["extract", corpus.path().to_str().unwrap(), "--out", "s3://bucket/facts"]).await;
+    job.envs(S3::environment(s3.address));
+    let (code, _, stderr) = run(job);
+    assert_eq!(code, 0, "{stderr}");
+    let asked = async |query: &str| {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&lines);
+        let proxy = Proxy::start(s3.address, move |_, line| {
+            noted.lock().unwrap().push(line.to_owned());
+            None
+        })
+        .await;
+        let mut sql = bytefacts(home.path(), &["sql", "--facts", "s3://bucket/facts", "--format", "csv", query]).await;
+        sql.envs(S3::environment(proxy.address));
+        let (code, rows, stderr) = tokio::task::spawn_blocking(|| run(sql)).await.unwrap();
+        assert_eq!(code, 0, "{stderr}");
+        assert!(rows.lines().count() == 2 && !rows.ends_with("\n0\n"), "{rows}");
+        let mut gets: Vec<String> = lines.lock().unwrap().iter().filter(|line| line.starts_with("GET ")).cloned().collect();
+        gets.retain(|line| line.contains("/manifest/") || line.contains("/run.json"));
+        gets.sort();
+        gets
+    };
+    let one = asked("SELECT count(*) FROM py_bc_instructions WHERE opname = 'LOAD_CONST'").await;
+    assert!(one.iter().filter(|line| line.contains("/manifest/")).count() == 1, "there is one list: {one:?}");
+    // Tables of five kinds, one of them twice, and views of several tables. The engine plans their scans at the same time.
+    let many = "SELECT count(*) FROM py_bc_instructions a JOIN py_bc_instructions b USING (instr_id) JOIN py_bc_code_units u ON
+        a.code_unit_id = u.code_unit_id JOIN py_bc_blocks k ON k.code_unit_id = u.code_unit_id JOIN py_bc_cfg_edges e ON
+        e.code_unit_id = u.code_unit_id JOIN bytecode_files_v1 f ON f.path = u.path WHERE a.opname = 'LOAD_CONST'";
+    assert_eq!(asked(many).await, one);
+    assert_eq!(asked("SELECT count(*) FROM py_bc_calls c JOIN py_bc_names n USING (code_unit_id)").await, one);
+}
+
+/// A store that is away for good is asked so often, and then the job ends: what each layer repeats multiplies, and there is a bound. What it refuses
+/// is asked once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_asks_a_store_that_stays_away_a_bounded_number_of_times() {
+    const BINS: u64 = 2;
+    const RETRIES: u64 = 2;
+    const SUBMISSIONS: u64 = 2;
+    // How often Ballista runs a task.
+    const ATTEMPTS: u64 = 4;
+    let (corpus, s3, home) = (folder(), S3::start().await, folder());
+    crate::support::write_files(corpus.path(), &[("a/x.py", b"x = 1\n"), ("b/y.py", b"y = 1\n"), ("c/z.py", b"z = 1\n")]);
+    upload(&s3, corpus.path(), "corpus").await;
+    let settings = format!(
+        "bins: {{count: {BINS}}}\nstores: {{retries: {RETRIES}, retry_seconds: 60, timeout_seconds: 10}}\nclient: {{fruitless: {SUBMISSIONS}}}\n\
+         executor: {{cores: 1, connect_seconds: 60}}\nextract: {{parallel_min_files: 0}}\n"
+    );
+    std::fs::write(home.path().join("settings.yaml"), settings).unwrap();
+    let mut processes = Processes::new();
+    let settings = ("BYTEFACTS_CONFIG".to_owned(), home.path().join("settings.yaml").to_str().unwrap().to_owned());
+
+    // How often the store has answered so, from the first time on that somebody asks for this; and how often it was asked, in all.
+    let injected = |what: &'static str, for_all: bool, status: u16| {
+        let (count, hit) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let counted = Arc::clone(&count);
+        let fault = move |_: u64, line: &str| {
+            let meant = line.contains(what);
+            let fails = meant || for_all && hit.load(Ordering::SeqCst);
+            hit.fetch_or(meant, Ordering::SeqCst);
+            counted.fetch_add(u64::from(fails), Ordering::SeqCst);
+            fails.then_some(Fault::Status(status))
+        };
+        (count, fault)
+    };
+    let each = BINS * (RETRIES + 1) * ATTEMPTS;
+    // Data files of bins: by the layers below the job alone (embedded), and by all of them.
+    for (status, submissions, bound) in
+        [(503, None, each), (503, Some(SUBMISSIONS), each * SUBMISSIONS), (403, None, BINS), (403, Some(SUBMISSIONS), BINS)]
+    {
+        let (count, fault) = injected("PUT /bucket/facts/bytecode_files_v1/", false, status);
+        let proxy = Proxy::start(s3.address, fault).await;
+        let mut environment = S3::environment(proxy.address);
+        environment.push(settings.clone());
+        let args = ["s3://bucket/corpus", "--out", "s3://bucket/facts", "--no-cache"];
+        let (code, stderr) = if submissions.is_some() {
+            processes.environment = environment;
+            let scheduler = processes.scheduler(0).await;
+            let _executor = processes.executor("n1", scheduler.address).await;
+            let (code, _, stderr) = processes.extract(scheduler.address, &args).await.end(Duration::from_secs(180)).await;
+            (code, stderr)
+        } else {
+            let mut command = bytefacts(home.path(), &[&["extract"], &args[..]].concat()).await;
+            command.envs(environment);
+            let (code, _, stderr) = tokio::task::spawn_blocking(|| run(command)).await.unwrap();
+            (code, stderr)
+        };
+        let asked = count.load(Ordering::SeqCst);
+        eprintln!(
+            "{status} to {} submissions: {asked} answers of {bound} at most, {} requests in all",
+            submissions.unwrap_or(1),
+            proxy.requests()
+        );
+        assert_eq!(code, 1, "{stderr}");
+        assert!((1..=bound).contains(&asked), "{asked} times, and not {bound} at most: {stderr}");
+        let words = if status == 403 { "access is forbidden (403)" } else { "503" };
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert_eq!(committed(&s3, "s3://bucket/facts").await, None);
+
+    // The whole store, from the first request of a client on, and from each of these moments on.
+    for (what, for_all) in [("/bucket", true), ("/bins", true), ("/done/", true)] {
+        let (count, fault) = injected(what, for_all, 503);
+        let proxy = Proxy::start(s3.address, fault).await;
+        let mut command = bytefacts(home.path(), &["extract", "s3://bucket/corpus", "--out", "s3://bucket/facts", "--no-cache"]).await;
+        command.envs(S3::environment(proxy.address)).env(&settings.0, &settings.1);
+        let (code, _, stderr) = tokio::task::spawn_blocking(|| run(command)).await.unwrap();
+        let asked = count.load(Ordering::SeqCst);
+        eprintln!("503 from {what} on: {asked} answers");
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("503"), "{stderr}");
+        // What tasks ask for, and beside them the client, who looks at the run, and tidies up.
+        assert!((1..=2 * each).contains(&asked), "from {what} on it was asked {asked} times, and not {} at most: {stderr}", 2 * each);
+    }
 }
 
 /// For every k, the k-th request of a small job fails: the job completes, or it fails and can be resumed. What is committed is always right.

@@ -62,7 +62,7 @@ impl Writer {
                 }
                 None => {
                     let (negative, digits) = value.to_digits();
-                    let length = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+                    let length = length(digits.len());
                     self.out.push(b'l');
                     self.int(if negative { -length } else { length });
                     self.out.extend(digits.into_iter().flat_map(u16::to_le_bytes));
@@ -138,13 +138,19 @@ impl Writer {
         self.out.extend(bytes);
     }
 
-    fn length(&mut self, length: usize) {
-        self.int(i32::try_from(length).unwrap_or(i32::MAX));
+    fn length(&mut self, count: usize) {
+        self.int(length(count));
     }
 
     fn int(&mut self, value: i32) {
         self.out.extend(value.to_le_bytes());
     }
+}
+
+/// Nothing is longer than 31 bits can count: all of it was read with such lengths, or the source would have been too large to compile.
+fn length(count: usize) -> i32 {
+    debug_assert!(i32::try_from(count).is_ok(), "{count} is no length");
+    count as i32
 }
 
 #[cfg(test)]

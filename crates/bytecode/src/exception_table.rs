@@ -65,8 +65,8 @@ pub fn parse(code: &Code) -> Result<Vec<ExceptionEntry>, ExceptionTableError> {
         // The table counts code units of two bytes.
         let byte = |units: i64| i32::try_from(units * 2).map_err(|_| ExceptionTableError::TooLarge { offset });
         let (start, end, target) = (byte(start)?, byte(start + length)?, byte(target)?);
-        let code_len = i32::try_from(code.code.len()).unwrap_or(i32::MAX);
-        if start >= end || end > code_len || target >= code_len {
+        let code_len = code.code.len() as u64;
+        if start >= end || i64::from(end).cast_unsigned() > code_len || i64::from(target).cast_unsigned() >= code_len {
             return Err(ExceptionTableError::OutsideCode { offset, start, end, target });
         }
         let depth = i32::try_from(depth_lasti >> 1).map_err(|_| ExceptionTableError::TooLarge { offset })?;

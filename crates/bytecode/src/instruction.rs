@@ -105,11 +105,11 @@ pub enum DisassembleError {
 /// When the code is cut short, an argument or a jump stands for nothing, or the location table is damaged.
 pub fn disassemble(code: &Code) -> Result<Vec<Instruction<'_>>, DisassembleError> {
     let mut instructions = Vec::with_capacity(count(&code.code));
-    let mut places = Places::new(code);
+    let mut origins = Origins::new(code);
     let mut labels = Labels::default();
     for unpacked in unpack(&code.code)? {
         let Unpacked { offset, start_offset, end_offset, opcode, baseopcode, arg } = unpacked?;
-        let place = places.at(offset)?;
+        let origin = origins.at(offset)?;
         let argval = match arg {
             None => ArgVal::None,
             Some(arg) => match resolve(code, baseopcode, arg, end_offset) {
@@ -132,12 +132,12 @@ pub fn disassemble(code: &Code) -> Result<Vec<Instruction<'_>>, DisassembleError
             baseopcode,
             arg,
             argval,
-            line_number: place.line,
-            starts_line: place.starts_line,
+            line_number: origin.line,
+            starts_line: origin.starts_line,
             label: None,
             jump_target,
             target_label: None,
-            positions: place.positions,
+            positions: origin.positions,
         });
     }
     labels.give_to(&mut instructions)?;
@@ -375,32 +375,32 @@ impl Labels {
 
 /// Where an instruction comes from.
 #[derive(Clone, Copy)]
-struct Place {
+struct Origin {
     line: Option<i32>,
     starts_line: bool,
     positions: Positions,
 }
 
 /// Walks the location table along with the code, so that each entry is decoded once.
-struct Places<'a> {
+struct Origins<'a> {
     cursor: Cursor<'a>,
     /// The line of the entries so far: `None` before the first entry, `Some(None)` for code without a line.
     table_line: Option<Option<i32>>,
     line: Option<i32>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Origins<'a> {
     fn new(code: &'a Code) -> Self {
         Self { cursor: Cursor::new(code), table_line: None, line: None }
     }
 
-    /// The place of the instruction at `offset`; offsets must ascend.
+    /// The origin of the instruction at `offset`; offsets must ascend.
     #[inline]
-    fn at(&mut self, offset: i32) -> Result<Place, LocationError> {
+    fn at(&mut self, offset: i32) -> Result<Origin, LocationError> {
         let mut starts_line = false;
         while self.cursor.end <= offset {
             if !self.cursor.advance()? {
-                return Ok(Place { line: self.line, starts_line: false, positions: Positions::default() });
+                return Ok(Origin { line: self.line, starts_line: false, positions: Positions::default() });
             }
             let line = self.cursor.positions.line;
             if self.table_line != Some(line) {
@@ -412,7 +412,7 @@ impl<'a> Places<'a> {
                 }
             }
         }
-        Ok(Place { line: self.line, starts_line, positions: self.cursor.positions })
+        Ok(Origin { line: self.line, starts_line, positions: self.cursor.positions })
     }
 }
 

@@ -401,7 +401,8 @@ impl Code {
     /// `co_nlocals`.
     #[must_use]
     pub fn nlocals(&self) -> i32 {
-        i32::try_from(self.varnames().count()).unwrap_or(i32::MAX)
+        // Marshalled tuples have 31 bits of length.
+        self.varnames().count() as i32
     }
 
     /// The code objects among the constants, each with its index in `consts`.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use anyhow::{Context as _, bail};
 use bytefacts_corpus::Location;
-use bytefacts_landing::{FactsStore, Manifest, RunId};
+use bytefacts_landing::{FactsStore, Manifest, RunDocument, RunId};
 use bytefacts_stores::Stores;
 
 use crate::exit::UsageError;
@@ -56,13 +56,21 @@ impl Facts {
     /// # Errors
     /// When it is not committed, or the store cannot be read.
     pub async fn manifest(&self, run: Option<&str>) -> anyhow::Result<Manifest> {
+        let document = self.document(run).await?;
+        self.store.whole(document).await.with_context(|| self.unreadable())
+    }
+
+    /// The run of a given id, or the current one, without its lists, which are not fetched.
+    ///
+    /// # Errors
+    /// As [`Facts::manifest`].
+    pub async fn document(&self, run: Option<&str>) -> anyhow::Result<RunDocument> {
         let id = match run {
             Some(id) => RunId::new(id).map_err(|error| UsageError(format!("--run: {error}")))?,
             None => self.current().await?.with_context(|| self.nothing_committed())?,
         };
-        let manifest = self.store.manifest(&id).await.with_context(|| self.unreadable())?;
-        match manifest {
-            Some(manifest) => Ok(manifest),
+        match self.store.committed(&id).await.with_context(|| self.unreadable())? {
+            Some(document) => Ok(document),
             None => bail!("run {id} is not committed at {}; {}", self.shown(), self.committed().await?),
         }
     }

@@ -244,7 +244,7 @@ impl Losses {
 }
 
 /// What the death of a worker means for its unit.
-enum Verdict {
+enum Consequence {
     /// It is tried on a fresh worker.
     Again,
     /// It is given up: stage, type and message.
@@ -304,7 +304,7 @@ impl Slot {
                 Err(death) => death,
             };
             let cpu = if death == Death::Cpu { limits.unit_cpu } else { Duration::ZERO };
-            if let Verdict::Failed(stage, error_type, message) =
+            if let Consequence::Failed(stage, error_type, message) =
                 self.judge_death(death, was_fresh, &mut losses, size, limits.unit_cpu).await?
             {
                 return Ok(failed(stage, error_type, message, cpu));
@@ -331,7 +331,8 @@ impl Slot {
                 Err(death) => death,
             };
             let size = unit.source.len() as u64;
-            if let Verdict::Failed(_, error_type, message) = self.judge_death(death, was_fresh, &mut losses, size, limits.judge_cpu).await?
+            if let Consequence::Failed(_, error_type, message) =
+                self.judge_death(death, was_fresh, &mut losses, size, limits.judge_cpu).await?
             {
                 return Ok(Some(Diagnostic::limit("oracle", error_type, message)));
             }
@@ -349,25 +350,25 @@ impl Slot {
         losses: &mut Losses,
         size: u64,
         cpu: Duration,
-    ) -> Result<Verdict, PoolError> {
+    ) -> Result<Consequence, PoolError> {
         let limits = &self.blueprint.limits;
         self.worker = None;
         self.counters.count(&death);
-        let failed = |stage, error_type, message| Ok(Verdict::Failed(stage, error_type, message));
+        let failed = |stage, error_type, message| Ok(Consequence::Failed(stage, error_type, message));
         match death {
             Death::Cpu => failed("compile", TIME_LIMIT, format!("more than {cpu:?} of CPU time")),
             Death::Memory if was_fresh => failed("compile", MEMORY_LIMIT, format!("more than {} bytes of memory", limits.memory_bytes)),
-            Death::Memory => Ok(Verdict::Again),
+            Death::Memory => Ok(Consequence::Again),
             Death::Wall if losses.failures == 0 => {
                 tracing::warn!(bytes = size, limit = ?limits.unit_wall, "a worker stood still; trying the unit on a fresh one");
                 losses.failures += 1;
-                Ok(Verdict::Again)
+                Ok(Consequence::Again)
             }
             Death::Wall => failed("compile", TIME_LIMIT, format!("no answer within {:?}, twice", limits.unit_wall)),
             Death::Crash { how, stderr } if losses.failures == 0 => {
                 tracing::warn!(bytes = size, how, stderr, "a worker crashed; trying the unit on a fresh one");
                 losses.failures += 1;
-                Ok(Verdict::Again)
+                Ok(Consequence::Again)
             }
             Death::Crash { how, stderr } => {
                 tracing::warn!(bytes = size, how, stderr, "a unit crashed two workers and is given up");
@@ -387,14 +388,14 @@ impl Slot {
     }
 
     /// Bears the loss of a worker that the unit is not to blame for, as long as that makes sense.
-    async fn survive(&self, losses: &mut Losses, size: u64, how: &str) -> Result<Verdict, PoolError> {
+    async fn survive(&self, losses: &mut Losses, size: u64, how: &str) -> Result<Consequence, PoolError> {
         losses.kills += 1;
         if losses.kills >= MOST_KILLS {
             return Err(PoolError::Killed { kills: losses.kills, how: how.to_owned() });
         }
         tracing::warn!(bytes = size, how, "a worker was killed; trying the unit on a fresh one");
         sleep(KILL_PAUSE).await;
-        Ok(Verdict::Again)
+        Ok(Consequence::Again)
     }
 
     /// The living worker of this slot; starts one, with some patience, if there is none.

@@ -67,11 +67,11 @@ pub enum LocationError {
 #[serde(try_from = "String", into = "String")]
 pub struct Location {
     url: Url,
-    place: Place,
+    root: Root,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+enum Root {
     Local(PathBuf),
     Objects(ObjectPath),
 }
@@ -98,7 +98,7 @@ impl Location {
         let absolute = std::path::absolute(path).map_err(|_| not_local())?;
         let path = without_dots(&absolute);
         let url = Url::from_file_path(&path).map_err(|()| not_local())?;
-        Ok(Self { url, place: Place::Local(path) })
+        Ok(Self { url, root: Root::Local(path) })
     }
 
     fn from_uri(text: &str) -> Result<Self, LocationError> {
@@ -123,7 +123,7 @@ impl Location {
         let prefix = ObjectPath::from_url_path(url.path()).map_err(|_| LocationError::Prefix { text: text.to_owned() })?;
         let trimmed = url.path().trim_end_matches('/').to_owned();
         url.set_path(&trimmed);
-        Ok(Self { url, place: Place::Objects(prefix) })
+        Ok(Self { url, root: Root::Objects(prefix) })
     }
 
     /// The canonical URI, without a slash at its end.
@@ -138,17 +138,17 @@ impl Location {
 
     /// The path, if it is one of this machine.
     pub fn local_path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Local(path) => Some(path),
-            Place::Objects(_) => None,
+        match &self.root {
+            Root::Local(path) => Some(path),
+            Root::Objects(_) => None,
         }
     }
 
     /// The prefix of its keys, if it is in an object store.
     pub fn object_prefix(&self) -> Option<&ObjectPath> {
-        match &self.place {
-            Place::Local(_) => None,
-            Place::Objects(prefix) => Some(prefix),
+        match &self.root {
+            Root::Local(_) => None,
+            Root::Objects(prefix) => Some(prefix),
         }
     }
 }

@@ -6,19 +6,21 @@ use std::time::Duration;
 use bytefacts_landing::{FactsStore, RunId};
 use tokio::time::{Instant, interval_at};
 
+use crate::attempt_id::fresh_attempt;
+
 /// How often somebody at work on a run notes that it gets on: one small put, well within anybody's patience.
 pub const NOTE_EVERY: Duration = Duration::from_secs(30);
 
-/// Waits for the plan of a run, and notes now and then that it is being made: a large corpus takes long to list.
-pub(crate) async fn note_planning<T>(facts: &FactsStore, run: &RunId, plan: impl Future<Output = T>) -> T {
-    let mut ticks = interval_at(Instant::now() + NOTE_EVERY, NOTE_EVERY);
+/// Waits for the plan of a run, and notes `every` now and then that it is being made: a large corpus takes long to list.
+pub(crate) async fn note_planning<T>(facts: &FactsStore, run: &RunId, every: Duration, plan: impl Future<Output = T>) -> T {
+    let (attempt, mut ticks) = (fresh_attempt(), interval_at(Instant::now() + every, every));
     tokio::pin!(plan);
     for tick in 1.. {
         tokio::select! {
             biased;
             plan = &mut plan => return plan,
             _ = ticks.tick() => {
-                if let Err(error) = facts.note_planning(run, tick).await {
+                if let Err(error) = facts.note_planning(run, &attempt, tick).await {
                     tracing::debug!(%error, %run, "cannot note that the run is being planned");
                 }
             }
@@ -78,7 +80,26 @@ mod tests {
         assert!(!signs.are_new().await);
         facts.clear_journal(&run, 0, "").await.unwrap();
         assert!(!signs.are_new().await, "what was taken back is no sign");
-        facts.note_planning(&run, 1).await.unwrap();
+        facts.note_planning(&run, &attempt, 1).await.unwrap();
         assert!(signs.are_new().await && signs.any);
+    }
+
+    /// A scheduler that is lost while it plans has left notes. Those of the next one are signs from the first on.
+    #[tokio::test]
+    async fn every_plan_of_a_run_shows_that_it_is_being_made() {
+        let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
+        let run = RunId::new("r").unwrap();
+        for plan in 0..3 {
+            let mut signs = Signs::begin(&facts, &run).await;
+            let planned = async {
+                for _ in 0..3 {
+                    while !signs.are_new().await {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            };
+            let noted = note_planning(&facts, &run, Duration::from_millis(1), planned);
+            assert!(tokio::time::timeout(Duration::from_mins(1), noted).await.is_ok(), "plan {plan} shows no sign");
+        }
     }
 }

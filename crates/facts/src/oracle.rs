@@ -74,7 +74,7 @@ struct Unit {
 
 /// Where a difference is.
 #[derive(Debug, Clone, Copy)]
-struct Place<'a> {
+struct Spot<'a> {
     /// The table, empty for the unit's own columns.
     table: &'a str,
     column: &'a str,
@@ -107,7 +107,7 @@ impl Comparison {
     pub fn finish(mut self) -> Findings {
         self.close_unit();
         if self.seen != self.units.len() {
-            self.findings.note(None, &[], Place { table: "", column: "code_objects", row: 0 }, &count(self.units.len()), &count(self.seen));
+            self.findings.note(None, &[], Spot { table: "", column: "code_objects", row: 0 }, &count(self.units.len()), &count(self.seen));
         }
         self.abandon()
     }
@@ -142,14 +142,14 @@ impl Comparison {
         let Some(unit) = self.unit.take() else { return };
         let ours = unit.lists.table("instructions").map_or(0, |rows| rows.len());
         if unit.instructions != ours {
-            let place = Place { table: "", column: "instructions", row: 0 };
+            let place = Spot { table: "", column: "instructions", row: 0 };
             self.findings.note(unit.id.as_deref(), &[], place, &count(ours), &count(unit.instructions));
         }
     }
 }
 
 impl Findings {
-    fn note(&mut self, unit: Option<&str>, attrs: &[(&str, i32)], place: Place<'_>, ours: &str, cpython: &str) {
+    fn note(&mut self, unit: Option<&str>, attrs: &[(&str, String)], place: Spot<'_>, ours: &str, cpython: &str) {
         self.differences += 1;
         if self.differences > LISTED {
             return;
@@ -158,7 +158,7 @@ impl Findings {
         self.errors.push(FactError {
             error_type: format!("{}{dot}{}", place.table, place.column),
             message: format!("ours {}, CPython {}", shortened(ours), shortened(cpython)),
-            attrs: attrs.iter().map(|(key, value)| ((*key).to_owned(), value.to_string())).collect(),
+            attrs: attrs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
             stage: STAGE.to_owned(),
             code_unit_id: unit.map(str::to_owned),
             severity: Severity::Error,
@@ -169,14 +169,17 @@ impl Findings {
 
 impl Unit {
     /// What tells a row of a table from its neighbours.
-    fn attrs(&self, place: Place<'_>) -> Vec<(&'static str, i32)> {
-        let row = i32::try_from(place.row).unwrap_or(i32::MAX);
+    fn attrs(&self, place: Spot<'_>) -> Vec<(&'static str, String)> {
+        let row = place.row.to_string();
         match place.table {
             "" => Vec::new(),
             "instructions" => {
                 let offsets = self.lists.table("instructions").and_then(|rows| rows.column_by_name("offset"));
                 let offset = offsets.and_then(|offsets| at(offsets.as_primitive_opt::<Int32Type>()?, place.row));
-                [("instr_index", Some(row)), ("offset", offset)].into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+                [("instr_index", Some(row)), ("offset", offset.map(|offset| offset.to_string()))]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value?)))
+                    .collect()
             }
             _ => vec![("index", row)],
         }

@@ -51,8 +51,8 @@ pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
     AuditAsked, AuditCounts, AuditDocument, AuditHeader, BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot,
-    ConcludedAudit, Current, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest, Origin, RepoDigests, RepoSummary, Retyped,
-    RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot, Verdict,
+    ConcludedAudit, Current, Decision, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest, Origin, RepoDigests, RepoSummary,
+    Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot,
 };
 pub use names::{AttemptId, DATA_FOLDER, FileName, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
 pub use run::{BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, RunState, Swept};

@@ -4,7 +4,7 @@
 //! files never changes and is fetched once. Only files that the manifest names are read: what lies beside them may belong to an attempt that
 //! lost, or to another run.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::lock::Mutex;
 
 use crate::error::external;
 use crate::files_scan::FilesScan;
@@ -25,7 +26,8 @@ use crate::files_scan::FilesScan;
 pub struct FactsTable {
     place: Place,
     run: Option<RunId>,
-    /// The files of the run that was scanned last.
+    /// The files of the run that was scanned last. Locked while they are fetched: the engine plans the scans of a query at the same time, and all
+    /// are to know that they are of one run.
     files: Mutex<Option<(RunId, Arc<Vec<LandedFile>>)>>,
 }
 
@@ -55,7 +57,8 @@ impl FactsTable {
                 None => return plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
             },
         };
-        if let Some((of, files)) = &*self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut known = self.files.lock().await;
+        if let Some((of, files)) = &*known
             && *of == run
         {
             return Ok(Arc::clone(files));
@@ -64,13 +67,6 @@ impl FactsTable {
             return plan_err!("run {run} is not committed: `bytefacts runs` lists those that are");
         };
         let files = Arc::new(facts.files(&document).await.map_err(external)?);
-        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, files)) = &*known
-            && *of == run
-        {
-            // Another scan of the same query was first: both are to know that they are of one run.
-            return Ok(Arc::clone(files));
-        }
         *known = Some((run, Arc::clone(&files)));
         Ok(files)
     }

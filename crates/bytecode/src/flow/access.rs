@@ -128,12 +128,12 @@ enum Transfer {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Use(usize),
-    Set(usize, Source),
+    Set(usize, Given),
 }
 
 /// Where the value that a variable gets comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Source {
+pub(super) enum Given {
     /// From nowhere: the variable loses its value.
     Nothing,
     /// From the instruction.
@@ -148,8 +148,8 @@ impl Step {
     /// The variable that is read.
     pub(super) fn used(self) -> Option<usize> {
         match self {
-            Self::Use(variable) | Self::Set(_, Source::Copy(variable) | Source::Restored { saved: variable, .. }) => Some(variable),
-            Self::Set(_, Source::Nothing | Source::Instr) => None,
+            Self::Use(variable) | Self::Set(_, Given::Copy(variable) | Given::Restored { saved: variable, .. }) => Some(variable),
+            Self::Set(_, Given::Nothing | Given::Instr) => None,
         }
     }
 
@@ -198,21 +198,21 @@ impl Accesses {
             (AccessKind::Delete, Some(Transfer::Save(save))) => {
                 let cell = sibling(Namespace::Cell);
                 [
-                    Some(Step::Set(self.saved_slot(save), Source::Copy(number))),
-                    Some(Step::Set(self.saved_cell(save), Source::Copy(cell))),
-                    Some(Step::Set(number, Source::Nothing)),
-                    Some(Step::Set(cell, Source::Nothing)),
+                    Some(Step::Set(self.saved_slot(save), Given::Copy(number))),
+                    Some(Step::Set(self.saved_cell(save), Given::Copy(cell))),
+                    Some(Step::Set(number, Given::Nothing)),
+                    Some(Step::Set(cell, Given::Nothing)),
                 ]
             }
             (AccessKind::Define, Some(Transfer::Restore { restore, save })) => [
-                Some(Step::Set(number, Source::Restored { restore, saved: self.saved_slot(save) })),
-                Some(Step::Set(sibling(Namespace::Cell), Source::Copy(self.saved_cell(save)))),
+                Some(Step::Set(number, Given::Restored { restore, saved: self.saved_slot(save) })),
+                Some(Step::Set(sibling(Namespace::Cell), Given::Copy(self.saved_cell(save)))),
                 None,
                 None,
             ],
-            (AccessKind::Define, _) => only(Step::Set(number, Source::Instr)),
-            (AccessKind::Delete, _) => only(Step::Set(number, Source::Nothing)),
-            (AccessKind::Capture, _) => only(Step::Set(number, Source::Copy(sibling(Namespace::Local)))),
+            (AccessKind::Define, _) => only(Step::Set(number, Given::Instr)),
+            (AccessKind::Delete, _) => only(Step::Set(number, Given::Nothing)),
+            (AccessKind::Capture, _) => only(Step::Set(number, Given::Copy(sibling(Namespace::Local)))),
         };
         steps.into_iter().flatten()
     }

@@ -78,7 +78,8 @@ impl Producer {
     pub fn instr_index(self) -> i32 {
         match self {
             Self::Argument => -1,
-            Self::Instr(instr) | Self::Exception(instr) | Self::Lasti(instr) | Self::Phi(instr) => i32::try_from(instr).unwrap_or(i32::MAX),
+            // Code is shorter than 2^30 bytes (`instruction::unpack`), and an instruction takes two of them.
+            Self::Instr(instr) | Self::Exception(instr) | Self::Lasti(instr) | Self::Phi(instr) => instr.cast_signed(),
         }
     }
 

@@ -59,6 +59,12 @@ impl Effect {
         self.peeks.iter().all(valid).then(|| self.peeks.iter().map(|run| run.deepest).fold(self.pops, u32::max))
     }
 
+    /// How many values it pops, pushes and uses; `None` if an argument asks for more than 31 bits can count: so deep is no stack.
+    pub(super) fn counts(&self) -> Option<[i32; 3]> {
+        let count = |count: u32| i32::try_from(count).ok();
+        Some([count(self.pops)?, count(self.pushes)?, count(self.operands())?])
+    }
+
     /// How many operands the instruction uses: those that it pops, numbered from the deepest up, and then those that it peeks at.
     #[must_use]
     pub fn operands(&self) -> u32 {

@@ -155,23 +155,25 @@ impl<'a> Layout<'a> {
         for (src, block) in (0..count).zip(blocks) {
             starts.push(edges.len() as u32);
             let last = &self.instructions[block.last_instr as usize];
-            let way = Way::after(last.baseopcode, self.terminators);
-            block.is_exit = way == Way::Exit;
+            let way = Ending::after(last.baseopcode, self.terminators);
+            block.is_exit = way == Ending::Exit;
             let edge = |dst, kind| Edge { src, dst, kind, polarity: None, condition: None, exc: None, is_back_edge: false };
             let condition = |edge, branches: bool| match way {
-                Way::Conditional { jumps_if } => Edge { polarity: Some(jumps_if == branches), condition: Some(block.last_instr), ..edge },
-                Way::Next | Way::Jump | Way::Exit => edge,
+                Ending::Conditional { jumps_if } => {
+                    Edge { polarity: Some(jumps_if == branches), condition: Some(block.last_instr), ..edge }
+                }
+                Ending::Next | Ending::Jump | Ending::Exit => edge,
             };
-            if matches!(way, Way::Next | Way::Conditional { .. }) {
+            if matches!(way, Ending::Next | Ending::Conditional { .. }) {
                 if src + 1 < count {
                     edges.push(condition(edge(src + 1, EdgeKind::Next), false));
                 } else {
                     violations.push(Violation::FallsOffEnd { instr: block.last_instr });
                 }
             }
-            let target = last.jump_target.filter(|_| matches!(way, Way::Jump | Way::Conditional { .. }));
+            let target = last.jump_target.filter(|_| matches!(way, Ending::Jump | Ending::Conditional { .. }));
             if let Some(target) = target.and_then(|target| position(self.instructions, target)) {
-                let kind = if way == Way::Jump { EdgeKind::Jump } else { EdgeKind::Branch };
+                let kind = if way == Ending::Jump { EdgeKind::Jump } else { EdgeKind::Branch };
                 edges.push(condition(edge(self.block_of[target as usize], kind), true));
             }
             while handlers.next_if(|handler| handler.end <= block.first_instr).is_some() {}
@@ -187,7 +189,7 @@ impl<'a> Layout<'a> {
 
 /// How control leaves a block at its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Ending {
     Next,
     Jump,
     /// Two ways, of which the jump is taken if the test has the outcome `jumps_if`.
@@ -197,7 +199,7 @@ enum Way {
     Exit,
 }
 
-impl Way {
+impl Ending {
     fn after(baseopcode: u8, terminators: &Terminators) -> Self {
         match baseopcode {
             op::JUMP_FORWARD | op::JUMP_BACKWARD | op::JUMP_BACKWARD_NO_INTERRUPT => Self::Jump,

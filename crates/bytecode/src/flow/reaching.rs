@@ -11,7 +11,7 @@
 //!
 //! Whether a restore of a saved slot defines anything is known only when all phis are: it does if what was saved may be a value.
 
-use super::access::{Access, Accesses, Source, Step, arguments};
+use super::access::{Access, Accesses, Given, Step, arguments};
 use super::block::EdgeKind;
 use super::dominators::NONE;
 use super::graph::{Graph, accumulate, range};
@@ -375,10 +375,10 @@ impl Renamer<'_> {
                 Step::Set(variable, source) => (variable, source),
             };
             let value = match source {
-                Source::Nothing => Value::Nothing,
-                Source::Instr => Value::Instr(access.instr),
-                Source::Copy(variable) => self.current[variable],
-                Source::Restored { restore, saved } => {
+                Given::Nothing => Value::Nothing,
+                Given::Instr => Value::Instr(access.instr),
+                Given::Copy(variable) => self.current[variable],
+                Given::Restored { restore, saved } => {
                     self.saved[restore as usize] = self.current[saved];
                     Value::Restored(restore)
                 }

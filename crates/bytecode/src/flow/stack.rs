@@ -66,8 +66,9 @@ pub(super) fn run(
     Stack { rows, max_depth, phis, operand_ranges, operands }
 }
 
+/// A depth has 31 bits: a stack is no deeper than there are cells (`Cells::new`).
 fn depth_i32(depth: u32) -> i32 {
-    i32::try_from(depth).unwrap_or(i32::MAX)
+    depth.cast_signed()
 }
 
 struct Machine<'a> {
@@ -134,17 +135,18 @@ impl<'a> Machine<'a> {
 
     /// The effect of an instruction, noted in its row.
     fn effect(&mut self, instr: u32, instruction: &Instruction<'_>) -> Option<Effect> {
-        let effect = effect::of(instruction.baseopcode, effect::unsigned(instruction.arg));
-        match effect {
-            Some(effect) => {
-                let row = &mut self.rows[instr as usize];
-                row.pops = depth_i32(effect.pops);
-                row.pushes = depth_i32(effect.pushes);
-                row.operands = depth_i32(effect.operands());
-            }
-            None => self.violations.push(Violation::UnknownOpcode { instr, opcode: instruction.baseopcode }),
-        }
-        effect
+        let arg = effect::unsigned(instruction.arg);
+        let Some(effect) = effect::of(instruction.baseopcode, arg) else {
+            self.violations.push(Violation::UnknownOpcode { instr, opcode: instruction.baseopcode });
+            return None;
+        };
+        let Some([pops, pushes, operands]) = effect.counts() else {
+            self.violations.push(Violation::StackArgument { instr, arg });
+            return None;
+        };
+        let row = &mut self.rows[instr as usize];
+        (row.pops, row.pushes, row.operands) = (pops, pushes, operands);
+        Some(effect)
     }
 
     /// Runs blocks until no start of a block changes any more.
@@ -205,11 +207,18 @@ impl<'a> Machine<'a> {
         let depth = self.cells.depth(top);
         let arg = effect::unsigned(instruction.arg);
         let Some(effect) = self.effect(instr, instruction) else { return Some((top, depth)) };
-        let sound = effect.reach().is_some_and(|reach| reach <= depth);
-        if !sound {
-            let needed = depth_i32(effect.reach().unwrap_or(u32::MAX));
-            self.violations.push(Violation::Underflow { instr, depth: depth_i32(depth), needed });
-        } else if effect.operands() > 0 {
+        let sound = match effect.reach() {
+            Some(needed) if needed > depth => {
+                self.violations.push(Violation::Underflow { instr, depth: depth_i32(depth), needed });
+                false
+            }
+            Some(_) => true,
+            None => {
+                self.violations.push(Violation::StackArgument { instr, arg });
+                false
+            }
+        };
+        if sound && effect.operands() > 0 {
             self.record(instr, &effect, top);
         }
         if !self.cells.has_room(effect.pushes) {
@@ -382,7 +391,7 @@ impl Cells {
         let mut cells = Vec::with_capacity(instructions + 1);
         cells.push(Cell { value: Value::Nothing, below: BOTTOM, far: BOTTOM, depth: 0 });
         let limit = instructions.saturating_mul(CELLS.1).saturating_add(CELLS.0);
-        Self { cells, limit: limit.min(u32::MAX as usize) }
+        Self { cells, limit: limit.min(i32::MAX as usize) }
     }
 
     fn has_room(&self, count: u32) -> bool {

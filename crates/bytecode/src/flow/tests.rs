@@ -439,6 +439,29 @@ fn an_argument_that_asks_for_billions_is_refused() {
     assert_eq!(flow.stack[5].depth_before, None);
 }
 
+/// What a compiler would never write is said, and counted as nothing: never as the greatest number that there is.
+#[test]
+fn an_argument_that_no_stack_has_is_a_violation_and_no_count() {
+    let prefixes = [(op::EXTENDED_ARG, 0xFF), (op::EXTENDED_ARG, 0xFF), (op::EXTENDED_ARG, 0xFF)];
+    for opcode in [op::BUILD_LIST, op::UNPACK_SEQUENCE] {
+        let mut instructions = vec![(op::LOAD_CONST, 0)];
+        instructions.extend(prefixes);
+        instructions.extend([(opcode, 0xFF), (op::RETURN_CONST, 0)]);
+        let flow = flow_of(&code(&instructions, 0, ""), &[]);
+        assert_eq!(flow.violations, [Violation::StackArgument { instr: 4, arg: u32::MAX }]);
+        assert_eq!(flow.stack[4], StackRow { depth_before: Some(1), depth_after: Some(1), ..StackRow::default() });
+    }
+    // The most that 31 bits count is counted, and is too much for this stack.
+    let mut instructions = vec![(op::LOAD_CONST, 0), (op::EXTENDED_ARG, 0x7F)];
+    instructions.extend([(op::EXTENDED_ARG, 0xFF), (op::EXTENDED_ARG, 0xFF), (op::BUILD_LIST, 0xFF), (op::RETURN_CONST, 0)]);
+    let flow = flow_of(&code(&instructions, 0, ""), &[]);
+    assert_eq!(flow.violations, [Violation::Underflow { instr: 4, depth: 1, needed: 0x7FFF_FFFF }]);
+    assert_eq!(flow.stack[4].pops, 0x7FFF_FFFF);
+    // The slot above the top is none.
+    let flow = flow_of(&code(&[(op::LOAD_CONST, 0), (op::COPY, 0), (op::RETURN_CONST, 0)], 2, ""), &[]);
+    assert_eq!(flow.violations, [Violation::StackArgument { instr: 1, arg: 0 }]);
+}
+
 #[test]
 fn terminators_are_chosen_by_name() {
     let code = code(&[(op::NOP, 0), (op::RESUME, 0), (op::RETURN_CONST, 0)], 0, "");

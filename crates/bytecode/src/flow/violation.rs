@@ -54,7 +54,15 @@ pub enum Violation {
         /// The depth before it.
         depth: i32,
         /// The depth that it needs.
-        needed: i32,
+        needed: u32,
+    },
+    /// An argument that counts more values than any stack has, or none where one is meant; what it counts is taken for nothing.
+    #[error("argument {arg} of instruction {instr} counts no values of a stack")]
+    StackArgument {
+        /// The instruction.
+        instr: u32,
+        /// Its argument, without a sign.
+        arg: u32,
     },
     /// The stack is lower than the depth to which a handler wants to cut it; the handler is not entered from here.
     #[error("instruction {instr} can raise at depth {depth}, below the depth of exception table entry {exc}")]
@@ -129,7 +137,7 @@ impl Violation {
             Self::ExceptionBounds { .. } | Self::ExceptionOverlap { .. } | Self::ExceptionAtEntry { .. } => "exception_table",
             Self::Empty | Self::JumpTarget { .. } | Self::FallsOffEnd { .. } => "disassembly",
             Self::UnknownOpcode { .. } | Self::UnknownVariable { .. } => "disassembly",
-            Self::Underflow { .. } | Self::HandlerDepth { .. } | Self::MergeDepth { .. } => "stack_effect",
+            Self::Underflow { .. } | Self::StackArgument { .. } | Self::HandlerDepth { .. } | Self::MergeDepth { .. } => "stack_effect",
             Self::Stacksize { .. } | Self::PushLimit { .. } | Self::EdgeLimit { .. } => "stack_effect",
         }
     }
@@ -146,6 +154,7 @@ impl Violation {
             Self::ExceptionOverlap { .. } => "ExceptionOverlap",
             Self::ExceptionAtEntry { .. } => "ExceptionAtEntry",
             Self::Underflow { .. } => "Underflow",
+            Self::StackArgument { .. } => "StackArgument",
             Self::HandlerDepth { .. } => "HandlerDepth",
             Self::MergeDepth { .. } => "MergeDepth",
             Self::Stacksize { .. } => "Stacksize",

@@ -93,7 +93,7 @@ pub async fn run(args: Sql, output: &mut Output) -> anyhow::Result<Exit> {
 
 /// A session over a run of facts, and how the shell greets.
 async fn over_facts<'a>(facts: &'a Facts, run: Option<&str>) -> anyhow::Result<(Source<'a>, String)> {
-    let run = facts.manifest(run).await?.run;
+    let run = facts.document(run).await?.run;
     let (location, id) = (facts.location.uri(), Some(run.run_id.clone()));
     let opened = async {
         let session = facts_session(&facts.stores, location, id.clone()).await?;

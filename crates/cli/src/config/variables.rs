@@ -15,7 +15,8 @@ const NAMES: [&str; 7] = [
 ];
 
 /// What only tests, benchmarks and builds read. The binary inherits it from them; nobody else is told of it.
-const INHERITED: [&str; 13] = [
+const INHERITED: [&str; 19] = [
+    "BYTEFACTS_ALL_CLIENTS",
     "BYTEFACTS_BAD_INPUTS",
     "BYTEFACTS_BENCH_PYARROW",
     "BYTEFACTS_CACHE_TEST_FOLDER",
@@ -25,6 +26,11 @@ const INHERITED: [&str; 13] = [
     "BYTEFACTS_FLOW_EVERY",
     "BYTEFACTS_FLOW_SEED",
     "BYTEFACTS_FUZZ_SECONDS",
+    "BYTEFACTS_LARGE",
+    "BYTEFACTS_MEANING_EVERY",
+    "BYTEFACTS_OTHER_BINARY",
+    "BYTEFACTS_PUSHDOWN",
+    "BYTEFACTS_SECOND_PYTHON",
     "BYTEFACTS_SEED",
     "BYTEFACTS_SLT_UPDATE",
     "BYTEFACTS_TEST_S3",
@@ -111,6 +117,25 @@ mod tests {
         }
         let error = checked("BYTEFACTS_QQQ", "1").unwrap_err();
         assert!(error.contains("BYTEFACTS_QQQ") && error.contains("BYTEFACTS_CONFIG") && !error.contains("did you mean"), "{error}");
+    }
+
+    /// Whoever widens a test by a variable has its processes inherit it.
+    #[test]
+    fn what_the_end_to_end_tests_read_is_taken() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let sources = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        let mut read = std::collections::BTreeSet::new();
+        for source in sources.map(|path| std::fs::read_to_string(path).unwrap()) {
+            for before in ["var(\"", "var_os(\"", "number(\""] {
+                let names = source.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+                read.extend(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned));
+            }
+        }
+        assert!(read.contains("BYTEFACTS_TRIALS") && read.contains("BYTEFACTS_ALL_CLIENTS"), "{read:?}");
+        for name in read {
+            assert_eq!(checked(&name, "1"), Ok(()));
+        }
     }
 
     #[test]

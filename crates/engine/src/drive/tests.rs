@@ -2,7 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytefacts_landing::{AttemptId, FactsStore, SystemClock};
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytefacts_landing::{
+    AttemptId, BinStats, BinWriter, BinsWriter, FactsStore, FileDigest, FileName, PlannedBin, RepoDigests, SystemClock, WriterOptions,
+};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
@@ -14,6 +18,7 @@ use object_store::{
 use tokio::time::Instant;
 
 use super::*;
+use crate::job::InterpreterId;
 
 /// A cluster that never answers.
 #[derive(Default)]
@@ -104,7 +109,18 @@ const STALL: Duration = Duration::from_millis(100);
 async fn patience_with(signs: u32, fruitless: u32) -> (Duration, u32) {
     let (stores, store) = (Stores::default(), Signed { signs, ..Signed::default() });
     stores.register("memory://", Arc::new(store.clone())).unwrap();
-    let job = Job {
+    let cluster = Standing::default();
+    let patience = Patience { stall: STALL, fruitless, poll: STALL / 10, unreachable: STALL };
+    let begun = Instant::now();
+    let error = run_job(&cluster, &job(), &stores, &SystemClock, patience, 1.0, None).await.unwrap_err();
+    assert!(matches!(error, JobError::Stalled { .. }), "{error}");
+    let (looks, submissions) = (store.looks.load(Ordering::Relaxed), cluster.submissions.into_inner());
+    assert_eq!(looks, submissions * store.looks_of_a_submission(), "the first look in vain ends a submission, and none before it");
+    (begun.elapsed(), submissions)
+}
+
+fn job() -> Job {
+    Job {
         corpus: "file:///nowhere".to_owned(),
         repo: None,
         facts: "memory:///facts".to_owned(),
@@ -113,15 +129,7 @@ async fn patience_with(signs: u32, fruitless: u32) -> (Duration, u32) {
         bins: bytefacts_corpus::BinOptions { target: bytefacts_corpus::Target::Bins(1) },
         interpreter: None,
         use_cache: true,
-    };
-    let cluster = Standing::default();
-    let patience = Patience { stall: STALL, fruitless, poll: STALL / 10, unreachable: STALL };
-    let begun = Instant::now();
-    let error = run_job(&cluster, &job, &stores, &SystemClock, patience, 1.0, None).await.unwrap_err();
-    assert!(matches!(error, JobError::Stalled { .. }), "{error}");
-    let (looks, submissions) = (store.looks.load(Ordering::Relaxed), cluster.submissions.into_inner());
-    assert_eq!(looks, submissions * store.looks_of_a_submission(), "the first look in vain ends a submission, and none before it");
-    (begun.elapsed(), submissions)
+    }
 }
 
 #[tokio::test]
@@ -136,4 +144,31 @@ async fn files_done_inside_of_a_bin_are_progress() {
 async fn a_job_that_nobody_has_begun_stands_in_line() {
     assert_eq!(patience_with(1, 2).await.1, 2, "it was begun, and then stood still");
     assert_eq!(patience_with(0, 2).await.1, 2 * IN_LINE);
+}
+
+/// Lands a run of one file, as it is left by a client that dies before its commit.
+async fn land_all_bins(facts: &FactsStore, run: &RunId) {
+    let (attempt, name) = (AttemptId::new("a").unwrap(), FileName::new(None, "x.py"));
+    let mut bins = BinsWriter::new(facts, run, attempt.clone()).await.unwrap();
+    bins.push(PlannedBin { files: 1, source_bytes: 1, cost_us: 1, first: name }, b"one file").await.unwrap();
+    bins.finish().await.unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("repo", DataType::Utf8, true), Field::new("path", DataType::Utf8, false)]));
+    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec![None::<&str>])), Arc::new(StringArray::from(vec!["x.py"]))];
+    let mut writer = BinWriter::new(facts, run, 0, &attempt, &schema, WriterOptions::default()).unwrap();
+    writer.write(&RecordBatch::try_new(schema, columns).unwrap()).await.unwrap();
+    let digests = vec![RepoDigests { repo: None, files: vec![FileDigest { path: "x.py".to_owned(), digest: "00".repeat(32) }] }];
+    writer.finish(1, BinStats { files: 1, ..BinStats::default() }, digests).await.unwrap();
+    let python = InterpreterId { version: "3.13.0".to_owned(), magic: "f30d0d0a".to_owned(), implementation: "cpython".to_owned() };
+    facts.create_interpreter(run, serde_json::to_vec(&python).unwrap().into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_of_which_every_bin_is_on_record_is_committed_and_asks_nobody() {
+    let (stores, job, cluster) = (Stores::default(), job(), Standing::default());
+    stores.register("memory://", Arc::new(InMemory::new())).unwrap();
+    land_all_bins(&stores.open(&job.facts).unwrap().facts(), &RunId::new(job.run.clone()).unwrap()).await;
+    let patience = Patience { stall: STALL, fruitless: 1, poll: STALL / 10, unreachable: STALL };
+    let finished = run_job(&cluster, &job, &stores, &SystemClock, patience, 1.0, None).await.unwrap();
+    assert_eq!((finished.committed.newly, finished.committed.document.run.rows), (true, 1));
+    assert_eq!(cluster.submissions.into_inner(), 0);
 }

@@ -7,6 +7,7 @@ use bytefacts_cache::{Cache, Tier};
 use bytefacts_compile::{Compiled, Diagnostic, Outcome};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_facts::{FactError, FileInput, RowBuilder, RunAttrs, Severity};
+use bytefacts_stores::explain;
 use bytes::Bytes;
 use datafusion::common::Result;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -42,7 +43,7 @@ pub(crate) struct Examiner {
 /// A file that was read and compiled, or the reason why not.
 pub(crate) struct Loaded {
     entry: Entry,
-    source: Option<Source>,
+    source: Option<Content>,
     errors: Vec<FactError>,
     code: Option<Bytes>,
     compile_cpu: Duration,
@@ -66,7 +67,7 @@ struct Unread {
     cause: String,
 }
 
-struct Source {
+struct Content {
     bytes: Bytes,
     sha256: [u8; 32],
 }
@@ -135,7 +136,8 @@ impl Loader {
     /// A fault that keeps a file from being read, with all that whoever has to mend it needs to know.
     fn unread(&self, entry: &Entry, error: ReadError) -> Unread {
         let path = entry.repo.iter().map(String::as_str).chain([entry.path.as_str()]).collect::<Vec<_>>().join("/");
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let said = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map_or_else(|| cause.to_string(), explain);
+        let cause = std::error::Error::source(&error).map(said).unwrap_or_default();
         Unread { corpus: self.examiner.job.corpus.clone(), path, error, cause }
     }
 }
@@ -183,7 +185,7 @@ impl Examiner {
         let _parallel = self.compilers.parallel.reserve(source.len() as u64).await?;
         let mut loaded = Loaded::new(entry, memory);
         let (bytes, sha256) = hash(source).await?;
-        loaded.source = Some(Source { bytes: bytes.clone(), sha256 });
+        loaded.source = Some(Content { bytes: bytes.clone(), sha256 });
 
         let (compiled, cached) = self.compile(cache, bytes.clone(), &sha256).await?;
         loaded.cached = cached;

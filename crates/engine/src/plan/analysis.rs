@@ -79,10 +79,7 @@ impl Analysis {
             self.node.progress().add_landed(record.stats.files, record.stats.source_bytes);
             return self.send_landed(row.bin).await;
         }
-        let Some(end) = row.offset.checked_add(row.length) else {
-            return internal_err!("bin {} of run {} lies beyond all files: {} + {}", row.bin, self.run, row.offset, row.length);
-        };
-        let content = self.facts.bin_content(&row.shard, row.offset..end).await.map_err(landing_error)?;
+        let content = self.facts.bin_content(&row.shard, row.range()?).await.map_err(landing_error)?;
         let bin = bytefacts_corpus::decode_bin(&content).map_err(lasting)?;
         if bin.bin_id != row.bin {
             return internal_err!("the bins of run {} have bin {} where bin {} should be", self.run, bin.bin_id, row.bin);

@@ -1,5 +1,6 @@
 //! Bins as rows: what `AnalyzeExec` takes. A row names its bin and where that is written down, and holds none of its files.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -27,6 +28,19 @@ pub(crate) struct BinRow {
     pub(crate) offset: u64,
     /// Its length there, in bytes.
     pub(crate) length: u64,
+}
+
+impl BinRow {
+    /// The bytes of the shard that are the bin's.
+    ///
+    /// # Errors
+    /// When there can be no such part of anything: a row may be anybody's.
+    pub(crate) fn range(&self) -> Result<Range<u64>> {
+        match self.offset.checked_add(self.length) {
+            Some(end) => Ok(self.offset..end),
+            None => internal_err!("bin {} lies beyond the end of any shard: {} + {}", self.bin, self.offset, self.length),
+        }
+    }
 }
 
 /// Rows of [`bins_schema`] as a batch.
@@ -63,4 +77,20 @@ pub(crate) fn bin_rows(batch: &RecordBatch) -> Result<Vec<BinRow>> {
         length: length.value(i).cast_unsigned(),
     };
     Ok((0..bin.len()).map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers travel as signed ones, so that the greatest of them look like -1: they come back, and together they are no range.
+    #[test]
+    fn a_bin_beyond_the_end_of_any_shard_is_refused() {
+        let row = |offset, length| BinRow { bin: 7, shard: "s".to_owned(), offset, length };
+        let sent = [row(0, 3), row(u64::MAX - 3, 3), row(u64::MAX, 1), row(1, u64::MAX), row(u64::MAX, u64::MAX)];
+        let came = bin_rows(&bins_batch(&sent).unwrap()).unwrap();
+        assert_eq!(came, sent);
+        let ranges: Vec<_> = came.iter().map(|row| row.range().ok()).collect();
+        assert_eq!(ranges, [Some(0..3), Some(u64::MAX - 3..u64::MAX), None, None, None]);
+    }
 }

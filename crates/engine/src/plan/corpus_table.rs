@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -25,20 +26,22 @@ use super::land::{LandExec, landed_schema};
 use crate::attempt_id::fresh_attempt;
 use crate::error::{landing_error, lasting, list_error};
 use crate::job::{Job, open_corpus};
-use crate::signs::note_planning;
+use crate::signs::{NOTE_EVERY, note_planning};
 
 /// A corpus whose scan extracts and lands its facts.
 #[derive(Debug)]
 pub struct CorpusTable {
     job: Job,
     stores: Arc<Stores>,
+    /// How often it is noted that the plan is being made.
+    note_every: Duration,
 }
 
 impl CorpusTable {
     /// The table of `job`. Nothing is read before it is scanned.
     #[must_use]
     pub fn new(job: Job, stores: Arc<Stores>) -> Self {
-        Self { job, stores }
+        Self { job, stores, note_every: NOTE_EVERY }
     }
 
     /// The job.
@@ -54,7 +57,7 @@ impl CorpusTable {
         let index = match facts.bins(&run).await.map_err(landing_error)? {
             Some(recorded) => recorded,
             // Listing, packing and writing bins down may take long, and somebody waits.
-            None => note_planning(&facts, &run, self.write_bins(&facts, &run)).await?,
+            None => note_planning(&facts, &run, self.note_every, self.write_bins(&facts, &run)).await?,
         };
         // Long ones first, so that short ones even out the end (longest processing time first).
         let mut bins: Vec<(u32, &IndexedBin)> = index.numbered().collect();
@@ -155,3 +158,6 @@ fn note_left_out(run: &str, notes: &Notes) {
         tracing::info!(run, left_out = %notes, "listed the corpus");
     }
 }
+
+#[cfg(test)]
+mod tests;

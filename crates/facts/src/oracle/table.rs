@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::column::{Column, show};
-use super::{Comparison, Place, count};
+use super::{Comparison, Spot, count};
 
 /// A frame: tables by name.
 pub(super) struct FrameVisitor<'a> {
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Table<'_> {
         // By row, as one would look for what is wrong.
         differences.sort_by_key(|(row, ..)| *row);
         for (row, column, ours, cpython) in &differences {
-            let place = Place { table, column, row: *row };
+            let place = Spot { table, column, row: *row };
             comparison.findings.note(unit.id.as_deref(), &unit.attrs(place), place, ours, cpython);
         }
         if table == "instructions" {
@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Table<'_> {
         } else if !table.is_empty() {
             let ours = unit.lists.table(table).map_or(0, Array::len);
             if ours != rows {
-                let place = Place { table: "", column: table, row: 0 };
+                let place = Spot { table: "", column: table, row: 0 };
                 comparison.findings.note(unit.id.as_deref(), &[], place, &count(ours), &count(rows));
             }
         }

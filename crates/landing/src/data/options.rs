@@ -5,7 +5,8 @@
 pub struct WriterOptions {
     /// Level of zstd; 1 is the cheapest.
     pub zstd_level: i32,
-    /// Row groups are closed once their buffered pages take this many bytes. One row may take more.
+    /// Row groups are closed once their buffered pages take this many bytes. One row may take more. The same on every machine, whatever memory it has:
+    /// where row groups end decides the bytes of a file, and two executors are to write the same.
     pub row_group_bytes: usize,
     /// Row groups are closed once they hold this many rows.
     pub row_group_rows: usize,

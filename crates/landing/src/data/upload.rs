@@ -72,6 +72,11 @@ impl DataFile {
         self.writer.inner().total + self.writer.bytes() as u64
     }
 
+    /// What is allocated for what has not left yet, in bytes: pages, dictionaries, and what is encoded and waits for a part to be full.
+    pub(crate) fn memory(&self) -> usize {
+        self.writer.memory() + self.writer.inner().pending.capacity()
+    }
+
     /// Encodes rows, and closes row groups that are full.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.encode(rows).map_err(|source| encoding(&self.key, source))?;

@@ -83,6 +83,12 @@ impl BinWriter {
         })
     }
 
+    /// What the open file takes, in bytes, beside the parts in flight: twice a row group and twice a part at most, and what one row takes that is larger.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.file.memory())
+    }
+
     /// Takes the next rows, sorted by repository, none first, and path; no row comes twice.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ pub struct Manifest {
 /// The document `runs/<run>/run.json`: created once, it decides the fate of the run for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Decision {
     /// The run is committed.
     Committed(Box<RunDocument>),
     /// The run was given up and its files are swept; it can no longer be committed.

@@ -79,38 +79,54 @@ pub struct BinStats {
 impl BinStats {
     /// Counts one more error or warning.
     pub fn count_error(&mut self, stage: &str, error_type: &str, severity: &str, count: u64) {
-        let key = (stage, error_type, severity);
-        let found = self.errors.binary_search_by(|e| (e.stage.as_str(), e.error_type.as_str(), e.severity.as_str()).cmp(&key));
-        match found {
-            Ok(at) => {
-                if let Some(entry) = self.errors.get_mut(at) {
-                    entry.count += count;
-                }
-            }
-            Err(at) => self.errors.insert(
-                at,
-                ErrorCount { stage: stage.to_owned(), error_type: error_type.to_owned(), severity: severity.to_owned(), count },
-            ),
+        if let Some(sum) = self.count_of(stage, error_type, severity) {
+            *sum += count;
         }
     }
 
-    /// Adds the figures of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.files += other.files;
-        self.units += other.units;
-        self.instructions += other.instructions;
-        self.source_bytes += other.source_bytes;
-        self.cache_hits += other.cache_hits;
-        self.cache_shared_hits += other.cache_shared_hits;
-        self.cache_misses += other.cache_misses;
-        self.compile_cpu_us += other.compile_cpu_us;
-        self.analyse_cpu_us += other.analyse_cpu_us;
-        self.wall_us += other.wall_us;
-        self.oracle_files += other.oracle_files;
-        self.oracle_differences += other.oracle_differences;
-        for e in &other.errors {
-            self.count_error(&e.stage, &e.error_type, &e.severity, e.count);
+    /// Where errors or warnings of one kind are counted.
+    fn count_of(&mut self, stage: &str, error_type: &str, severity: &str) -> Option<&mut u64> {
+        let key = (stage, error_type, severity);
+        let found = self.errors.binary_search_by(|e| (e.stage.as_str(), e.error_type.as_str(), e.severity.as_str()).cmp(&key));
+        let at = found.unwrap_or_else(|at| {
+            let (stage, error_type, severity) = (stage.to_owned(), error_type.to_owned(), severity.to_owned());
+            self.errors.insert(at, ErrorCount { stage, error_type, severity, count: 0 });
+            at
+        });
+        Some(&mut self.errors.get_mut(at)?.count)
+    }
+
+    /// Adds the figures of `other`, of which anybody may have written anything; `None`, with some of them added, where they do not add up to a
+    /// number of 64 bits.
+    #[must_use]
+    pub fn add(&mut self, other: &Self) -> Option<()> {
+        let sums = [
+            (&mut self.files, other.files),
+            (&mut self.units, other.units),
+            (&mut self.instructions, other.instructions),
+            (&mut self.source_bytes, other.source_bytes),
+            (&mut self.cache_hits, other.cache_hits),
+            (&mut self.cache_shared_hits, other.cache_shared_hits),
+            (&mut self.cache_misses, other.cache_misses),
+            (&mut self.compile_cpu_us, other.compile_cpu_us),
+            (&mut self.analyse_cpu_us, other.analyse_cpu_us),
+            (&mut self.wall_us, other.wall_us),
+            (&mut self.oracle_files, other.oracle_files),
+            (&mut self.oracle_differences, other.oracle_differences),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.checked_add(more)?;
         }
+        for e in &other.errors {
+            let sum = self.count_of(&e.stage, &e.error_type, &e.severity)?;
+            *sum = sum.checked_add(e.count)?;
+        }
+        self.adds_up().then_some(())
+    }
+
+    /// Whether the errors of all kinds together are a number of 64 bits.
+    fn adds_up(&self) -> bool {
+        self.errors.iter().try_fold(0u64, |sum, e| sum.checked_add(e.count)).is_some()
     }
 
     /// The figures of the same bin when its files are taken over by another run: nothing was compiled for it.
@@ -194,6 +210,17 @@ impl BinRecord {
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
     }
+
+    /// Whether rows, bytes and errors add up to numbers of 64 bits: it may be anybody's.
+    pub(crate) fn adds_up(&self) -> bool {
+        add_up(&self.files) && self.stats.adds_up()
+    }
+}
+
+/// Whether the rows, bytes and elements of files, of all together, are a number of 64 bits.
+pub(crate) fn add_up(files: &[LandedFile]) -> bool {
+    let mut figures = files.iter().flat_map(|file| [file.rows, file.bytes].into_iter().chain(file.elements.values().copied()));
+    figures.try_fold(0u64, |sum, figure| sum.checked_add(figure)).is_some()
 }
 
 #[cfg(test)]
@@ -208,10 +235,23 @@ mod tests {
         a.count_error("compile", "SyntaxWarning", "warning", 5);
         let mut b = BinStats { files: 3, ..BinStats::default() };
         b.count_error("compile", "SyntaxError", "error", 1);
-        b.add(&a);
+        b.add(&a).unwrap();
         let seen: Vec<_> = b.errors.iter().map(|e| (e.stage.as_str(), e.error_type.as_str(), e.count)).collect();
         assert_eq!(seen, [("compile", "SyntaxError", 3), ("compile", "SyntaxWarning", 5), ("read", "FileNotFound", 1)]);
         assert_eq!((b.errors_of("error"), b.errors_of("warning")), (4, 5));
+    }
+
+    #[test]
+    fn figures_that_are_too_large_together_do_not_add_up() {
+        let mut most = BinStats { wall_us: u64::MAX, ..BinStats::default() };
+        assert_eq!(most.add(&BinStats { wall_us: 1, ..BinStats::default() }), None);
+        // Of two kinds, each of which can be counted.
+        let mut errors = BinStats::default();
+        errors.count_error("compile", "SyntaxError", "error", u64::MAX);
+        assert!(errors.adds_up());
+        let mut more = BinStats::default();
+        more.count_error("read", "FileNotFound", "error", 1);
+        assert_eq!(errors.add(&more), None);
     }
 
     #[test]

@@ -95,9 +95,9 @@ pub(crate) fn journal_progress(run: &RunId, bin_id: u32, attempt: &AttemptId, fi
     format!("{}/{attempt}-{files:08}", journal_folder(run, bin_id))
 }
 
-/// The note that a run is still being planned.
-pub(crate) fn journal_planning(run: &RunId, time: u32) -> String {
-    format!("{}/planning/{time:08}", attempts_folder(run))
+/// The note that a run is still being planned. Of each attempt to plan it the notes are others: who waits takes what is there already for no sign.
+pub(crate) fn journal_planning(run: &RunId, attempt: &AttemptId, time: u32) -> String {
+    format!("{}/planning/{attempt}-{time:08}", attempts_folder(run))
 }
 
 /// The attempt and, unless it only says that the attempt began, the files done of a journal's note with this name.

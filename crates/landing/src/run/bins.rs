@@ -149,11 +149,62 @@ fn content_of(bin: &IndexedBin, shard: &Shard, bytes: &Bytes) -> Result<Vec<u8>>
     decompress(part, &shard.key)
 }
 
-/// Every bin names a shard that there is.
+/// An index is read that anybody may have written: every bin lies in a shard that there is, and its figures can be added.
 fn checked(index: BinIndex, key: &str) -> Result<BinIndex> {
+    let damaged = |reason: String| LandingError::Damaged { key: key.to_owned(), reason };
     let shards = index.shards.len();
-    match index.bins.iter().find(|bin| usize::try_from(bin.shard).is_ok_and(|shard| shard >= shards)) {
-        None => Ok(index),
-        Some(bin) => Err(LandingError::Damaged { key: key.to_owned(), reason: format!("a bin is in shard {} of {shards}", bin.shard) }),
+    let (mut files, mut source_bytes, mut cost_us) = (0u64, 0u64, 0u64);
+    for (number, bin) in index.numbered() {
+        let shard = usize::try_from(bin.shard).ok().and_then(|shard| index.shards.get(shard));
+        let shard = shard.ok_or_else(|| damaged(format!("a bin is in shard {} of {shards}", bin.shard)))?;
+        if bin.offset.checked_add(bin.length).is_none_or(|end| end > shard.bytes) {
+            return Err(damaged(format!("bin {number} lies beyond the end of its shard")));
+        }
+        for (sum, more) in [(&mut files, bin.files), (&mut source_bytes, bin.source_bytes), (&mut cost_us, bin.cost_us)] {
+            *sum = sum.checked_add(more).ok_or_else(|| damaged(format!("with bin {number}, its figures are beyond all numbers")))?;
+        }
+    }
+    Ok(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bin(offset: u64, length: u64) -> IndexedBin {
+        IndexedBin { shard: 0, offset, length, files: 1, source_bytes: 1, cost_us: 1, first: FileName::new(None, "a.py") }
+    }
+
+    fn index(bins: &[IndexedBin]) -> Result<BinIndex> {
+        let shard = Shard { key: "s".to_owned(), bytes: 100, sha256: String::new(), entries: 1 };
+        checked(BinIndex { shards: vec![shard], bins: bins.to_vec() }, "k")
+    }
+
+    /// Whoever writes the index may write any two numbers: each of these pairs is beyond 64 bits together, or wraps to what would be inside.
+    #[test]
+    fn numbers_that_are_too_large_together_are_damage() {
+        assert!(index(&[bin(0, 60), bin(60, 40)]).is_ok());
+        let beyond = [(u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX), (u64::MAX - 9, 10), (101, 0), (60, 41)];
+        for (offset, length) in beyond {
+            let error = index(&[bin(offset, length)]).unwrap_err();
+            assert!(matches!(error, LandingError::Damaged { .. }), "{offset} + {length}: {error}");
+        }
+        for more in [
+            IndexedBin { files: u64::MAX, ..bin(60, 40) },
+            IndexedBin { source_bytes: u64::MAX, ..bin(60, 40) },
+            IndexedBin { cost_us: u64::MAX, ..bin(60, 40) },
+        ] {
+            assert!(matches!(index(&[bin(0, 60), more]), Err(LandingError::Damaged { .. })));
+        }
+    }
+
+    /// So may who writes what was checked before, as the row of a plan.
+    #[test]
+    fn a_part_of_a_shard_that_there_is_not_is_damage() {
+        let shard = Shard { key: "s".to_owned(), bytes: 3, sha256: String::new(), entries: 1 };
+        for (offset, length) in [(u64::MAX, 1), (1, u64::MAX), (2, 2), (4, 0)] {
+            let part = content_of(&bin(offset, length), &shard, &Bytes::from_static(b"abc"));
+            assert!(matches!(part, Err(LandingError::Damaged { .. })), "{offset} + {length}: {part:?}");
+        }
     }
 }

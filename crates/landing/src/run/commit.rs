@@ -10,7 +10,7 @@ use super::records::check;
 use super::shards::{Known, ShardStore, ShardWriter, known};
 use crate::documents::{CONCURRENCY, Clock, FactsStore};
 use crate::model::{
-    BinIndex, BinRecord, BinStats, Current, LandedFile, RepoDigests, RepoSummary, RunDocument, RunHeader, SchemaSnapshot, Shard, Verdict,
+    BinIndex, BinRecord, BinStats, Current, Decision, LandedFile, RepoDigests, RepoSummary, RunDocument, RunHeader, SchemaSnapshot, Shard,
 };
 use crate::names::{AttemptId, FileName, RunId, keys};
 use crate::{LandingError, Result};
@@ -89,14 +89,14 @@ impl FactsStore {
     /// current stays so.
     pub async fn commit(&self, request: &CommitRequest, fold: &dyn Fold, clock: &dyn Clock) -> Result<Committed> {
         let run = &request.run_id;
-        let (verdict, newly) = match self.verdict(run).await? {
-            Some(verdict) => (verdict, false),
+        let (decision, newly) = match self.decision(run).await? {
+            Some(decision) => (decision, false),
             None => {
                 let document = self.assemble(request, fold, clock).await?;
-                self.decide(run, Verdict::Committed(Box::new(document))).await?
+                self.decide(run, Decision::Committed(Box::new(document))).await?
             }
         };
-        let Verdict::Committed(document) = verdict else {
+        let Decision::Committed(document) = decision else {
             return Err(LandingError::Abandoned { run_id: run.clone() });
         };
         if self.let_go(run).await?.is_some() {
@@ -140,7 +140,7 @@ impl FactsStore {
             repos.take(digests.before(Some(&first))).await?;
             files.take(Some(&first)).await?;
             insert(&mut digests, &first, &record, of_bin)?;
-            files.add(record);
+            files.add(record)?;
         }
         drop(records);
         repos.take(digests.before(None)).await?;
@@ -225,7 +225,8 @@ fn held_back(stats: &BinStats, request: &CommitRequest) -> Option<HeldBack> {
     let max_unread_share = request.max_unread_share;
     let of_stage = stats.errors.iter().filter(|error| error.stage == "read" && error.severity == "error");
     let counted = of_stage.filter(|error| !request.read_errors_of_files.contains(&error.error_type.as_str()));
-    let (unread, files) = (counted.map(|error| error.count).sum::<u64>(), stats.files);
+    // Of a run that somebody else has committed nothing is known: what cannot be counted is too much.
+    let (unread, files) = (counted.fold(0u64, |sum, error| sum.saturating_add(error.count)), stats.files);
     // Beyond 2^53 files a share would be off by less than anybody can set.
     #[expect(clippy::cast_precision_loss)]
     let too_many = unread as f64 > max_unread_share * files as f64;
@@ -279,17 +280,29 @@ struct Totals {
     stats: BinStats,
 }
 
+impl Totals {
+    /// `None` where a sum is beyond 64 bits.
+    fn add(&mut self, record: &BinRecord) -> Option<()> {
+        self.stats.add(&record.stats)?;
+        self.taken_over += u32::from(record.origin.is_some());
+        for file in &record.files {
+            self.files += 1;
+            let landed_bytes = if record.origin.is_some() { 0 } else { file.bytes };
+            for (sum, more) in [(&mut self.bytes, file.bytes), (&mut self.landed_bytes, landed_bytes), (&mut self.rows, file.rows)] {
+                *sum = sum.checked_add(more)?;
+            }
+        }
+        Some(())
+    }
+}
+
 impl Files<'_> {
-    fn add(&mut self, record: BinRecord) {
-        self.totals.stats.add(&record.stats);
-        self.totals.taken_over += u32::from(record.origin.is_some());
+    fn add(&mut self, record: BinRecord) -> Result<()> {
+        self.totals.add(&record).ok_or_else(|| inconsistent(record.bin_id, "with it, the figures of the run are beyond all numbers"))?;
         for file in record.files {
-            self.totals.files += 1;
-            self.totals.bytes += file.bytes;
-            self.totals.landed_bytes += if record.origin.is_some() { 0 } else { file.bytes };
-            self.totals.rows += file.rows;
             self.waiting.insert(file.first.clone(), file);
         }
+        Ok(())
     }
 
     async fn take(&mut self, limit: Option<&FileName>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Runs share data files: one names what an earlier one has landed. So the question is never whose a file is, but whether a run names it that
 //! is kept or may still become one.
 //!
-//! - A run without a verdict is live until nothing of it has been written for a grace period. It is then given up by creating the document that
+//! - A run without a decision is live until nothing of it has been written for a grace period. It is then given up by creating the document that
 //!   would have been its header, which decides the race against anybody who might commit it at the same moment.
 //! - A committed run that is let go is marked first. From then on nobody takes anything over from it, and what only it names is deleted once the
 //!   mark is older than the grace period: by then whoever took something over just before, or reads it, has a record or is done.
@@ -19,7 +19,7 @@ use object_store::path::Path;
 
 use super::retention::Keep;
 use crate::documents::{CONCURRENCY, Clock, FactsStore, Mode, store_error, to_json};
-use crate::model::{LandedFile, LetGo, RunDocument, RunHeader, Shard, Verdict};
+use crate::model::{Decision, LandedFile, LetGo, RunDocument, RunHeader, Shard};
 use crate::names::{DATA_FOLDER, RunId, keys};
 use crate::{LandingError, Result};
 
@@ -216,10 +216,10 @@ impl FactsStore {
         {
             return Ok(Fate::Dead);
         }
-        Ok(match self.verdict(run).await {
+        Ok(match self.decision(run).await {
             Ok(None) if mark.is_some() => Fate::Dead,
-            Ok(Some(Verdict::Committed(document))) => Fate::Kept(document),
-            Ok(Some(Verdict::Abandoned { .. })) => Fate::Dead,
+            Ok(Some(Decision::Committed(document))) => Fate::Kept(document),
+            Ok(Some(Decision::Abandoned { .. })) => Fate::Dead,
             Ok(None) => {
                 let mut open = Open::default();
                 for meta in self.list(&keys::run_folder(run)).await? {
@@ -295,17 +295,17 @@ impl FactsStore {
 
     /// Decides that a run is dead; says whether it was so decided.
     async fn give_up(&self, run: &RunId, at_ms: u64) -> Result<bool> {
-        let verdict = Verdict::Abandoned { run_id: run.clone(), at_ms };
-        let (decided, _) = self.decide(run, verdict).await?;
-        Ok(matches!(decided, Verdict::Abandoned { .. }))
+        let decision = Decision::Abandoned { run_id: run.clone(), at_ms };
+        let (decided, _) = self.decide(run, decision).await?;
+        Ok(matches!(decided, Decision::Abandoned { .. }))
     }
 
     /// The documents of a dead run that nobody names, but for what says that it is dead.
     async fn remains(&self, run: &RunId, named: &HashSet<Path>) -> Result<Vec<Path>> {
         let mark = self.path_of(&keys::let_go(run))?;
-        let verdict = self.path_of(&keys::header(run))?;
+        let decision = self.path_of(&keys::header(run))?;
         let is_marked = self.meta(&keys::let_go(run)).await?.is_some();
-        let stays = |path: &Path| named.contains(path) || *path == mark || (*path == verdict && !is_marked);
+        let stays = |path: &Path| named.contains(path) || *path == mark || (*path == decision && !is_marked);
         Ok(self.list(&keys::run_folder(run)).await?.into_iter().map(|m| m.location).filter(|path| !stays(path)).collect())
     }
 

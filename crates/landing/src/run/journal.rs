@@ -53,12 +53,12 @@ impl FactsStore {
         self.note(&keys::journal_progress(run, bin_id, attempt, files)).await
     }
 
-    /// Notes that the run is still being planned, for the so many'th time.
+    /// Notes that an attempt still plans the run, for the so many'th time.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn note_planning(&self, run: &RunId, time: u32) -> Result<()> {
-        self.note(&keys::journal_planning(run, time)).await
+    pub async fn note_planning(&self, run: &RunId, attempt: &AttemptId, time: u32) -> Result<()> {
+        self.note(&keys::journal_planning(run, attempt, time)).await
     }
 
     /// Clears the journal of a bin: of the attempts whose ids begin with `of`, or of all once the bin has a record.

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 
 use crate::documents::{CONCURRENCY, Created, FactsStore, from_json, store_error, to_json};
-use crate::model::{Current, LandedFile, LetGo, Manifest, RunDocument, RunHeader, Verdict};
+use crate::model::{Current, Decision, LandedFile, LetGo, Manifest, RunDocument, RunHeader, add_up};
 use crate::names::{RunId, keys};
 use crate::{LandingError, Result};
 
@@ -14,9 +14,9 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or holds something else than a run, or an earlier version has landed it.
     pub async fn committed(&self, run: &RunId) -> Result<Option<RunDocument>> {
-        Ok(match self.verdict(run).await? {
-            Some(Verdict::Committed(document)) => Some(*document),
-            Some(Verdict::Abandoned { .. }) | None => None,
+        Ok(match self.decision(run).await? {
+            Some(Decision::Committed(document)) => Some(*document),
+            Some(Decision::Abandoned { .. }) | None => None,
         })
     }
 
@@ -25,7 +25,12 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or a shard is damaged.
     pub async fn files(&self, run: &RunDocument) -> Result<Vec<LandedFile>> {
-        self.read_shards(&run.files).await
+        let files = self.read_shards(&run.files).await?;
+        if add_up(&files) {
+            return Ok(files);
+        }
+        let key = keys::header(&run.run.run_id);
+        Err(LandingError::Damaged { key, reason: "the figures of its files are beyond all numbers when they are added".to_owned() })
     }
 
     /// A committed run with its lists.
@@ -44,7 +49,7 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or a shard is damaged.
     pub async fn whole(&self, document: RunDocument) -> Result<Manifest> {
-        let (repos, files) = (self.read_shards(&document.repos).await?, self.read_shards(&document.files).await?);
+        let (repos, files) = (self.read_shards(&document.repos).await?, self.files(&document).await?);
         Ok(Manifest { run: document.run, schema: document.schema, repos, files })
     }
 
@@ -59,7 +64,7 @@ impl FactsStore {
     /// Committed runs that were not let go, newest first. Runs that an earlier version has landed are left out, with a warning.
     ///
     /// # Errors
-    /// If the store fails or holds something else than verdicts.
+    /// If the store fails or holds something else than decisions.
     pub async fn runs(&self) -> Result<Vec<RunHeader>> {
         let mut headers: Vec<RunHeader> = futures::stream::iter(self.run_ids().await?)
             .map(async |run| self.header_of(&run).await)
@@ -96,9 +101,9 @@ impl FactsStore {
     }
 
     /// What is decided of a run.
-    pub(crate) async fn verdict(&self, run: &RunId) -> Result<Option<Verdict>> {
+    pub(crate) async fn decision(&self, run: &RunId) -> Result<Option<Decision>> {
         match self.document("run", &keys::header(run)).await? {
-            Some(verdict) => Ok(Some(verdict)),
+            Some(decision) => Ok(Some(decision)),
             None if self.is_older(run).await? => Err(LandingError::OlderLayout { run_id: run.clone() }),
             None => Ok(None),
         }
@@ -115,13 +120,13 @@ impl FactsStore {
     }
 
     /// Decides the fate of a run unless it is decided; returns what is decided.
-    pub(crate) async fn decide(&self, run: &RunId, verdict: Verdict) -> Result<(Verdict, bool)> {
+    pub(crate) async fn decide(&self, run: &RunId, decision: Decision) -> Result<(Decision, bool)> {
         let key = keys::header(run);
-        let bytes = to_json("run", &key, &verdict)?;
+        let bytes = to_json("run", &key, &decision)?;
         match self.create(&key, bytes.clone()).await? {
-            Created::New => Ok((verdict, true)),
+            Created::New => Ok((decision, true)),
             // Also after a first try that succeeded, but whose answer was lost.
-            Created::Existing(found) if found == bytes => Ok((verdict, true)),
+            Created::Existing(found) if found == bytes => Ok((decision, true)),
             Created::Existing(found) => Ok((from_json("run", &key, &found)?, false)),
         }
     }

@@ -41,7 +41,8 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or holds something else than a record.
     pub async fn bin_record(&self, run: &RunId, bin_id: u32) -> Result<Option<BinRecord>> {
-        self.document("bin record", &keys::done(run, bin_id)).await
+        let key = keys::done(run, bin_id);
+        self.document("bin record", &key).await?.map(|record| sound(record, &key)).transpose()
     }
 
     /// Finished bins of a run, ascending.
@@ -67,7 +68,7 @@ impl FactsStore {
         let bytes = to_json("bin record", &key, &record)?;
         match self.create(&key, bytes).await? {
             Created::New => Ok(record),
-            Created::Existing(found) => from_json("bin record", &key, &found),
+            Created::Existing(found) => sound(from_json("bin record", &key, &found)?, &key),
         }
     }
 
@@ -86,8 +87,16 @@ impl FactsStore {
         if sha256_hex(&bytes) != origin.sha256 {
             return Err(damaged("it is not the record that the bin was taken over from"));
         }
-        Ok((from_json("bin record", &key, &bytes)?, key))
+        Ok((sound(from_json("bin record", &key, &bytes)?, &key)?, key))
     }
+}
+
+/// What is read is anybody's: its figures are added here and there, and must let themselves be.
+fn sound(record: BinRecord, key: &str) -> Result<BinRecord> {
+    if record.adds_up() {
+        return Ok(record);
+    }
+    Err(LandingError::Damaged { key: key.to_owned(), reason: "its figures are beyond all numbers when they are added".to_owned() })
 }
 
 /// Files listed = files taken in = rows written = digests taken.

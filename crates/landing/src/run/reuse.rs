@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::documents::{FactsStore, sha256_hex, to_json};
-use crate::model::{BinRecord, Origin, Verdict};
+use crate::model::{BinRecord, Decision, Origin};
 use crate::names::{AttemptId, RunId, keys};
 
 /// A data file, and the mark by which the store tells that very object from any other under its key.
@@ -102,7 +102,7 @@ impl FactsStore {
 
     async fn is_any_kept(&self, runs: &[RunId]) -> Result<bool> {
         for run in runs {
-            if matches!(self.verdict(run).await?, Some(Verdict::Committed(_))) && self.let_go(run).await?.is_none() {
+            if matches!(self.decision(run).await?, Some(Decision::Committed(_))) && self.let_go(run).await?.is_none() {
                 return Ok(true);
             }
         }

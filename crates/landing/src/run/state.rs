@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::documents::{Created, FactsStore};
-use crate::model::{RunDocument, Verdict};
+use crate::model::{Decision, RunDocument};
 use crate::names::{RunId, keys};
 use crate::{LandingError, Result};
 
@@ -26,12 +26,12 @@ impl FactsStore {
     /// How far a run has come.
     ///
     /// # Errors
-    /// If the store fails or holds something else than a verdict.
+    /// If the store fails or holds something else than a decision.
     pub async fn run_state(&self, run: &RunId) -> Result<RunState> {
-        Ok(match self.verdict(run).await? {
-            Some(Verdict::Abandoned { .. }) => RunState::Abandoned,
+        Ok(match self.decision(run).await? {
+            Some(Decision::Abandoned { .. }) => RunState::Abandoned,
             _ if self.let_go(run).await?.is_some() => RunState::Abandoned,
-            Some(Verdict::Committed(document)) => RunState::Committed(document),
+            Some(Decision::Committed(document)) => RunState::Committed(document),
             None if self.meta(&keys::bins(run)).await?.is_some() => RunState::Open,
             None => RunState::New,
         })

@@ -204,6 +204,25 @@ async fn row_groups_keep_their_bound_and_one_huge_row_is_alone_to_break_it() {
     assert_eq!(read, expected);
 }
 
+/// Nobody counts these bytes against a budget, so that they have a bound of their own, however large the bin is.
+#[tokio::test]
+async fn a_bin_under_way_takes_the_memory_of_a_row_group_and_a_part() {
+    let options = WriterOptions { row_group_bytes: 256 << 10, part_bytes: 128 << 10, ..WriterOptions::default() };
+    let bound = 2 * (options.row_group_bytes + options.part_bytes);
+    let (facts, rows) = (memory(), noise(&[5_000; 2_000]));
+    let mut writer = BinWriter::new(&facts, &run_id("noise"), 0, &new_attempt(), &rows.schema(), options.clone()).unwrap();
+    let mut peak = 0;
+    for start in (0..rows.num_rows()).step_by(20) {
+        writer.write(&rows.slice(start, 20)).await.unwrap();
+        peak = peak.max(writer.memory());
+    }
+    // 10 MB have passed, in forty row groups.
+    assert!((options.row_group_bytes / 2..bound).contains(&peak), "{peak} bytes of {bound}");
+    let stats = BinStats { files: 2_000, ..BinStats::default() };
+    let record = writer.finish(2_000, stats, noise_digests(2_000)).await.unwrap();
+    assert!(record.files.iter().map(|file| file.bytes).sum::<u64>() > 9 << 20);
+}
+
 #[tokio::test]
 async fn row_groups_are_bounded_by_rows_too() {
     let options = WriterOptions { row_group_rows: 10, ..WriterOptions::default() };
