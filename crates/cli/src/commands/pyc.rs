@@ -1,6 +1,7 @@
 //! `bytefacts pyc`: whether `.pyc` files hold what the sources beside them compile to.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -113,15 +114,21 @@ pub(super) fn listed(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
             let kind = entry.file_type().with_context(|| format!("cannot read {}", at.display()))?;
             if kind.is_dir() {
                 folders.push(below);
-            } else if below.extension().is_some_and(|extension| extension == "pyc")
-                && let Some(below) = below.to_str()
-            {
-                files.push(below.to_owned());
+            } else if below.extension().is_some_and(|extension| extension == "pyc") && is_file(&path.join(&below)) {
+                match below.to_str() {
+                    Some(below) => files.push(below.to_owned()),
+                    None => tracing::warn!(path = %below.display(), "a .pyc file is left out: its name is no UTF-8"),
+                }
             }
         }
     }
     files.sort_unstable();
     Ok((path.to_owned(), files))
+}
+
+/// Whether a path leads to a regular file: a pipe would be waited for. A link that leads nowhere is said by whoever reads it.
+fn is_file(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |meta| meta.is_file())
 }
 
 async fn judged(root: &Path, file: String, pools: &[Option<Pool>]) -> anyhow::Result<Judged> {
@@ -131,7 +138,12 @@ async fn judged(root: &Path, file: String, pools: &[Option<Pool>]) -> anyhow::Re
     let optimize = name.as_ref().map_or(0, |name| name.optimize);
     let source_path = name.map(|name| root.join(name.source));
     let source = match &source_path {
-        Some(path) => tokio::fs::read(path).await.ok().map(Bytes::from),
+        Some(path) => match tokio::fs::read(path).await {
+            Ok(source) => Some(Bytes::from(source)),
+            // What is there and cannot be read says nothing about the file beside it.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        },
         None => None,
     };
     let pool = pools.get(usize::from(optimize)).and_then(Option::as_ref);
