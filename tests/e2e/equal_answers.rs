@@ -234,7 +234,7 @@ impl Queries {
                 let from = self.view("v");
                 let (one, two) = self.aggregates(&from, &from);
                 let filter = self.filter(&[&from]);
-                format!("SELECT {one}, {two} FROM {} v{filter}", from.view.name)
+                format!("SELECT {one} AS a, {two} AS b FROM {} v{filter}", from.view.name)
             }
             1 => {
                 let from = self.view("v");
@@ -243,6 +243,8 @@ impl Queries {
                     (1..=values.len()).map(|nth| format!("{nth}{} NULLS LAST", if nth % 2 == 0 { " DESC" } else { "" })).collect();
                 let distinct = if self.below(2) == 0 { "DISTINCT " } else { "" };
                 let (filter, offset) = (self.filter(&[&from]), self.below(3));
+                // The same value may come twice, which our engine wants to have two names.
+                let values = values.iter().enumerate().map(|(nth, value)| format!("{value} AS v{nth}")).collect::<Vec<_>>();
                 let (values, order) = (values.join(", "), order.join(", "));
                 format!(
                     "SELECT {distinct}{values} FROM {} v{filter} ORDER BY {order} LIMIT {} OFFSET {offset}",
@@ -279,7 +281,7 @@ impl Queries {
         let filter = self.filter(&[&from]);
         let having = if self.below(3) == 0 { format!(" HAVING count(*) > {}", self.below(20)) } else { String::new() };
         let (groups, keys) = ((1..=keys.len()).map(|nth| nth.to_string()).collect::<Vec<_>>().join(", "), keys.join(", "));
-        format!("SELECT {keys}, {one}, {two} FROM {} v{filter} GROUP BY {groups}{having}", from.view.name)
+        format!("SELECT {keys}, {one} AS a, {two} AS b FROM {} v{filter} GROUP BY {groups}{having}", from.view.name)
     }
 
     fn joined(&mut self) -> String {
@@ -290,7 +292,9 @@ impl Queries {
         let (key, one) = (self.value(side), self.aggregate(&left));
         let (two, filter) = (self.aggregate(&right), self.filter(&[&left, &right]));
         let (left, right) = (left.view.name, right.view.name);
-        format!("SELECT {key}, {one}, {two} FROM {left} l {join} {right} r ON l.\"{left_key}\" = r.\"{right_key}\"{filter} GROUP BY 1")
+        format!(
+            "SELECT {key}, {one} AS a, {two} AS b FROM {left} l {join} {right} r ON l.\"{left_key}\" = r.\"{right_key}\"{filter} GROUP BY 1"
+        )
     }
 
     /// Whether there is something elsewhere.
