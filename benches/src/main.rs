@@ -4,6 +4,7 @@
 //! What is a process of its own is charged with the CPU time that the system counts for it and its children, so that nothing hides in a worker.
 
 mod analysis;
+mod audit;
 mod cluster;
 mod daemon;
 mod engines;
@@ -168,6 +169,28 @@ enum Benchmark {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// The determinism audit: CPU of nights of a corpus that does not change, with a warm cache, against the first; and how many digests a comparison of
+    /// runs reads.
+    Audit {
+        /// A corpus instead of the standard library.
+        #[arg(long, value_name = "FOLDER")]
+        corpus: Option<PathBuf>,
+        /// Nights; none leaves them out.
+        #[arg(long, default_value_t = 10)]
+        nights: u64,
+        /// Presets of the matrix.
+        #[arg(long, value_delimiter = ',', default_value = "quick,nightly", value_name = "NAME,NAME,...")]
+        presets: Vec<String>,
+        /// Files of the runs that are compared.
+        #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000", value_name = "N,N,...")]
+        files: Vec<u32>,
+        /// How many of them have changed.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,10,100", value_name = "N,N,...")]
+        changed: Vec<u32>,
+        /// How figures are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// What planning takes as the corpus grows: seconds, memory of the scheduler and of the client at their peaks, and requests to the store. No
     /// executor is there. Linux only.
     Planning {
@@ -221,6 +244,10 @@ fn main() -> anyhow::Result<()> {
         }
         Benchmark::Nights { repositories, files, nights: number, share, format } => {
             nights::nights(nights::Shape { repositories, files, nights: number, share }, format)
+        }
+        Benchmark::Audit { corpus, nights, presets, files, changed, format } => {
+            tokio::runtime::Builder::new_current_thread().build()?.block_on(audit::comparisons(&files, &changed, format))?;
+            audit::nights(&audit::Setting { corpus, nights, presets }, format)
         }
         Benchmark::Planning { files, folder, bucket, server, format } => {
             let temporary = tempfile::tempdir()?;

@@ -615,6 +615,61 @@ fn what_the_budget_leaves_out_is_told_by_a_value_and_an_audit_with_more_covers_i
     assert_eq!((&report["complete"], &report["verdicts"]["unknown"]), (&true.into(), &1.into()));
 }
 
+/// What was spent is on record with what was done for it, so that whoever goes on has the rest of the night's CPU time and no more.
+#[test]
+fn a_night_that_is_gone_on_with_has_what_is_left_of_its_budget() {
+    let place = Place::new();
+    place.extract("one");
+    let matrix = small_bins(&place);
+    let asked = ["--run", "one", "--preset", "p", "--matrix", &matrix, "--minutes", "1"];
+    let (whole, code) = place.audit(&asked);
+    assert_eq!((code, &whole["complete"], &whole["verdicts"]["good"]), (0, &true.into(), &12.into()), "{whole:#}");
+    let folder = place.folder.path().join("facts/audits").join(whole["audit"].as_str().unwrap());
+    let unit = folder.join("units/000000/again.json");
+    let mut record: Value = read(unit.to_str().unwrap());
+    assert!(record["cpu_us"].as_u64().unwrap() > 0, "{record}");
+    for (spent, good) in [(60_000_000, 1), (0, 12)] {
+        // As it was when it was killed after one unit.
+        fs::remove_file(folder.join("audit.json")).unwrap();
+        fs::remove_dir_all(folder.join("units")).unwrap();
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        record["cpu_us"] = spent.into();
+        fs::write(&unit, record.to_string()).unwrap();
+        let (report, _) = place.audit(&asked);
+        assert_eq!((&report["verdicts"]["good"], &report["complete"]), (&good.into(), &(good == 12).into()), "{report:#}");
+        assert_eq!((&report["sampled"], &report["night"]), (&whole["sampled"], &whole["night"]), "the files are the same");
+    }
+}
+
+/// As node_exporter reads them: a name, labels and a number a line.
+#[test]
+fn metrics_of_the_newest_audit_go_into_a_file() {
+    let place = poisoned();
+    let path = place.path("audit.prom");
+    let written = |arguments: &[&str]| {
+        place.audit(&[arguments, &["--metrics-file", &path]].concat());
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    };
+    let found: std::collections::BTreeMap<String, f64> = written(&POISONED);
+    assert_eq!(found["bytefacts_audit_verdicts{verdict=\"bad\"}"], 1.0, "{found:?}");
+    assert_eq!(found["bytefacts_audit_verdicts{verdict=\"good\"}"], 4.0);
+    assert!(found.contains_key("bytefacts_current_run_timestamp_seconds"));
+    assert!(!found.contains_key("bytefacts_audit_last_success_timestamp_seconds"), "no audit has found nothing yet");
+    let found: std::collections::BTreeMap<String, f64> = written(&["--run", "clean", "--preset", "full", "--condition", "committed"]);
+    assert_eq!((found["bytefacts_audit_verdicts{verdict=\"bad\"}"], found["bytefacts_audit_verdicts{verdict=\"good\"}"]), (0.0, 4.0));
+    let (last, good) = (found["bytefacts_audit_last_report_timestamp_seconds"], found["bytefacts_audit_last_success_timestamp_seconds"]);
+    assert!(last == good && last > 1.7e9, "{found:?}");
+    // It takes the place of the other at once, and leaves nothing beside it.
+    let beside = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(beside.into_iter().all(|name| !name.contains(".bytefacts-")));
+    // What one file is looked at for says nothing of the night.
+    fs::remove_file(&path).unwrap();
+    place.audit(&[&POISONED[..], &["--only", "r/a.py", "--metrics-file", &path]].concat());
+    assert!(!Path::new(&path).exists());
+}
+
 #[test]
 fn what_is_allowed_passes_until_its_day_and_stays_bad() {
     let place = poisoned();
@@ -628,6 +683,7 @@ fn what_is_allowed_passes_until_its_day_and_stays_bad() {
     let (report, code) = place.audit(&[&POISONED[..], &["--allow", &known, "--junit", &junit]].concat());
     assert_eq!((code, &report["verdicts"]["bad"], &report["allowed"]), (0, &1.into(), &1.into()), "{report:#}");
     assert_eq!(report["findings"][0]["allowed"]["owner"], "us");
+    assert_eq!(report["unmatched"].as_array().unwrap().len(), 0);
     let junit = fs::read_to_string(junit).unwrap();
     assert!(junit.contains("failures=\"0\"") && junit.contains("allowed until 2999-12-31"), "{junit}");
     // The same audit is judged anew by what is allowed now.
@@ -637,7 +693,12 @@ fn what_is_allowed_passes_until_its_day_and_stays_bad() {
     assert_eq!((code, report["stale"].as_array().unwrap().len()), (3, 0));
     // An entry that has expired is a finding of a clean night too.
     let clean = ["--run", "clean", "--preset", "full", "--condition", "committed", "--allow"];
-    assert_eq!(place.audit(&[&clean[..], &[&known]].concat()).1, 0);
+    // One that nothing is found for is told of, and no more.
+    let (report, code) = place.audit(&[&clean[..], &[&known]].concat());
+    assert_eq!((code, &report["unmatched"][0]["files"]), (0, &"r/*.py".into()), "{report:#}");
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let said = place.bytefacts(&[&["audit", &corpus, "--facts", &facts, "--night", "1"], &clean[..], &[&known]].concat());
+    assert!(text(&said.stdout).contains("allowed but matched by no finding tonight: r/*.py (X01), us"), "{}", text(&said.stdout));
     assert_eq!(place.audit(&[&clean[..], &[&expired]].concat()).1, 3);
     assert_eq!(place.audit(&[&clean[..], &[&expired, "--fail-on", "bad"]].concat()).1, 0);
     for wrong in ["version: 1\nallow: [{files: '**'}]", "version: 9\nallow: []", "]"] {

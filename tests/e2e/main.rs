@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod attempts;
+mod audit_cluster;
 mod audits;
 mod bad_inputs;
 mod builds;

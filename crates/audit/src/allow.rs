@@ -121,6 +121,15 @@ impl AllowList {
         });
         stale.collect()
     }
+
+    /// The entries that have not expired by a day and match none of these verdicts, each with its file: nothing of what they were written for was
+    /// found. Files that another night covers may still need them.
+    #[must_use]
+    pub fn unmatched(&self, verdicts: &[(&Verdict, String)], today: i64) -> Vec<Entry> {
+        let open = self.entries.iter().filter(|item| item.2 >= today);
+        let idle = open.filter(|item| !verdicts.iter().any(|(verdict, file)| matches(item, verdict, file)));
+        idle.map(|item| item.1.clone()).collect()
+    }
 }
 
 fn matches((pattern, entry, _): &(Pattern, Entry, i64), verdict: &Verdict, file: &str) -> bool {
@@ -174,6 +183,16 @@ mod tests {
         {
             assert_eq!(day(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_entry_that_nothing_was_found_for_is_told_of_until_it_expires() {
+        let found = report(10);
+        let found: Vec<_> = found.findings.iter().map(|finding| (&finding.verdict, crate::report::file_name(&finding.verdict))).collect();
+        let of = |list: &AllowList, today| list.unmatched(&found, today).into_iter().map(|entry| entry.files).collect::<Vec<_>>();
+        let list = list(&[("r/*.py", "C09", "1970-01-03"), ("r/*.py", "C27", "1970-01-03"), ("q/**", "C09", "1970-01-03")]);
+        assert_eq!(of(&list, 2), ["r/*.py", "q/**"]);
+        assert!(of(&list, 3).is_empty(), "what has expired is told of as that");
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! allow         what is known and let pass until a day      report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML, in-toto
 //! ```
 //!
-//! The crate is pure: bytes, rows and outcomes in, findings out. It reads no file, starts no process and knows no clock; who does is
-//! `bytefacts audit`. It links neither DataFusion nor Ballista, so that an executor can audit as well as a laptop.
+//! The crate is pure: bytes, rows and outcomes in, findings out. It reads no file and knows no time of day, and workers are all that it starts; who
+//! does more is `bytefacts audit`, and executors. It links neither DataFusion nor Ballista, so that an executor can audit as well as a laptop.
 
 pub mod allow;
 pub mod cause;

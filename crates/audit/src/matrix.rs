@@ -151,7 +151,7 @@ impl Matrix {
             return invalid("bin_files is 0: a bin has at least one file".to_owned());
         }
         for (name, condition) in &matrix.conditions {
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            if !Condition::is_name(name) {
                 return invalid(format!("{name:?} is no name of a condition: letters, digits and dashes are"));
             }
             if condition.optimize.is_some_and(|level| level > 2) {
@@ -196,6 +196,12 @@ impl Matrix {
 }
 
 impl Condition {
+    /// Whether a text can be the name of one.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+
     /// What the baseline is: nothing is varied.
     #[must_use]
     pub fn baseline(optimize: Option<u8>) -> Self {

@@ -4,6 +4,7 @@
 //! what [`judge`] compares. So units can run anywhere, in any order, and be repeated alone.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use blake2::{Blake2b, Digest as _, digest::consts::U8};
 use bytefacts_bytecode::marshal;
@@ -106,11 +107,20 @@ pub enum NightError {
     Derive(#[from] DeriveError),
 }
 
-/// Derives the files of a bin under a condition, in its order, on one worker. Results are in the order of the bin.
+/// A bin, derived under a condition.
+#[derive(Clone, Debug)]
+pub struct Derivation {
+    /// What its files come to, in the order of the bin.
+    pub files: Vec<Derived>,
+    /// What that took: CPU time of the worker, and time of the analysis. Starting the worker is not counted.
+    pub cpu: Duration,
+}
+
+/// Derives the files of a bin under a condition, in its order, on one worker.
 ///
 /// # Errors
 /// If no worker can be had.
-pub async fn derive(bench: &Bench, name: &str, condition: &Condition, bin: &[SourceFile]) -> Result<Vec<Derived>, NightError> {
+pub async fn derive(bench: &Bench, name: &str, condition: &Condition, bin: &[SourceFile]) -> Result<Derivation, NightError> {
     let failed = |source| NightError::Pool { condition: name.to_owned(), source };
     let interpreter = condition.python.and_then(|index| bench.others.get(index)).unwrap_or(&bench.interpreter);
     let (options, limits) = (condition.options(bench.options), condition.limits(&bench.limits));
@@ -123,13 +133,15 @@ pub async fn derive(bench: &Bench, name: &str, condition: &Condition, bin: &[Sou
             pool.compile(file.source.clone()).await.map_err(failed)?;
         }
     }
-    let mut derived: BTreeMap<usize, Derived> = BTreeMap::new();
+    let (mut derived, mut analysis) = (BTreeMap::new(), Duration::ZERO);
     for (at, file) in sources() {
         let compiled = pool.compile(file.source.clone()).await.map_err(failed)?;
+        let begun = Instant::now();
         derived.insert(at, bench.deriver.derive(file, compiled)?);
+        analysis += begun.elapsed();
     }
     pool.shutdown().await;
-    Ok(derived.into_values().collect())
+    Ok(Derivation { files: derived.into_values().collect(), cpu: pool.stats().cpu + analysis })
 }
 
 /// What became of a file under a condition.

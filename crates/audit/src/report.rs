@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::table::{audit_columns, summary_columns};
-use crate::allow::{AllowList, Allowed, Stale};
+use crate::allow::{AllowList, Allowed, Entry, Stale};
 use crate::cause;
 use crate::digests::FORMS;
 use crate::drift::Cluster;
@@ -228,6 +228,9 @@ pub struct Report {
     pub drift: Vec<DriftReport>,
     /// Entries of the allow-list that have expired.
     pub stale: Vec<Stale>,
+    /// Entries of the allow-list that have not, and match no finding of this night.
+    #[serde(default)]
+    pub unmatched: Vec<Entry>,
     /// `.pyc` files, if the night looked at any.
     pub pyc: Option<PycReport>,
 }
@@ -331,6 +334,7 @@ impl Report {
             findings,
             drift,
             stale: Vec::new(),
+            unmatched: Vec::new(),
             pyc: None,
             plan,
         }
@@ -344,6 +348,7 @@ impl Report {
         self.allowed = self.findings.iter().filter(|finding| finding.allowed.is_some()).count() as u64;
         let found: Vec<_> = self.findings.iter().map(|finding| (&finding.verdict, file_name(&finding.verdict))).collect();
         self.stale = list.stale(&found, today);
+        self.unmatched = list.unmatched(&found, today);
     }
 
     /// Whether nothing was found that somebody has to look at. What is allowed does not count.

@@ -657,12 +657,19 @@ pub struct Audit {
     /// The CPython 3.13 that compiles; given again, further ones that are compared with it.
     #[arg(long, value_name = "PATH", help_heading = "Interpreter")]
     pub python: Vec<PathBuf>,
-    /// Bins that are derived at a time [default: all cores].
+    /// Bins that are derived at a time on this machine [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// A YAML file of settings, for the extraction.
+    /// Have a cluster's executors extract and derive: its scheduler, as df://HOST:PORT. They must reach CORPUS and FACTS. What further interpreters
+    /// compile, and `.pyc` files, are still compared here.
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// A YAML file of settings, for the extraction and the cluster.
     #[arg(long, value_name = "FILE", env = "BYTEFACTS_CONFIG")]
     pub config: Option<PathBuf>,
+    /// When to draw a progress bar: of files, each under each condition.
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: ProgressMode,
     /// Go on with an audit of this night or the one before that was asked for the same and did not end, its extraction included. Where there is none
     /// a new one is begun, so that a job that is started again may always say it.
     #[arg(long, conflicts_with_all = ["run", "only"])]
@@ -694,6 +701,9 @@ pub struct Audit {
     /// Write an in-toto statement of the run, the matrix and the verdicts too. It is not signed.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub intoto: Option<PathBuf>,
+    /// Write metrics of the newest audit too, for node_exporter's textfile collector: those that `bytefacts serve` shows.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub metrics_file: Option<PathBuf>,
     /// How the report is written to stdout.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

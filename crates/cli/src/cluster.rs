@@ -61,7 +61,7 @@ pub fn jobs_as_text(jobs: &[&JobStatus]) -> anyhow::Result<String> {
     let known = |text: Option<&String>| text.cloned().unwrap_or_else(|| "-".to_owned());
     let mut text = table(&[
         ("job", column(&|job| job.id.clone())),
-        ("run", column(&|job| known(job.run.as_ref()))),
+        ("run", column(&|job| work(job).unwrap_or("-").to_owned())),
         ("state", column(&|job| state(job).to_owned())),
         ("bins", column(&bins)),
         ("files", column(&|job| job.progress.files.to_string())),
@@ -84,6 +84,11 @@ fn bins(job: &JobStatus) -> String {
         Some(bins) => format!("{}/{bins}", job.progress.bins_done),
         None => "-".to_owned(),
     }
+}
+
+/// What a job works on: an audit or a run, by its name.
+pub fn work(job: &JobStatus) -> Option<&str> {
+    job.audit.as_deref().or(job.run.as_deref())
 }
 
 /// A state in one word.

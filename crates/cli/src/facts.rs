@@ -1,6 +1,7 @@
 //! The root of facts that `--facts` names, for commands that only read it.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use bytefacts_corpus::Location;
@@ -18,7 +19,7 @@ pub struct Facts {
     /// Where it is.
     pub location: Location,
     /// The object stores, shared with the SQL session.
-    pub stores: Stores,
+    pub stores: Arc<Stores>,
     /// Its runs.
     pub store: FactsStore,
 }
@@ -41,7 +42,7 @@ impl Facts {
                 Err(error) => return Err(error).with_context(|| format!("cannot read the facts at {shown}")),
             }
         }
-        let stores = Stores::default();
+        let stores = Arc::new(Stores::default());
         let place = stores.open(location.uri())?;
         Ok(Self { location, stores, store: place.facts() })
     }

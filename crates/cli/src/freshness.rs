@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytefacts_cluster::metrics::{Reading, number, registry};
 use bytefacts_landing::{AuditCounts, ConcludedAudit, FactsStore, RunState};
-use prometheus::Registry;
+use prometheus::{Registry, TextEncoder};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -106,6 +106,16 @@ impl Figures {
             ),
         ]
     }
+}
+
+/// What there is to tell of facts now, in the text format of Prometheus: for a collector of files, where nobody is asked.
+///
+/// # Errors
+/// When the facts cannot be read.
+pub async fn textfile(store: &FactsStore) -> anyhow::Result<String> {
+    let figures = Figures { current_ms: current(store).await?, audits: Audits::of(&store.audits().await?) };
+    let registry = registry(move || figures.readings())?;
+    Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
 }
 
 async fn watch(store: FactsStore, figures: Arc<Mutex<Figures>>) {

@@ -10,6 +10,7 @@ use ballista_core::execution_plans::DistributedQueryExec;
 use bytefacts_engine::{CorpusTable, Job, JobCluster, lasting};
 use bytefacts_stores::Stores;
 use bytefacts_tls::ClientTls;
+use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion_proto::protobuf::LogicalPlanNode;
@@ -18,12 +19,12 @@ use tokio::time::timeout;
 
 use crate::jobs::JobState;
 use crate::remote::{RemoteScheduler, RestError};
-use crate::session::{JobSettings, job_session_with, run_and_client};
+use crate::session::{JobSettings, Work, job_session_with, run_and_client};
 
 /// A client of the cluster whose scheduler listens at a URL.
 pub struct Client {
     url: String,
-    stores: Arc<Stores>,
+    pub(crate) stores: Arc<Stores>,
     settings: JobSettings,
     scheduler: RemoteScheduler,
     /// The plan that was submitted last: it knows the job's id.
@@ -31,8 +32,6 @@ pub struct Client {
     /// Somebody else has ended the run: it is not submitted again.
     ended_by_others: AtomicBool,
 }
-
-const TABLE: &str = "bytefacts_corpus";
 
 /// How long a scheduler may take to answer the knock at its door.
 const KNOCK: Duration = Duration::from_secs(5);
@@ -96,10 +95,33 @@ impl Client {
 
     fn submit_again(&self) -> Result<()> {
         if self.ended_by_others.load(Ordering::Relaxed) {
-            let run = run_and_client(&self.settings.name).and_then(|(run, _)| run).unwrap_or_default();
-            return Err(lasting(format!("run {run} was cancelled")));
+            let work = run_and_client(&self.settings.name).and_then(|(work, _)| work);
+            return Err(lasting(match work {
+                Some(Work::Audit(audit)) => format!("audit {audit} was cancelled"),
+                Some(Work::Run(run)) => format!("run {run} was cancelled"),
+                None => "the query was cancelled".to_owned(),
+            }));
         }
         Ok(())
+    }
+
+    /// Has the cluster scan a table whose scan is work, and gives the columns of what it answers, in the order of those that name a part of the work.
+    pub(crate) async fn submit_scan(&self, table: Arc<dyn TableProvider>, columns: &str, order: &str) -> Result<Vec<RecordBatch>> {
+        const TABLE: &str = "bytefacts_work";
+        self.submit_again()?;
+        // A session of its own: one that a lost scheduler knew means nothing to the next.
+        let session = job_session_with(&self.url, Arc::clone(&self.stores), &self.settings, self.scheduler.tls()).await?;
+        session.register_table(TABLE, table)?;
+        // The order keeps the work out of the final stage, whose results Ballista 55 loses with an executor (adaptive planning off).
+        let query = session.sql(&format!("SELECT {columns} FROM {TABLE} ORDER BY {order}")).await?;
+        let plan = query.create_physical_plan().await?;
+        *self.submitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
+        let answers = collect(plan, session.task_ctx()).await;
+        if answers.is_err() && self.was_cancelled().await {
+            self.ended_by_others.store(true, Ordering::Relaxed);
+            self.submit_again()?;
+        }
+        answers
     }
 }
 
@@ -111,20 +133,8 @@ fn distributed(plan: &Arc<dyn ExecutionPlan>) -> Option<&DistributedQueryExec<Lo
 #[async_trait]
 impl JobCluster for Client {
     async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>> {
-        self.submit_again()?;
-        // A session of its own: one that a lost scheduler knew means nothing to the next.
-        let session = job_session_with(&self.url, Arc::clone(&self.stores), &self.settings, self.scheduler.tls()).await?;
-        session.register_table(TABLE, Arc::new(CorpusTable::new(job.clone(), Arc::clone(&self.stores))))?;
-        // The order keeps the analysis out of the final stage, whose results Ballista 55 loses with an executor (adaptive planning off).
-        let query = session.sql(&format!("SELECT bin_id, rows FROM {TABLE} ORDER BY bin_id")).await?;
-        let plan = query.create_physical_plan().await?;
-        *self.submitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
-        let answers = collect(plan, session.task_ctx()).await;
-        if answers.is_err() && self.was_cancelled().await {
-            self.ended_by_others.store(true, Ordering::Relaxed);
-            self.submit_again()?;
-        }
-        answers
+        let corpus = CorpusTable::new(job.clone(), Arc::clone(&self.stores));
+        self.submit_scan(Arc::new(corpus), "bin_id, rows", "bin_id").await
     }
 
     async fn cancel(&self) {

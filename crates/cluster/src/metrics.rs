@@ -162,7 +162,8 @@ const AFTERGLOW_SECONDS: u64 = 900;
 /// The metrics of runs, each as its last job shows it.
 fn of_runs(jobs: &[JobStatus]) -> Vec<Reading> {
     let recent = |job: &&JobStatus| job.ended_at_ms.is_none_or(|ended| now_ms().saturating_sub(ended) < AFTERGLOW_SECONDS * 1000);
-    let runs: BTreeMap<_, _> = jobs.iter().filter(recent).filter_map(|job| Some((job.run.as_deref()?, job))).collect();
+    let runs: BTreeMap<_, _> =
+        jobs.iter().filter(recent).filter(|job| job.audit.is_none()).filter_map(|job| Some((job.run.as_deref()?, job))).collect();
     let of_each = |name, help, value: &dyn Fn(&JobStatus) -> Option<u64>| {
         let values = runs.iter().filter_map(|(run, job)| Some((vec![("run", (*run).to_owned())], number(value(job)?))));
         Reading::gauges(name, help, values)

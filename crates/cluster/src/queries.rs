@@ -230,6 +230,7 @@ mod tests {
         JobStatus {
             id: client.to_owned(),
             run: None,
+            audit: None,
             client: Some(client.to_owned()),
             state: JobState::Completed,
             corpus: None,

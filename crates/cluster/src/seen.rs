@@ -3,7 +3,7 @@
 use ballista_core::serde::protobuf::task_status;
 use ballista_scheduler::state::execution_graph::ExecutionGraph;
 use ballista_scheduler::state::execution_stage::ExecutionStage;
-use bytefacts_engine::{ERRORS_METRIC, FILES_METRIC, LandExec};
+use bytefacts_engine::{AUDITED_FILES_METRIC, AuditExec, ERRORS_METRIC, FILES_METRIC, Job, LandExec};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 
@@ -13,23 +13,24 @@ use crate::status::JobProgress;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub run: Option<String>,
+    pub audit: Option<String>,
     pub corpus: Option<String>,
     pub facts: Option<String>,
     pub progress: JobProgress,
     pub reruns: u64,
 }
 
-/// Looks at all stages, and closer at the one that lands, if the job has one.
+/// Looks at all stages, and closer at the one that lands or derives, if the job has one.
 pub(crate) fn look_at(graph: &dyn ExecutionGraph) -> Seen {
     let reruns = graph.stages().values().map(|stage| reruns(stage) as u64).sum();
-    let landed = graph.stages().values().find_map(|stage| Some((stage, landing(stage.plan())?)));
-    let Some((stage, land)) = landed else { return Seen { reruns, ..Seen::default() } };
-    let job = land.job();
+    let working = graph.stages().values().find_map(|stage| Some((stage, working(stage.plan())?)));
+    let Some((stage, (job, audit))) = working else { return Seen { reruns, ..Seen::default() } };
     let mut progress = JobProgress { bins: bins(stage), bins_done: bins_done(stage), ..JobProgress::default() };
     for metrics in metrics(stage) {
         count(metrics, &mut progress);
     }
-    Seen { run: Some(job.run.clone()), corpus: Some(job.corpus.clone()), facts: Some(job.facts.clone()), progress, reruns }
+    let (run, audit) = (Some(job.run.clone()), audit.map(str::to_owned));
+    Seen { run, audit, corpus: Some(job.corpus.clone()), facts: Some(job.facts.clone()), progress, reruns }
 }
 
 /// How often a stage was begun again.
@@ -43,11 +44,18 @@ fn reruns(stage: &ExecutionStage) -> usize {
     }
 }
 
-fn landing(plan: &dyn ExecutionPlan) -> Option<&LandExec> {
-    plan.downcast_ref().or_else(|| plan.children().into_iter().find_map(|child| landing(child.as_ref())))
+/// The job whose work a plan is, and the audit, if it is of one.
+fn working(plan: &dyn ExecutionPlan) -> Option<(&Job, Option<&str>)> {
+    if let Some(land) = plan.downcast_ref::<LandExec>() {
+        return Some((land.job(), None));
+    }
+    if let Some(audit) = plan.downcast_ref::<AuditExec>() {
+        return Some((&audit.audit().job, Some(&audit.audit().audit)));
+    }
+    plan.children().into_iter().find_map(|child| working(child.as_ref()))
 }
 
-/// A partition of the stage that lands is a bin.
+/// A partition of the stage that lands is a bin, one of the stage that audits a bin under some conditions.
 fn bins(stage: &ExecutionStage) -> Option<u64> {
     match stage {
         ExecutionStage::UnResolved(_) => None,
@@ -73,12 +81,12 @@ fn metrics(stage: &ExecutionStage) -> &[MetricsSet] {
     }
 }
 
-/// Adds what `LandExec` has counted.
+/// Adds what `LandExec` or `AuditExec` has counted.
 fn count(metrics: &MetricsSet, progress: &mut JobProgress) {
     for metric in metrics.iter() {
         let MetricValue::Count { name, count } = metric.value() else { continue };
         let count = count.value() as u64;
-        if name == FILES_METRIC {
+        if name == FILES_METRIC || name == AUDITED_FILES_METRIC {
             progress.files += count;
         } else if let Some(stage) = name.strip_prefix(ERRORS_METRIC) {
             *progress.errors.entry(stage.to_owned()).or_default() += count;

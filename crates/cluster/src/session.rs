@@ -110,21 +110,43 @@ impl JobSettings {
     pub fn for_run(run: &str) -> Self {
         Self { name: format!("{NAME}{run}/{}", fresh_attempt()), max_partitions_per_task: 1 }
     }
+
+    /// One task for what is planned as one, under the audit's name.
+    #[must_use]
+    pub fn for_audit(audit: &str) -> Self {
+        Self { name: format!("{AUDIT}{audit}/{}", fresh_attempt()), max_partitions_per_task: 1 }
+    }
 }
 
 /// What the names of our jobs begin with: then comes the run, and behind a slash the client.
 const NAME: &str = "bytefacts-";
 
+/// What the names of audits begin with: then comes the audit, and behind a slash the client.
+const AUDIT: &str = "bytefacts-audit:";
+
+/// What a job works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work<'a> {
+    /// It extracts a run.
+    Run(&'a str),
+    /// It derives for an audit.
+    Audit(&'a str),
+}
+
 /// What the names of queries begin with; behind the slash comes what tells one from another.
 const QUERY: &str = "query/";
 
-/// The run that a job of this name works on, if it is one of ours, and which client has submitted it.
-pub(crate) fn run_and_client(job_name: &str) -> Option<(Option<&str>, &str)> {
+/// What a job of this name works on, if it is one of ours, and which client has submitted it.
+pub(crate) fn run_and_client(job_name: &str) -> Option<(Option<Work<'_>>, &str)> {
     if let Some(client) = job_name.strip_prefix(QUERY) {
         return Some((None, client));
     }
+    if let Some(named) = job_name.strip_prefix(AUDIT) {
+        let (audit, client) = named.split_once('/')?;
+        return Some((Some(Work::Audit(audit)), client));
+    }
     let (run, client) = job_name.strip_prefix(NAME)?.split_once('/')?;
-    Some((Some(run), client))
+    Some((Some(Work::Run(run)), client))
 }
 
 /// The name of a query's job.

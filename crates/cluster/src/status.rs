@@ -49,6 +49,9 @@ pub struct JobStatus {
     pub id: String,
     /// The run that it works on; a run that is submitted again has several jobs.
     pub run: Option<String>,
+    /// The audit of that run that it derives for, if it is one of an audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
     /// Which client of the run has submitted it.
     #[serde(default)]
     pub client: Option<String>,
@@ -76,11 +79,11 @@ pub struct JobStatus {
 /// How far a job is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobProgress {
-    /// Its bins, once it is planned.
+    /// Its bins, once it is planned; of an audit, the tasks that bins and conditions are dealt out in.
     pub bins: Option<u64>,
     /// Those that are landed.
     pub bins_done: u64,
-    /// The files in them.
+    /// The files in them; of an audit, each under each condition.
     pub files: u64,
     /// The errors in these, by the stage that they arose in.
     pub errors: BTreeMap<String, u64>,

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use crate::events::Events;
 use crate::jobs::{JobState, Jobs, Submitted, now_ms};
 use crate::seen::{Seen, look_at};
-use crate::session::run_and_client;
+use crate::session::{Work, run_and_client};
 use crate::status::{ClusterStatus, ExecutorStatus, JobStatus};
 
 pub(crate) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
@@ -142,9 +142,15 @@ impl SchedulerView {
         let name = known.as_ref().and_then(|known| run_and_client(&known.job_name));
         let seen = self.see(&id, submitted.state).await;
         let until = submitted.ended_ms.unwrap_or_else(now_ms);
+        let (run, audit) = match name.and_then(|(work, _)| work) {
+            Some(Work::Run(run)) => (Some(run.to_owned()), None),
+            Some(Work::Audit(audit)) => (None, Some(audit.to_owned())),
+            None => (None, None),
+        };
         JobStatus {
             id,
-            run: seen.run.or_else(|| name.and_then(|(run, _)| run.map(str::to_owned))),
+            run: seen.run.or(run),
+            audit: seen.audit.or(audit),
             client: name.map(|(_, client)| client.to_owned()),
             state: submitted.state,
             corpus: seen.corpus,

@@ -5,13 +5,15 @@
 //! plan/      CorpusTable::scan ─▶ LandExec ◀─ AnalyzeExec, and how they travel  (scheduler, executors)
 //! node/      what an executor has, and one file's way to its row                 (executors)
 //! drive/     submit, watch the records, commit, sweep                            (client)
+//! audit/     a determinism audit as a job: bins under conditions                 (everybody)
 //! validate/  whether a committed run keeps what the contract promises            (client)
 //! ```
 //!
-//! Everybody knows `job`, `plan` knows `node`; `drive` and `validate` know neither of these two. At the root is what they share: how errors pass
+//! Everybody knows `job`, `plan` knows `node` and how `audit` travels; `drive` and `validate` know neither of these two. At the root is what they share: how errors pass
 //! through Ballista (`error`), counters (`metrics`, `progress`), signs of life in a run (`signs`), names of attempts (`attempt_id`).
 
 mod attempt_id;
+mod audit;
 mod drive;
 mod error;
 mod job;
@@ -23,6 +25,10 @@ mod signs;
 pub mod validate;
 
 pub use attempt_id::fresh_attempt;
+pub use audit::{
+    AUDITED_FILES_METRIC, AuditCluster, AuditExec, AuditJob, AuditRecords, AuditTable, AuditWatch, AuditWorker, OpenBin, UnitError,
+    UnitRecord, audited_schema, run_audit,
+};
 pub use bytefacts_facts::STAGES;
 pub use drive::{Finished, JobCluster, JobError, Patience, run_job};
 pub use error::{lasting, words};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytefacts_landing::{FactsStore, RunId};
+use bytefacts_landing::{FactsStore, LandingError, RunId};
 use tokio::time::{Instant, interval_at};
 
 use crate::attempt_id::fresh_attempt;
@@ -29,26 +29,23 @@ pub(crate) async fn note_planning<T>(facts: &FactsStore, run: &RunId, every: Dur
     plan.await
 }
 
-/// What a run's notes show to somebody who waits for it: that a bin was begun, that one gets on, that the run is being planned.
-pub(crate) struct Signs<'a> {
-    facts: &'a FactsStore,
-    run: &'a RunId,
+/// What the notes of a run, or of an audit, show to somebody who waits for it: that a bin was begun, that one gets on, that it is being planned.
+pub(crate) struct Signs {
     seen: BTreeSet<String>,
     /// Whether there has been any since this began.
     pub(crate) any: bool,
 }
 
-impl<'a> Signs<'a> {
+impl Signs {
     /// Begins to look for signs. What is there already is none.
-    pub(crate) async fn begin(facts: &'a FactsStore, run: &'a RunId) -> Self {
-        let seen = facts.notes_of_run(run).await.unwrap_or_default();
-        Self { facts, run, seen, any: false }
+    pub(crate) fn begin(notes: Result<BTreeSet<String>, LandingError>) -> Self {
+        Self { seen: notes.unwrap_or_default(), any: false }
     }
 
     /// Whether there are new ones since the last look. A store that does not answer shows none.
-    pub(crate) async fn are_new(&mut self) -> bool {
-        let now = self.facts.notes_of_run(self.run).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, run = %self.run, "cannot see whether the run gets on");
+    pub(crate) fn are_new(&mut self, notes: Result<BTreeSet<String>, LandingError>) -> bool {
+        let now = notes.unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot see whether the work gets on");
             BTreeSet::new()
         });
         let new = !now.is_subset(&self.seen);
@@ -73,15 +70,16 @@ mod tests {
         let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
         let (run, attempt) = (RunId::new("r").unwrap(), AttemptId::new("a").unwrap());
         facts.note_attempt(&run, 0, &attempt).await.unwrap();
-        let mut signs = Signs::begin(&facts, &run).await;
-        assert!(!signs.are_new().await && !signs.any, "it was there before");
+        let notes = async || facts.notes_of_run(&run).await;
+        let mut signs = Signs::begin(notes().await);
+        assert!(!signs.are_new(notes().await) && !signs.any, "it was there before");
         facts.note_progress(&run, 0, &attempt, 7).await.unwrap();
-        assert!(signs.are_new().await);
-        assert!(!signs.are_new().await);
+        assert!(signs.are_new(notes().await));
+        assert!(!signs.are_new(notes().await));
         facts.clear_journal(&run, 0, "").await.unwrap();
-        assert!(!signs.are_new().await, "what was taken back is no sign");
+        assert!(!signs.are_new(notes().await), "what was taken back is no sign");
         facts.note_planning(&run, &attempt, 1).await.unwrap();
-        assert!(signs.are_new().await && signs.any);
+        assert!(signs.are_new(notes().await) && signs.any);
     }
 
     /// A scheduler that is lost while it plans has left notes. Those of the next one are signs from the first on.
@@ -90,10 +88,11 @@ mod tests {
         let facts = FactsStore::new(Arc::new(InMemory::new()), Path::from("facts"));
         let run = RunId::new("r").unwrap();
         for plan in 0..3 {
-            let mut signs = Signs::begin(&facts, &run).await;
+            let notes = async || facts.notes_of_run(&run).await;
+            let mut signs = Signs::begin(notes().await);
             let planned = async {
                 for _ in 0..3 {
-                    while !signs.are_new().await {
+                    while !signs.are_new(notes().await) {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 }

@@ -43,6 +43,7 @@ fn write(report: &Report, earlier: &[Night], page: &mut String) -> std::fmt::Res
     conditions(report, page)?;
     causes(report, page)?;
     stale(report, page)?;
+    unmatched(report, page)?;
     findings(report, page)?;
     if let Some(pyc) = &report.pyc {
         write_pyc(pyc, page)?;
@@ -64,15 +65,19 @@ fn write(report: &Report, earlier: &[Night], page: &mut String) -> std::fmt::Res
 
 fn head(report: &Report, page: &mut String) -> std::fmt::Result {
     let (plan, verdicts) = (&report.plan, &report.verdicts);
-    let (class, said) = match (verdicts.bad, verdicts.fail) {
+    let (class, mut said) = match (verdicts.bad, verdicts.fail) {
+        (0, 0) if report.covered == 0 => ("unknown", "Nothing was derived again: nothing is known.".to_owned()),
         (0, 0) => ("good", "Deterministic: every file that was derived again gave the same facts.".to_owned()),
         (0, fail) => ("fail", format!("{} failed; nothing differed.", many(fail, "second derivation"))),
-        (bad, _) => ("bad", format!("{} gave other facts.", many(bad, "derivation"))),
+        (bad, 0) => ("bad", format!("{} gave other facts.", many(bad, "derivation"))),
+        (bad, fail) => ("bad", format!("{} gave other facts, and {} failed.", many(bad, "derivation"), number(fail))),
     };
-    let said = match report.allowed {
-        0 => said,
-        allowed => format!("{said} The allow-list lets {} of these pass.", number(allowed)),
-    };
+    if report.allowed > 0 {
+        said.push_str(&format!(" The allow-list lets {} of these pass.", number(report.allowed)));
+    }
+    if !report.complete {
+        said.push_str(" The CPU time was spent before all of tonight’s sample was covered.");
+    }
     writeln!(page, "<p class=\"verdict {class}\">{}</p>", escaped(&said))?;
     writeln!(page, "<dl class=\"figures\">")?;
     for (name, class, n) in [
@@ -158,7 +163,7 @@ fn cut(shown: usize, all: usize, what: &str, page: &mut String) -> std::fmt::Res
 fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
-        "<section aria-labelledby=\"conditions\">\n<h2 id=\"conditions\">Conditions</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Conditions\"><table>"
+        "<section aria-labelledby=\"conditions\">\n<h2 id=\"conditions\">Conditions</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Conditions\"><table class=\"conditions\">"
     )?;
     writeln!(
         page,
@@ -234,6 +239,31 @@ fn stale(report: &Report, page: &mut String) -> std::fmt::Result {
             escaped(&entry.reason),
             escaped(&entry.link),
             number(stale.matches)
+        )?;
+    }
+    writeln!(page, "</tbody></table></div>\n</section>")
+}
+
+/// Entries of the allow-list that nothing needed tonight.
+fn unmatched(report: &Report, page: &mut String) -> std::fmt::Result {
+    if report.unmatched.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        page,
+        "<section aria-labelledby=\"unmatched\">\n<h2 id=\"unmatched\">Allowed, and not found tonight</h2>\n<p>Where another night covers the files, it may still be needed.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Allowed, and not found tonight\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">condition</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th></tr></thead>\n<tbody>"
+    )?;
+    for entry in report.unmatched.iter().take(ROWS) {
+        writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} ({})</td></tr>",
+            escaped(&entry.files),
+            escaped(&entry.cause),
+            escaped(entry.condition.as_deref().unwrap_or("every one")),
+            escaped(&entry.until),
+            escaped(&entry.owner),
+            escaped(&entry.reason),
+            escaped(&entry.link)
         )?;
     }
     writeln!(page, "</tbody></table></div>\n</section>")

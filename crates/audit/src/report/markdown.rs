@@ -22,6 +22,7 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     let (plan, verdicts) = (&report.plan, &report.verdicts);
     let version = plan.interpreter.get("version").and_then(serde_json::Value::as_str).unwrap_or("?");
     let verdict = match (verdicts.bad, verdicts.fail) {
+        (0, 0) if report.covered == 0 => "**Nothing was derived again.**".to_owned(),
         (0, 0) => "**Deterministic.**".to_owned(),
         (0, fail) => format!("**{fail} second derivations failed.**"),
         (bad, _) => format!("**{bad} verdicts are bad.**"),
@@ -101,6 +102,16 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
                 cell(&entry.link),
                 stale.matches
             )?;
+        }
+    }
+    if !report.unmatched.is_empty() {
+        writeln!(text, "\n## Allowed, and not found tonight\n")?;
+        for entry in report.unmatched.iter().take(SHOWN) {
+            let condition = entry.condition.as_ref().map(|condition| format!(" under {}", cell(condition))).unwrap_or_default();
+            writeln!(text, "- {} ({}{condition}): {}, {}", cell(&entry.files), cell(&entry.cause), cell(&entry.owner), cell(&entry.link))?;
+        }
+        if report.unmatched.len() > SHOWN {
+            writeln!(text, "- and {} more", report.unmatched.len() - SHOWN)?;
         }
     }
     if let Some(pyc) = &report.pyc {

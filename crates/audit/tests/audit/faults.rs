@@ -16,8 +16,8 @@ async fn verdict(bench: &Bench, condition: &Condition, source: impl Into<bytes::
 
 async fn verdicts(bench: &Bench, condition: &Condition, sources: &[(&str, bytes::Bytes)]) -> Vec<Verdict> {
     let bin: Vec<_> = sources.iter().map(|(path, source)| file(path, source.clone())).collect();
-    let first = night::derive(bench, "first", &Condition::baseline(condition.optimize), &bin).await.unwrap();
-    let second = night::derive(bench, "c", condition, &bin).await.unwrap();
+    let first = night::derive(bench, "first", &Condition::baseline(condition.optimize), &bin).await.unwrap().files;
+    let second = night::derive(bench, "c", condition, &bin).await.unwrap().files;
     bin.iter().zip(first.iter().zip(&second)).map(|(file, (first, second))| night::judge("c", condition, file, first, second)).collect()
 }
 

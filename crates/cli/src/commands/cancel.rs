@@ -7,7 +7,7 @@ use bytefacts_cluster::{JobState, JobStatus};
 use tokio::time::{Instant, sleep};
 
 use crate::args::{Cancel, Format};
-use crate::cluster::{Cluster, state};
+use crate::cluster::{Cluster, state, work};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -32,9 +32,10 @@ pub async fn run(args: Cancel, output: &mut Output) -> anyhow::Result<Exit> {
     Ok(if ended.iter().all(|job| job.state == JobState::Cancelled) { Exit::Clean } else { Exit::Failed })
 }
 
-/// The jobs under way that a text names: by their run, or by their own id.
+/// The jobs under way that a text names: by their run or their audit, or by their own id.
 fn meant(what: &str, jobs: Vec<JobStatus>) -> anyhow::Result<Vec<JobStatus>> {
-    let (named, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.id == what || job.run.as_deref() == Some(what));
+    let is_meant = |job: &JobStatus| job.id == what || work(job) == Some(what);
+    let (named, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_meant);
     let (over, under_way): (Vec<_>, Vec<_>) = named.into_iter().partition(|job| job.state.is_over());
     if !under_way.is_empty() {
         return Ok(under_way);
@@ -42,7 +43,7 @@ fn meant(what: &str, jobs: Vec<JobStatus>) -> anyhow::Result<Vec<JobStatus>> {
     if let Some(last) = over.last() {
         bail!("{what} is not under way: job {} is {}", last.id, state(last));
     }
-    let names: Vec<_> = others.iter().filter(|job| !job.state.is_over()).map(|job| job.run.as_deref().unwrap_or(&job.id)).collect();
+    let names: Vec<_> = others.iter().filter(|job| !job.state.is_over()).map(|job| work(job).unwrap_or(&job.id)).collect();
     if names.is_empty() {
         bail!("there is no run and no job {what}, and nothing is under way");
     }
@@ -63,6 +64,13 @@ async fn ended(cluster: &Cluster, jobs: &[JobStatus]) -> anyhow::Result<Vec<JobS
 }
 
 fn text(url: &str, job: &JobStatus) -> String {
+    if let Some(audit) = &job.audit {
+        let mut text = format!("job {} of audit {audit}: {}\n", job.id, state(job));
+        if job.state == JobState::Cancelled {
+            text.push_str("what is derived is kept: the command of the audit goes on\n");
+        }
+        return text;
+    }
     let run = job.run.as_deref().unwrap_or("-");
     let mut text = format!("job {} of run {run}: {}\n", job.id, state(job));
     if let Some(facts) = job.facts.as_ref().filter(|_| job.state == JobState::Cancelled) {
@@ -81,6 +89,7 @@ mod tests {
             reruns: 0,
             id: id.to_owned(),
             run: Some(run.to_owned()),
+            audit: None,
             state,
             corpus: None,
             facts: Some("file:///f".to_owned()),
@@ -108,5 +117,10 @@ mod tests {
         let said = text("df://s:1", &job("j1", "a", JobState::Cancelled));
         assert!(said.contains("extract --resume a --out file:///f --cluster df://s:1"), "{said}");
         assert!(!text("df://s:1", &job("j1", "a", JobState::Completed)).contains("resume"));
+        let audit = JobStatus { audit: Some("a.night-1".to_owned()), ..job("j2", "a", JobState::Cancelled) };
+        assert!(text("df://s:1", &audit).contains("job j2 of audit a.night-1: cancelled\nwhat is derived is kept"));
+        let jobs = || vec![job("j1", "a", JobState::Running), JobStatus { state: JobState::Running, ..audit.clone() }];
+        let ids = |what| meant(what, jobs()).unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+        assert_eq!((ids("a"), ids("a.night-1")), (vec!["j1".to_owned()], vec!["j2".to_owned()]));
     }
 }

@@ -174,7 +174,7 @@ pub async fn extract(
         work.check_same_request(&committed.document.run, &job)?;
         return Ok(work.found(&committed, output));
     }
-    work.check_reachable().await?;
+    check_reachable(settings).await?;
     if !another_corpus {
         work.check_same_corpus(&job).await?;
     }
@@ -193,7 +193,7 @@ pub async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Locat
     if let Some(committed) = work.committed().await? {
         return Ok(work.found(&committed, output));
     }
-    work.check_reachable().await?;
+    check_reachable(settings).await?;
     let Some(recorded) = work.store.job(&work.run).await.with_context(|| work.unusable())? else {
         return Err(UsageError(format!("no run {} was begun at {}", work.run, work.facts.uri())).into());
     };
@@ -204,6 +204,70 @@ pub async fn resume(settings: &Settings, args: &JobArgs, run: &str, facts: Locat
     job.use_cache = settings.cache.enabled;
     output.note(format!("run {}: {} into {}", work.run, job.corpus, shown(&work.facts)));
     work.run(&job, interpreter(settings).await?).await
+}
+
+/// Makes sure that somebody listens where the scheduler should be, if there should be one.
+///
+/// # Errors
+/// When nobody does.
+pub async fn check_reachable(settings: &Settings) -> anyhow::Result<()> {
+    let Some(url) = &settings.client.cluster else { return Ok(()) };
+    let url = scheduler_url(url)?;
+    let authority = url.strip_prefix("df://").unwrap_or(&url);
+    let begun = Instant::now();
+    loop {
+        let reason = match timeout(KNOCK, TcpStream::connect(authority)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        // One that was started together with this client is given a moment.
+        if begun.elapsed() >= KNOCK {
+            bail!("no scheduler answers at {authority}: {reason}; is it running, and is the address right?");
+        }
+        sleep(KNOCK / 6).await;
+    }
+}
+
+/// How long a client holds on to what it has given to a cluster.
+pub fn patience(settings: &Settings) -> Patience {
+    let own = &settings.client;
+    let patience = Patience {
+        stall: Duration::from_secs(own.stall_seconds.max(1)),
+        unreachable: Duration::from_secs(own.unreachable_seconds.max(1)),
+        fruitless: own.fruitless.max(1),
+        ..Patience::default()
+    };
+    if patience.stall <= NOTE_EVERY {
+        tracing::warn!(
+            "client.stall_seconds is {}, but executors at slow files give a sign of life each {} s: such files may be taken for a job that stands still",
+            own.stall_seconds,
+            NOTE_EVERY.as_secs()
+        );
+    }
+    patience
+}
+
+/// Says so when the cluster has no executor, since its work then waits without a sign, and when it has some again.
+pub async fn tell_of_executors(client: &Client, settings: &Settings, work: &str) -> Infallible {
+    let mut missing = false;
+    loop {
+        sleep(LOOK_FOR_EXECUTORS).await;
+        // That a scheduler does not answer is said elsewhere.
+        let Ok(executors) = client.executors().await else { continue };
+        match (missing, executors) {
+            (false, 0) => {
+                let scheduler = settings.client.cluster.as_deref().unwrap_or_default();
+                tracing::warn!(
+                    "the cluster has no executor: {work} waits for one, as `bytefacts executor --scheduler {}` starts it",
+                    scheduler.strip_prefix("df://").unwrap_or(scheduler)
+                );
+            }
+            (true, 1..) => tracing::warn!(executors, "the cluster has executors again"),
+            _ => {}
+        }
+        missing = executors == 0;
+    }
 }
 
 /// A run to be done, and where.
@@ -236,26 +300,6 @@ impl<'a> Work<'a> {
             cpu_before: cpu_time()?,
             signals: Signals::listen()?,
         })
-    }
-
-    /// Makes sure that somebody listens where the scheduler should be.
-    async fn check_reachable(&self) -> anyhow::Result<()> {
-        let Some(url) = &self.settings.client.cluster else { return Ok(()) };
-        let url = scheduler_url(url)?;
-        let authority = url.strip_prefix("df://").unwrap_or(&url);
-        let begun = Instant::now();
-        loop {
-            let reason = match timeout(KNOCK, TcpStream::connect(authority)).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "no answer".to_owned(),
-            };
-            // One that was started together with this client is given a moment.
-            if begun.elapsed() >= KNOCK {
-                bail!("no scheduler answers at {authority}: {reason}; is it running, and is the address right?");
-            }
-            sleep(KNOCK / 6).await;
-        }
     }
 
     /// What to say before the error of a store.
@@ -405,20 +449,7 @@ impl<'a> Work<'a> {
 
     async fn on_cluster(&self, url: &str, job: &Job) -> anyhow::Result<Finished> {
         let url = scheduler_url(url)?;
-        let own = &self.settings.client;
-        let patience = Patience {
-            stall: Duration::from_secs(own.stall_seconds.max(1)),
-            unreachable: Duration::from_secs(own.unreachable_seconds.max(1)),
-            fruitless: own.fruitless.max(1),
-            ..Patience::default()
-        };
-        if patience.stall <= NOTE_EVERY {
-            tracing::warn!(
-                "client.stall_seconds is {}, but executors at slow files give a sign of life each {} s: such files may be taken for a job that stands still",
-                own.stall_seconds,
-                NOTE_EVERY.as_secs()
-            );
-        }
+        let patience = patience(self.settings);
         let client = Client::new(url, Arc::clone(&self.stores), self.job_settings(job)).with_tls(self.settings.cluster_tls.client()?);
         self.follow(&client, job, patience, Arc::new(Progress::default()), true).await
     }
@@ -445,38 +476,16 @@ impl<'a> Work<'a> {
     ) -> anyhow::Result<Finished> {
         let max_unread_share = self.settings.client.max_unread_share;
         let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
+        let work = format!("run {}", self.run);
         let result = tokio::select! {
             result = run_job(client, job, &self.stores, &SystemClock, patience, max_unread_share, remote.then_some(&*progress)) => {
                 result.map_err(Into::into)
             }
-            never = self.tell_of_executors(client), if remote => match never {},
+            never = tell_of_executors(client, self.settings, &work), if remote => match never {},
             signal = self.signals.first() => Err(self.leave(client, signal, remote).await),
         };
         bar.stop().await;
         result
-    }
-
-    /// Says so when the cluster has no executor, since the job then waits without a sign, and when it has some again.
-    async fn tell_of_executors(&self, client: &Client) -> Infallible {
-        let mut missing = false;
-        loop {
-            sleep(LOOK_FOR_EXECUTORS).await;
-            // That a scheduler does not answer is said elsewhere.
-            let Ok(executors) = client.executors().await else { continue };
-            match (missing, executors) {
-                (false, 0) => {
-                    let scheduler = self.settings.client.cluster.as_deref().unwrap_or_default();
-                    tracing::warn!(
-                        "the cluster has no executor: run {} waits for one, as `bytefacts executor --scheduler {}` starts it",
-                        self.run,
-                        scheduler.strip_prefix("df://").unwrap_or(scheduler)
-                    );
-                }
-                (true, 1..) => tracing::warn!(executors, "the cluster has executors again"),
-                _ => {}
-            }
-            missing = executors == 0;
-        }
     }
 
     /// Ends the job with its client, unless the user wants to leave it to the cluster; what there is to say of it.

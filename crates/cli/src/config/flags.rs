@@ -130,6 +130,20 @@ impl Flags for args::Extract {
     }
 }
 
+impl Flags for args::Audit {
+    fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    fn given(&self) -> Result<Vec<Given>, UsageError> {
+        let mut gathered = Gathered::default();
+        gathered.set("python", "--python", self.python.first())?;
+        gathered.set("embedded.jobs", "--jobs", self.jobs.as_ref())?;
+        gathered.set("client.cluster", "--cluster", self.cluster.as_ref())?;
+        Ok(gathered.0)
+    }
+}
+
 impl Flags for args::Scheduler {
     fn file(&self) -> Option<&Path> {
         self.daemon.config.as_deref()

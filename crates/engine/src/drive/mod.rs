@@ -5,6 +5,7 @@ mod commit;
 mod error;
 mod open_run;
 mod patience;
+mod watch;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub use self::error::JobError;
 use self::open_run::OpenRun;
 use self::patience::Ended;
 pub use self::patience::Patience;
+pub(crate) use self::watch::Watched;
 use crate::attempt_id::fresh_attempt;
 use crate::error::is_lasting;
 use crate::job::Job;
@@ -71,7 +73,7 @@ pub async fn run_job(
     let run_id = RunId::new(job.run.clone())?;
     facts.check_create_only(&fresh_attempt()).await?;
     let mut run = OpenRun::new(&facts, &run_id, progress);
-    let answers = supervise(cluster, job, &mut run, patience).await?;
+    let answers = supervise(cluster, || cluster.submit(job), &mut run, patience).await?;
 
     if let (Some(answers), Some(expected)) = (answers, run.index().await?) {
         answers::compare(&job.run, &expected, &answers);
@@ -81,11 +83,11 @@ pub async fn run_job(
     Ok(Finished { committed, swept })
 }
 
-/// Submits the job until every bin has a record; returns the answers if the last submission gave them.
-async fn supervise(
+/// Submits work until it is whole by its records; returns the answers if the last submission gave them.
+pub(crate) async fn supervise<F: Future<Output = Result<Vec<RecordBatch>, DataFusionError>>>(
     cluster: &dyn JobCluster,
-    job: &Job,
-    run: &mut OpenRun<'_>,
+    submit: impl Fn() -> F,
+    run: &mut dyn Watched,
     patience: Patience,
 ) -> Result<Option<Vec<RecordBatch>>, JobError> {
     let mut fruitless = 0;
@@ -95,10 +97,9 @@ async fn supervise(
         return Ok(None);
     }
     loop {
-        let before = run.done.len();
-        run.has_begun = false;
+        let (before, mut has_begun) = (run.done(), false);
         let ended = tokio::select! {
-            answers = cluster.submit(job) => match answers {
+            answers = submit() => match answers {
                 Ok(answers) => {
                     run.look().await?;
                     if run.is_whole() {
@@ -108,7 +109,7 @@ async fn supervise(
                 }
                 Err(error) => Ended::Failed(error),
             },
-            watched = run.watch(patience) => watched?,
+            watched = watch::watch(run, patience, &mut has_begun) => watched?,
         };
         if let Ended::Failed(error) = &ended
             && is_lasting(error)
@@ -121,16 +122,16 @@ async fn supervise(
             cluster.cancel().await;
         }
         if run.is_whole() {
-            tracing::warn!(run = %run.run, reason = %ended, "every bin is on record: the run is completed without the cluster's answer");
+            tracing::warn!(run = run.name(), reason = %ended, "every bin is on record: the run is completed without the cluster's answer");
             return Ok(None);
         }
-        if run.done.len() > before {
+        if run.done() > before {
             fruitless = 0;
         } else if cluster.is_reachable().await {
             fruitless += 1;
         }
         // What nobody has begun stands in line behind other jobs.
-        let in_line = matches!(ended, Ended::Stalled(_)) && !run.has_begun && patience.fruitless > 1;
+        let in_line = matches!(ended, Ended::Stalled(_)) && !has_begun && patience.fruitless > 1;
         let enough = if in_line { patience.fruitless.saturating_mul(IN_LINE) } else { patience.fruitless };
         if fruitless >= enough {
             return Err(ended.into());
@@ -138,7 +139,7 @@ async fn supervise(
         if !reachable_within(cluster, patience.unreachable).await {
             return Err(JobError::Unreachable { seconds: patience.unreachable.as_secs(), last: ended.to_string() });
         }
-        tracing::warn!(run = %run.run, reason = %ended, done = run.done.len(), "submitting the job again: bins with a record are not done again");
+        tracing::warn!(run = run.name(), reason = %ended, done = run.done(), "submitting the job again: bins with a record are not done again");
     }
 }
 

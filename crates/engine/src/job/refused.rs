@@ -9,6 +9,12 @@ use super::Job;
 #[error("the job is refused: {0}")]
 pub struct BadJob(String);
 
+impl BadJob {
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
+
 /// Why a job is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum JobRefused {

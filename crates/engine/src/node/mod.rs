@@ -149,6 +149,11 @@ impl Node {
         InterpreterId::of(&self.interpreter)
     }
 
+    /// The interpreter.
+    pub(crate) fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
+    }
+
     /// The object stores.
     #[must_use]
     pub fn stores(&self) -> &Arc<Stores> {

@@ -1,4 +1,4 @@
-//! How the corpus table and our operators travel: JSON behind a tag of our own, scans of facts as the crate for queries has it, everything else by
+//! How the tables of the corpus and of audits and our operators travel: JSON behind a tag of our own, scans of facts as the crate for queries has it, everything else by
 //! Ballista's codecs.
 //!
 //! Ballista's codecs carry its shuffle operators and a positional list of file formats; replacing them would break every query, so ours wrap
@@ -23,13 +23,16 @@ use serde::{Deserialize, Serialize};
 use super::analyze::AnalyzeExec;
 use super::corpus_table::CorpusTable;
 use super::land::LandExec;
+use crate::audit::{AuditExec, AuditJob, AuditTable};
 use crate::error::lasting;
 use crate::job::Job;
 use crate::node::Node;
 
 const TAG: Tag = Tag::new(b"\0bytefacts1");
+/// Before the job of an audit.
+const AUDIT: Tag = Tag::new(b"\0bytefacts-audit1");
 
-/// Logical plans: [`CorpusTable`].
+/// Logical plans: [`CorpusTable`] and [`AuditTable`].
 #[derive(Debug)]
 pub struct LogicalCodec {
     inner: Arc<dyn LogicalExtensionCodec>,
@@ -44,7 +47,7 @@ impl LogicalCodec {
     }
 }
 
-/// Physical plans: [`AnalyzeExec`], [`LandExec`], and what a [`QueryCodec`] knows.
+/// Physical plans: [`AnalyzeExec`], [`LandExec`], [`AuditExec`], and what a [`QueryCodec`] knows.
 #[derive(Debug)]
 pub struct PhysicalCodec {
     inner: QueryCodec,
@@ -72,6 +75,7 @@ impl PhysicalCodec {
 enum Operator {
     Analyze { job: Job },
     Land { job: Job, projection: Option<Vec<usize>> },
+    Audit { audit: AuditJob },
 }
 
 fn encode(value: &impl Serialize, buf: &mut Vec<u8>) -> Result<()> {
@@ -111,6 +115,15 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 }
                 Arc::new(LandExec::try_new(job, input, projection, self.node.clone())?)
             }
+            Operator::Audit { audit } => {
+                match &self.node {
+                    Some(node) => audit.admit(node.stores().access()).map_err(refused)?,
+                    None => audit.check().map_err(refused)?,
+                }
+                let audit = AuditExec::new(audit, input, self.node.clone());
+                audit.check_input()?;
+                Arc::new(audit)
+            }
         })
     }
 
@@ -120,6 +133,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             encode(&Operator::Analyze { job: analyze.job().clone() }, buf)
         } else if let Some(land) = node.downcast_ref::<LandExec>() {
             encode(&Operator::Land { job: land.job().clone(), projection: land.projection().map(<[usize]>::to_vec) }, buf)
+        } else if let Some(audit) = node.downcast_ref::<AuditExec>() {
+            audit.check_input()?;
+            encode(&Operator::Audit { audit: audit.audit().clone() }, buf)
         } else {
             self.inner.try_encode(node, buf, converter)
         }
@@ -161,6 +177,10 @@ impl LogicalExtensionCodec for LogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
+        if let Some(audit) = AUDIT.decode::<AuditJob>(buf).map_err(lasting)? {
+            audit.admit(self.stores.access()).map_err(refused)?;
+            return Ok(Arc::new(AuditTable::new(audit, Arc::clone(&self.stores))));
+        }
         match TAG.decode::<Job>(buf).map_err(lasting)? {
             Some(job) => {
                 job.admit(self.stores.access()).map_err(refused)?;
@@ -171,9 +191,11 @@ impl LogicalExtensionCodec for LogicalCodec {
     }
 
     fn try_encode_table_provider(&self, table: &TableReference, node: Arc<dyn TableProvider>, buf: &mut Vec<u8>) -> Result<()> {
-        match (node.as_ref() as &dyn std::any::Any).downcast_ref::<CorpusTable>() {
-            Some(corpus) => encode(corpus.job(), buf),
-            None => self.inner.try_encode_table_provider(table, node, buf),
+        let any = node.as_ref() as &dyn std::any::Any;
+        match (any.downcast_ref::<CorpusTable>(), any.downcast_ref::<AuditTable>()) {
+            (Some(corpus), _) => encode(corpus.job(), buf),
+            (None, Some(audit)) => AUDIT.encode(audit.audit(), buf).map_err(lasting),
+            (None, None) => self.inner.try_encode_table_provider(table, node, buf),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What an audit is asked to do: how it is named by that, and how one that did not end is found again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -10,7 +10,7 @@ use bytefacts_engine::InterpreterId;
 use bytefacts_landing::{AuditAsked, RunId, RunState};
 use sha2::{Digest as _, Sha256};
 
-use crate::args::{Audit, FailOn, Format, JobArgs, ProgressMode};
+use crate::args::{Audit, FailOn, Format, JobArgs};
 use crate::commands::extract::{self, Wanted};
 use crate::config::Settings;
 use crate::daemon::fresh_number;
@@ -25,19 +25,26 @@ const SHORT: usize = 8;
 
 /// The interpreter of the run, and those that are compared with it.
 pub(super) struct Interpreters {
-    pub(super) first: Interpreter,
+    /// That of the run. None where a cluster derives, and this machine has no such one.
+    pub(super) first: Option<Interpreter>,
     pub(super) others: Vec<Interpreter>,
     /// What the others are, wherever they lie.
     pub(super) named: Vec<String>,
 }
 
 impl Interpreters {
-    /// Those that `--python` names.
+    /// Those that `--python` names; where executors derive, none need be here.
     ///
     /// # Errors
     /// When one is none.
-    pub(super) async fn of(args: &Audit) -> anyhow::Result<Self> {
-        let first = discover(args.python.first().map(std::path::PathBuf::as_path)).await?;
+    pub(super) async fn of(args: &Audit, on_cluster: bool) -> anyhow::Result<Self> {
+        let first = match discover(args.python.first().map(PathBuf::as_path)).await {
+            Err(error) if on_cluster && args.python.is_empty() => {
+                tracing::info!(%error, "this machine has no interpreter: the cluster's have");
+                None
+            }
+            first => Some(first?),
+        };
         let environment = Environment::from_process();
         let (mut others, mut named) = (Vec::new(), Vec::new());
         for path in args.python.iter().skip(1) {
@@ -78,11 +85,11 @@ pub(super) struct Extraction {
 }
 
 impl Extraction {
-    /// As `bytefacts extract` would do it.
+    /// As `bytefacts extract` would do it, here or on the cluster of the settings.
     ///
     /// # Errors
-    /// When corpus, facts or settings do not fit.
-    pub(super) async fn of(args: &Audit, output: &Output) -> anyhow::Result<Self> {
+    /// When corpus or facts do not fit.
+    pub(super) async fn of(args: &Audit, settings: Settings, output: &Output) -> anyhow::Result<Self> {
         let job = JobArgs {
             python: args.python.first().cloned(),
             jobs: args.jobs,
@@ -91,21 +98,17 @@ impl Extraction {
             run_id: None,
             no_cache: false,
             shared_cache: None,
-            progress: ProgressMode::Never,
+            progress: args.progress,
             format: Format::Text,
             fail_on: FailOn::Never,
             options: OptionArgs::default(),
         };
-        let settings = Settings::load(&job)?;
-        if settings.client.cluster.is_some() {
-            return Err(UsageError(
-                "an audit extracts on the embedded cluster: extract on yours first, and name the run by --run".to_owned(),
-            )
-            .into());
-        }
         let (corpus, facts) = (location(&args.corpus, "CORPUS")?, location(&args.facts, "--facts")?);
         extract::check_apart(&corpus, &facts)?;
-        extract::check_corpus(&corpus)?;
+        // What a cluster sees under a path may not be here.
+        if settings.client.cluster.is_none() {
+            extract::check_corpus(&corpus)?;
+        }
         let repo = extract::recognised_repository(&settings, &corpus, output).await;
         Ok(Self { job, settings, repo })
     }
@@ -119,9 +122,11 @@ impl Extraction {
         args: &Audit,
         facts: &Facts,
         run: &RunId,
-        interpreter: Interpreter,
+        interpreter: Option<Interpreter>,
         output: &Output,
     ) -> anyhow::Result<()> {
+        // A cluster's own decide.
+        let interpreter = interpreter.filter(|_| self.settings.client.cluster.is_none());
         match facts.store.run_state(run).await.with_context(|| facts.unreadable())? {
             RunState::Abandoned => bail!("run {run} was given up or let go"),
             // A client that died between the commit and the move of `current` has left that to do.
@@ -141,7 +146,7 @@ impl Extraction {
         self.job.run_id = Some(run.to_string());
         let (corpus, facts) = (location(&args.corpus, "CORPUS")?, facts.location.clone());
         let wanted = Wanted { corpus, repo: self.repo, facts, another_corpus: false };
-        extract::extract(&self.settings, &self.job, Some(interpreter), wanted, output).await?;
+        extract::extract(&self.settings, &self.job, interpreter, wanted, output).await?;
         Ok(())
     }
 
@@ -150,7 +155,8 @@ impl Extraction {
     }
 }
 
-/// Digest of what is asked but for the night, and for the run if that is left to the audit.
+/// Digest of what is asked but for the night, and for the run if that is left to the audit. Who derives is not asked: executors go on with what was
+/// begun here, and the other way round. The interpreter is that of the run, and is asked for only where the run is still to be made by it.
 ///
 /// # Errors
 /// When the corpus is no place.
@@ -161,6 +167,7 @@ pub(super) fn request(
     interpreters: &Interpreters,
     extraction: Option<&Extraction>,
 ) -> anyhow::Result<String> {
+    let made_here = extraction.filter(|extraction| extraction.settings.client.cluster.is_none());
     let names: Vec<&str> = conditions.iter().map(|(name, _)| name.as_str()).collect();
     let asked = serde_json::json!({
         "corpus": location(&args.corpus, "CORPUS")?.uri(),
@@ -169,7 +176,7 @@ pub(super) fn request(
         "preset": args.preset,
         "matrix": hex::encode(Sha256::digest(matrix)),
         "conditions": names,
-        "interpreter": InterpreterId::of(&interpreters.first),
+        "interpreter": made_here.and(interpreters.first.as_ref()).map(InterpreterId::of),
         "others": interpreters.named,
         "minutes": args.minutes,
         "pyc": !args.no_pyc,

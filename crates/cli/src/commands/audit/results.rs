@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 use super::Policy;
 use crate::args::Audit;
 use crate::facts::Facts;
+use crate::freshness;
 use crate::paint::{BOLD, DIM, GREEN, Paint, RED, YELLOW};
 use crate::summary::{count, thousands};
 use crate::table::{Layout, Limits, render};
@@ -137,10 +140,27 @@ pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: 
         };
         write(path, serde_json::to_string_pretty(&sarif::log(report, known.as_ref()))?)?;
     }
+    if let Some(path) = args.metrics_file.as_ref().filter(|_| args.only.is_none()) {
+        let figures = freshness::textfile(&facts.store).await.with_context(|| facts.unreadable())?;
+        replace(path, &figures)?;
+    }
     if let Some(path) = &args.intoto {
         let subjects = subjects(facts, &report.plan).await?;
         write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects, policy.passes(report)))? + "\n")?;
     }
+    Ok(())
+}
+
+/// Puts a file in the place of another at once: whoever collects metrics may read it at any moment.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let writing = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A name that no collector takes for one of its own.
+    let mut staged = tempfile::Builder::new().prefix(".bytefacts-").suffix(".tmp").tempfile_in(folder).with_context(writing)?;
+    staged.write_all(text.as_bytes()).with_context(writing)?;
+    // The collector is another user.
+    staged.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(writing)?;
+    staged.persist(path).with_context(writing)?;
     Ok(())
 }
 
@@ -267,6 +287,21 @@ pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Re
             count(stale.matches, "finding")
         )?;
     }
+    for entry in report.unmatched.iter().take(SHOWN) {
+        let condition = entry.condition.as_ref().map(|condition| format!(" under {condition}")).unwrap_or_default();
+        writeln!(
+            text,
+            "\n{} but matched by no finding tonight: {} ({}{condition}), {}, {}",
+            paint.paint(DIM, "allowed"),
+            entry.files,
+            entry.cause,
+            entry.owner,
+            entry.link
+        )?;
+    }
+    if report.unmatched.len() > SHOWN {
+        writeln!(text, "… and {}", count((report.unmatched.len() - SHOWN) as u64, "more such entry"))?;
+    }
     if let Some(pyc) = &report.pyc {
         let counts: Vec<String> = pyc.counts.iter().map(|(status, n)| format!("{} {}", thousands(*n), status.as_str())).collect();
         writeln!(text, "\n{} {}", paint.paint(BOLD, ".pyc"), counts.join(", "))?;
@@ -298,6 +333,7 @@ pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Re
         writeln!(text, "\n{} {}: {reason}", paint.paint(DIM, "unknown"), thousands(*n))?;
     }
     let verdict = match (verdicts.bad, verdicts.fail) {
+        (0, 0) if report.covered == 0 => paint.paint(YELLOW, "nothing was derived again"),
         (0, 0) => paint.paint(GREEN, "deterministic"),
         (bad, fail) => paint.paint(RED, &format!("{} bad, {} failed", thousands(bad), thousands(fail))),
     };

@@ -1,0 +1,219 @@
+//! One bin of a night: its sources, derived first as the run did and then under each condition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use bytefacts_audit::changes::{FileFacts, Name};
+use bytefacts_audit::digests::{DeriveError, Derived, Deriver, SourceFile};
+use bytefacts_audit::matrix::Condition;
+use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, no_worker, unknown};
+use bytefacts_audit::row;
+use bytefacts_bytecode::flow::UnknownOpname;
+use bytefacts_compile::Interpreter;
+use bytefacts_corpus::{Corpus, Entry, ReadError};
+use bytefacts_landing::RunId;
+use bytefacts_query::facts_session;
+use bytefacts_stores::Stores;
+use datafusion::common::DataFusionError;
+use sha2::{Digest as _, Sha256};
+
+use super::records::UnitRecord;
+use crate::job::{InterpreterId, Job, open_corpus};
+
+/// Why a unit has no verdicts. No file is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum UnitError {
+    /// The corpus does not answer.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file that was asked for.
+        path: String,
+        /// What is wrong.
+        source: ReadError,
+    },
+    /// There is no worker for the first derivation, or the analysis errs.
+    #[error(transparent)]
+    Night(#[from] NightError),
+    /// A row could not be made again.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+    /// The run's rows cannot be read.
+    #[error(transparent)]
+    Facts(#[from] DataFusionError),
+}
+
+/// What works on bins.
+pub struct AuditWorker {
+    stores: Arc<Stores>,
+    facts: String,
+    run: RunId,
+    corpus: Corpus,
+    bench: Bench,
+}
+
+impl AuditWorker {
+    /// Equips a worker for the run that a job has made. Nothing is read yet.
+    ///
+    /// # Errors
+    /// When the corpus cannot be opened, or is not allowed.
+    pub fn new(job: &Job, run: RunId, stores: Arc<Stores>, bench: Bench) -> Result<Self, DataFusionError> {
+        Ok(Self { corpus: open_corpus(job, &stores)?, facts: job.facts.clone(), stores, run, bench })
+    }
+
+    /// What derives the files of a job.
+    ///
+    /// # Errors
+    /// When a terminator is no opcode's name.
+    pub fn bench(job: &Job, interpreter: Interpreter, others: Vec<Interpreter>) -> Result<Bench, UnknownOpname> {
+        Ok(Bench {
+            deriver: Deriver { attrs: job.attrs(&InterpreterId::of(&interpreter)), options: job.row_options()? },
+            options: job.options.compile_options(),
+            limits: job.options.compile_limits(),
+            interpreter,
+            others,
+        })
+    }
+
+    /// Reads the sources of a bin.
+    ///
+    /// # Errors
+    /// When the corpus does not answer.
+    pub async fn open(&self, bin: &[(Name, FileFacts)]) -> Result<OpenBin<'_>, UnitError> {
+        let mut opened = OpenBin { worker: self, files: Vec::new(), landed: Vec::new(), gaps: Vec::new(), first: Vec::new() };
+        for (name, facts) in bin {
+            match self.source(name, facts).await? {
+                Ok(file) => {
+                    opened.files.push(file);
+                    opened.landed.push(*facts);
+                }
+                Err((gap, detail)) => opened.gaps.push((name.clone(), gap, detail)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The source of a file if it is the one that the run had, else why not.
+    async fn source(&self, name: &Name, landed: &FileFacts) -> Result<Result<SourceFile, (Gap, String)>, UnitError> {
+        let entry = Entry { repo: name.repo.clone(), path: name.path.clone(), size: 0 };
+        let source = match self.corpus.read(&entry).await {
+            Ok(source) => source,
+            Err(error) if error.is_transient() || error.is_fault() => {
+                return Err(UnitError::Read { path: name.path.clone(), source: error });
+            }
+            Err(error) => return Ok(Err((Gap::SourceGone, error.error_type().to_owned()))),
+        };
+        let sha256 = Sha256::digest(&source).into();
+        if landed.source != Some(sha256) {
+            return Ok(Err((Gap::SourceChanged, String::new())));
+        }
+        Ok(Ok(SourceFile { repo: name.repo.clone(), path: name.path.clone(), source, sha256 }))
+    }
+
+    /// A verdict on a landed row, with the first field in which the row differs from a fresh one.
+    async fn explained(&self, mut verdict: Verdict, file: &SourceFile, fresh: &Derived) -> Result<Verdict, UnitError> {
+        if verdict.kind == Kind::Bad
+            && let Some(landed) = self.row(file).await?
+        {
+            let fresh = self.bench.deriver.row(file, fresh.compiled.clone())?;
+            verdict.difference = row::first_difference(&fresh, &landed).or(verdict.difference);
+        }
+        Ok(verdict)
+    }
+
+    /// The row that the run has landed of a file.
+    async fn row(&self, file: &SourceFile) -> Result<Option<RecordBatch>, DataFusionError> {
+        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone())).await?;
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let repo = file.repo.as_ref().map_or_else(|| "IS NULL".to_owned(), |repo| format!("= {}", quoted(repo)));
+        let query = format!("SELECT * FROM bytecode_files_v1 WHERE path = {} AND repo {repo}", quoted(&file.path));
+        let batches = session.sql(&query).await?.collect().await?;
+        let Some(first) = batches.first() else { return Ok(None) };
+        let rows = concat_batches(&first.schema(), &batches)?;
+        Ok((rows.num_rows() == 1).then_some(rows))
+    }
+}
+
+/// A bin that is worked on: its sources, and what is derived of them as conditions need it.
+pub struct OpenBin<'a> {
+    worker: &'a AuditWorker,
+    files: Vec<SourceFile>,
+    landed: Vec<FileFacts>,
+    gaps: Vec<(Name, Gap, String)>,
+    /// First derivations, by level of optimisation; `None` is the run's.
+    first: Vec<(Option<u8>, Vec<Derived>)>,
+}
+
+impl OpenBin<'_> {
+    /// Its sources.
+    #[must_use]
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Derives the bin under a condition, and judges each file. The first derivation is charged to the condition that needs it first.
+    ///
+    /// # Errors
+    /// When there is no worker for the first derivation, or the facts cannot be read.
+    pub async fn under(&mut self, name: &str, condition: &Condition) -> Result<UnitRecord, UnitError> {
+        let worker = self.worker;
+        let mut verdicts: Vec<Verdict> = self.gaps.iter().map(|(file, gap, detail)| unknown(file, name, *gap, detail)).collect();
+        // Another level of optimisation has a first derivation of its own.
+        let level = level(condition);
+        let mut cpu = self.derive_first(name, level).await?;
+        let first = self.first(level);
+        if condition.committed {
+            for (file, (landed, first)) in self.files.iter().zip(self.landed.iter().zip(first)) {
+                verdicts.push(worker.explained(judge_landed(name, file, landed, first), file, first).await?);
+            }
+        } else {
+            match night::derive(&worker.bench, name, condition, &self.files).await {
+                Ok(second) => {
+                    cpu += second.cpu;
+                    let pairs = self.files.iter().zip(first.iter().zip(&second.files));
+                    verdicts.extend(pairs.map(|(file, (first, second))| judge(name, condition, file, first, second)));
+                }
+                // A condition under which no worker lives is a failure of the condition, not of the audit.
+                Err(error @ NightError::Pool { .. }) => {
+                    verdicts.extend(self.files.iter().map(|file| no_worker(&name_of(file), name, &error)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(UnitRecord { cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX), verdicts })
+    }
+
+    /// The bin as the run's interpreter derives it and as a second one does, by its place among the others.
+    ///
+    /// # Errors
+    /// When there is no worker.
+    pub async fn by_second(&mut self, index: usize) -> Result<(&[SourceFile], &[Derived], Vec<Derived>), UnitError> {
+        self.derive_first("first", None).await?;
+        let condition = Condition { python: Some(index), ..Condition::default() };
+        let second = night::derive(&self.worker.bench, "python", &condition, &self.files).await?;
+        Ok((&self.files, self.first(None), second.files))
+    }
+
+    async fn derive_first(&mut self, name: &str, level: Option<u8>) -> Result<Duration, UnitError> {
+        if self.first.iter().any(|(known, _)| *known == level) {
+            return Ok(Duration::ZERO);
+        }
+        let derived = night::derive(&self.worker.bench, name, &Condition::baseline(level), &self.files).await?;
+        self.first.push((level, derived.files));
+        Ok(derived.cpu)
+    }
+
+    fn first(&self, level: Option<u8>) -> &[Derived] {
+        self.first.iter().find(|(known, _)| *known == level).map_or(&[], |(_, derived)| derived)
+    }
+}
+
+/// The level of optimisation of the first derivation that a condition is compared with; `None` is the run's.
+pub(super) fn level(condition: &Condition) -> Option<u8> {
+    if condition.committed { None } else { condition.optimize }
+}
+
+fn name_of(file: &SourceFile) -> Name {
+    Name { repo: file.repo.clone(), path: file.path.clone() }
+}
