@@ -99,6 +99,17 @@ impl Place {
         self.audit(self.facts(), &[&["--run", "one", "--cluster", &url], more].concat()).await.spawn().unwrap()
     }
 
+    /// Waits until the cluster works on a job: the gate was reached before, by a client that is gone.
+    async fn has_a_job(&self, scheduler: &Daemon) {
+        for _ in 0..600 {
+            if self.jobs(scheduler).await.iter().any(|job| job["state"] == "running") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no job is begun");
+    }
+
     /// The jobs of the cluster, as `bytefacts jobs` has them.
     async fn jobs(&self, scheduler: &Daemon) -> Vec<Value> {
         let url = format!("df://{}", scheduler.address);
@@ -222,7 +233,7 @@ async fn a_client_that_is_killed_or_cancelled_goes_on_by_the_same_command() {
 
     // Told to end, it ends its job too.
     let client = place.on_cluster(&scheduler, &[]).await;
-    place.gate.reached().await;
+    place.has_a_job(&scheduler).await;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(client.id().cast_signed()), Signal::SIGTERM).unwrap();
     let output = end(client).await;
     assert_eq!(output.status.code(), Some(1));
@@ -237,7 +248,7 @@ async fn a_client_that_is_killed_or_cancelled_goes_on_by_the_same_command() {
 
     // Killed, it leaves its job to the cluster; the same command goes on beside it, and what is on record is not done again.
     let mut client = place.on_cluster(&scheduler, &[]).await;
-    place.gate.reached().await;
+    place.has_a_job(&scheduler).await;
     let before = recorded(&place.folder());
     client.kill().unwrap();
     client.wait().unwrap();

@@ -11,7 +11,7 @@ use bytefacts_audit::matrix::Condition;
 use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, no_worker, unknown};
 use bytefacts_audit::row;
 use bytefacts_bytecode::flow::UnknownOpname;
-use bytefacts_compile::Interpreter;
+use bytefacts_compile::{Interpreter, PoolError};
 use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_landing::RunId;
 use bytefacts_query::facts_session;
@@ -174,8 +174,8 @@ impl OpenBin<'_> {
                     let pairs = self.files.iter().zip(first.iter().zip(&second.files));
                     verdicts.extend(pairs.map(|(file, (first, second))| judge(name, condition, file, first, second)));
                 }
-                // A condition under which no worker lives is a failure of the condition, not of the audit.
-                Err(error @ NightError::Pool { .. }) => {
+                // A condition under which no worker starts is a failure of the condition, not of the audit. One that somebody else has killed is neither.
+                Err(error @ NightError::Pool { source: PoolError::Start { .. }, .. }) => {
                     verdicts.extend(self.files.iter().map(|file| no_worker(&name_of(file), name, &error)));
                 }
                 Err(error) => return Err(error.into()),
