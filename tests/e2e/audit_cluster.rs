@@ -288,7 +288,7 @@ async fn what_an_executor_does_not_allow_it_refuses_in_words() {
     .unwrap();
     let output = end(place.on_cluster(&scheduler, &[]).await).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("executors do not set the variable \"LD_PRELOAD\""), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("executors do not set the variable `LD_PRELOAD`"), "{}", text(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ impl AuditJob {
         }
         for (name, condition) in &self.conditions {
             if let Err(what) = check(name, condition) {
-                return bad(format!("condition {name:?}: {what}"));
+                return bad(format!("condition `{name}`: {what}"));
             }
         }
         Ok(())
@@ -125,12 +125,12 @@ fn check(name: &str, condition: &Condition) -> Result<(), String> {
     }
     for (variable, value) in environment {
         if !VARIABLES.contains(&variable.as_str()) {
-            return Err(format!("executors do not set the variable {variable:?}: audit without --cluster for that"));
+            return Err(format!("executors do not set the variable `{variable}`: audit without --cluster for that"));
         }
         // Locales and time zones are files to whoever says so.
         let is_file = variable != "HOME" && (value.starts_with(['/', ':']) || value.contains(".."));
         if value.len() > most::NAME || value.contains('\0') || is_file {
-            return Err(format!("executors do not set {variable:?} to that"));
+            return Err(format!("executors do not set `{variable}` to that"));
         }
     }
     let is_word = |part: &str| {
@@ -199,7 +199,7 @@ pub(super) mod tests {
             (
                 "/conditions/environment/environment",
                 serde_json::json!({"LD_PRELOAD": "/tmp/x.so"}),
-                "do not set the variable \"LD_PRELOAD\"",
+                "do not set the variable `LD_PRELOAD`",
             ),
             ("/conditions/environment/environment", serde_json::json!({"PYTHONHOME": "/tmp"}), "do not set the variable \"PYTHONHOME\""),
             ("/conditions/environment/environment", serde_json::json!({"TZ": "x".repeat(5000)}), "do not set \"TZ\" to that"),
