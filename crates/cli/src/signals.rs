@@ -3,6 +3,7 @@
 //! The first one lets a command end in order. The second ends the process at once, and so does the first where nobody waits for it any more.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,17 +22,22 @@ pub const BY_SIGNAL: i32 = 128;
 pub struct Signals(watch::Receiver<Option<&'static str>>);
 
 impl Signals {
-    /// Begins to listen.
+    /// Begins to listen, or listens with those who do: of two who listen by themselves, one would end the process under the other's hands.
     ///
     /// # Errors
     /// When that cannot be done.
     pub fn listen() -> anyhow::Result<Self> {
+        static TELL: OnceLock<watch::Sender<Option<&'static str>>> = OnceLock::new();
+        if let Some(tell) = TELL.get() {
+            return Ok(Self(tell.subscribe()));
+        }
         let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
         let mut streams = [
             (signal(terminate).context("cannot listen for SIGTERM")?, "SIGTERM", terminate.as_raw_value()),
             (signal(interrupt).context("cannot listen for Ctrl-C")?, "Ctrl-C", interrupt.as_raw_value()),
         ];
         let (tell, told) = watch::channel(None);
+        let tell = TELL.get_or_init(|| tell);
         tokio::spawn(async move {
             let (name, number) = next(&mut streams).await;
             if tell.send(Some(name)).is_err() {

@@ -196,11 +196,7 @@ pub(super) mod tests {
             ("/conditions/folder/folder", serde_json::json!("tmp"), "no absolute path"),
             ("/conditions/optimize-1/optimize", serde_json::json!(9), "condition `optimize-1`"),
             ("/conditions/imports/imports", serde_json::json!(["os;x"]), "\"os;x\" is no module"),
-            (
-                "/conditions/environment/environment",
-                serde_json::json!({"LD_PRELOAD": "/tmp/x.so"}),
-                "do not set the variable `LD_PRELOAD`",
-            ),
+            ("/conditions/environment/environment", serde_json::json!({"LD_PRELOAD": "/tmp/x.so"}), "do not set the variable `LD_PRELOAD`"),
             ("/conditions/environment/environment", serde_json::json!({"PYTHONHOME": "/tmp"}), "do not set the variable `PYTHONHOME`"),
             ("/conditions/environment/environment", serde_json::json!({"TZ": "x".repeat(5000)}), "do not set `TZ` to that"),
             ("/conditions/environment/environment", serde_json::json!({"LC_ALL": "/tmp/x"}), "do not set `LC_ALL` to that"),
