@@ -5,7 +5,7 @@
 //! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs)
 //!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
 //!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
-//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs, spread.rs)
+//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, width.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs, spread.rs)
 //!                                  └ messages              (wire.rs)
 //! ```
 //!
