@@ -369,7 +369,7 @@ mod tests {
     fn what_is_wrong_is_said_without_what_may_be_a_password() {
         let token = hex::encode(Sha256::digest("t"));
         for (text, said) in [
-            ("users: [{name: ada, password: 12345}]".to_owned(), "another type"),
+            ("users: [{name: ada, password: [12345]}]".to_owned(), "another type"),
             ("users: [{name: ada, passwrd: x}]".to_owned(), "passwrd"),
             (format!("users: [{{name: ada, tokens: [{{sha256: {token}}}]}}, {{name: bob, tokens: [{{sha256: {token}}}]}}]"), "there twice"),
             (format!("users: [{{name: ada, tokens: [{{sha256: {token}}}], limits: {{memory_bytes: 0}}}}]"), "at least 1"),

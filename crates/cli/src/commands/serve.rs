@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use async_trait::async_trait;
 use bytefacts_cluster::{self as cluster, ClusterStatus, ExecutorStatus, JobStatus, QueryCluster, listen, metrics};
-use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Limits, Server, Spread, Users};
+use bytefacts_serve::{Access, ClusterState, ExecutorState, Executors, JobState, Limits, MOST_SECONDS, Server, Spread, Users};
 use bytefacts_stores::Stores;
 use bytefacts_tls::ServerTls;
 use datafusion::common::Result;
@@ -214,6 +214,11 @@ fn job_state(job: JobStatus) -> JobState {
     }
 }
 
+/// So many seconds, of which more than ten years are as many as anybody waits, and no clock can be set on by.
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(MOST_SECONDS))
+}
+
 impl ServeSettings {
     /// As the service takes them.
     fn options(&self) -> bytefacts_serve::ServeOptions {
@@ -222,17 +227,17 @@ impl ServeSettings {
             threads: self.threads.map_or(defaults.threads, usize::from),
             running: self.running,
             limits: Limits {
-                time: Duration::from_secs(self.query_seconds),
+                time: seconds(self.query_seconds),
                 rows: self.query_rows,
                 memory_bytes: self.query_memory_bytes,
                 spill_bytes: self.query_spill_bytes,
                 queries: self.queries_per_user,
             },
             early: Duration::from_millis(self.early_milliseconds),
-            unclaimed: Duration::from_secs(self.unclaimed_seconds),
-            reader: Duration::from_secs(self.reader_seconds),
+            unclaimed: seconds(self.unclaimed_seconds),
+            reader: seconds(self.reader_seconds),
             connections: self.connections,
-            login: Duration::from_secs(self.login_seconds),
+            login: seconds(self.login_seconds),
             message_bytes: self.message_bytes,
         }
     }

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use bytefacts_corpus::{Location, Selection};
-use bytefacts_serve::MOST_SECONDS;
 use bytefacts_stores::Allowed;
 
 use super::Settings;
@@ -68,14 +67,6 @@ pub fn by_themselves(settings: &Settings) -> Vec<Fault> {
     faults.at_least("serve.query_seconds", serve.query_seconds, 1);
     faults.at_least("serve.unclaimed_seconds", serve.unclaimed_seconds, 1);
     faults.at_least("serve.reader_seconds", serve.reader_seconds, 1);
-    for (key, seconds) in [
-        ("serve.query_seconds", serve.query_seconds),
-        ("serve.unclaimed_seconds", serve.unclaimed_seconds),
-        ("serve.reader_seconds", serve.reader_seconds),
-        ("serve.login_seconds", serve.login_seconds),
-    ] {
-        faults.unless(seconds <= MOST_SECONDS, key, "it is ten years at most");
-    }
     faults.at_least("serve.query_memory_bytes", serve.query_memory_bytes, 1);
     faults.at_least("serve.connections", serve.connections, 1);
     faults.at_least("serve.login_seconds", serve.login_seconds, 1);
