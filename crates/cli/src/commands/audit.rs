@@ -268,9 +268,7 @@ impl Night {
         let wanted = corpus.local_path().filter(|_| !args.no_pyc && args.only.is_none());
         let Some(folder) = wanted.filter(is_here) else { return Ok(None) };
         let Some(interpreter) = &self.interpreter else {
-            output.note(
-                "`.pyc` files are compared here, and this machine has not the interpreter of the run: they are left alone".to_owned(),
-            );
+            output.note("`.pyc` files are compared here, and this machine has not the interpreter of the run: they are left alone");
             return Ok(None);
         };
         let (root, mut files) = pyc::listed(folder)?;

@@ -34,6 +34,9 @@ const DOCUMENTS: usize = 16;
 /// A bin under a condition, by their number and name.
 type Unit = (u32, String);
 
+/// The files of a bin.
+type Bin = [(Name, FileFacts)];
+
 /// What is needed to work on bins here.
 struct Here<'a> {
     worker: &'a AuditWorker,
@@ -159,7 +162,7 @@ impl Night {
     }
 
     /// The bins by their numbers.
-    fn numbered(&self) -> anyhow::Result<Vec<(u32, &[(Name, FileFacts)])>> {
+    fn numbered(&self) -> anyhow::Result<Vec<(u32, &Bin)>> {
         let numbered = self.sample.bins.iter().enumerate().map(|(number, bin)| Ok((u32::try_from(number)?, bin.as_slice())));
         numbered.collect::<anyhow::Result<_>>().map_err(|_| anyhow!("a night of more bins than there are numbers for them"))
     }
