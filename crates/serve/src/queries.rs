@@ -114,6 +114,8 @@ pub(crate) struct Query {
 struct ResultOf {
     /// None once nobody is to read it.
     messages: Option<mpsc::Receiver<FlightData>>,
+    /// Whether messages were let go that somebody may still come for: who does must not take what there is for all of it.
+    is_given_up: bool,
     /// Since when somebody reads it.
     claimed: Option<Instant>,
     /// What it is read over, as long as it is.
@@ -186,8 +188,17 @@ impl Query {
     }
 
     /// Lets go of what lies ready, which is memory.
-    fn empty(&self) {
-        lock(&self.result).messages = None;
+    fn give_up(&self) {
+        let mut result = lock(&self.result);
+        (result.messages, result.is_given_up) = (None, true);
+    }
+
+    /// Waits until nobody was told of it for so long, or somebody reads it.
+    async fn nobody_was_told_for(&self, patience: Duration) {
+        let left = || patience.checked_sub(self.untold_for()).filter(|left| self.is_unclaimed() && !left.is_zero());
+        while let Some(left) = left() {
+            sleep(left).await;
+        }
     }
 
     /// Somebody is told of it, and has from now on all the time to come for it.
@@ -225,6 +236,11 @@ impl Query {
     }
 }
 
+/// What is told of a result of which something was let go before it was read.
+fn given_up() -> Status {
+    Status::deadline_exceeded("the result was not read in time, and its rows are not all: ask again")
+}
+
 /// Whoever reads the messages of a query.
 pub(crate) struct Reader {
     query: Arc<Query>,
@@ -242,17 +258,19 @@ impl Stream for Reader {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let next = lock(&self.query.result).messages.as_mut().map(|messages| messages.poll_recv(context));
+        let mut result = lock(&self.query.result);
+        let (next, is_given_up) = (result.messages.as_mut().map(|messages| messages.poll_recv(context)), result.is_given_up);
+        drop(result);
         match next {
             Some(Poll::Pending) => Poll::Pending,
             Some(Poll::Ready(Some(message))) => Poll::Ready(Some(Ok(message))),
             // How it has ended is written down before the last of it is read.
             None | Some(Poll::Ready(None)) => {
                 self.is_over = true;
-                self.query.empty();
+                lock(&self.query.result).messages = None;
                 self.query.read.send_replace(true);
                 let error = self.query.outcome().map_or_else(|| Some(fault()), |outcome| outcome.error());
-                Poll::Ready(error.map(Err))
+                Poll::Ready(error.or_else(|| is_given_up.then(given_up)).map(Err))
             }
         }
     }
@@ -386,7 +404,7 @@ impl Queries {
             ended: Mutex::new(None),
             told: Mutex::new(Instant::now()),
             read: watch::Sender::new(false),
-            result: Mutex::new(ResultOf { messages: Some(receiver), claimed: None, connection: None }),
+            result: Mutex::new(ResultOf { messages: Some(receiver), is_given_up: false, claimed: None, connection: None }),
         });
         let mut open = lock(&self.open);
         open.release(&admitted.user);
@@ -415,15 +433,13 @@ impl Queries {
             queries.end(&query, outcome);
             if is_idle || (!is_whole && query.is_unclaimed()) {
                 // Nobody is about to read it, or shall.
-                query.empty();
+                query.give_up();
             }
             // Only now, so that whoever reads to the end finds the outcome.
             drop(sender);
-            while let Some(left) = unclaimed.checked_sub(query.untold_for()).filter(|left| query.is_unclaimed() && !left.is_zero()) {
-                sleep(left).await;
-            }
+            query.nobody_was_told_for(unclaimed).await;
             if query.is_unclaimed() {
-                query.empty();
+                query.give_up();
                 queries.forget(&query);
                 return;
             }
@@ -432,7 +448,7 @@ impl Queries {
             let is_read = timeout(patience, query.read.subscribe().wait_for(|read| *read)).await.is_ok();
             queries.forget(&query);
             if !is_read {
-                query.empty();
+                query.give_up();
                 let connection = lock(&query.result).connection.take();
                 if let Some(connection) = connection {
                     tracing::info!(query = query.id, "a connection is closed over which nothing is read");
@@ -535,9 +551,7 @@ impl Work {
     }
 
     async fn nobody_comes(&self) {
-        while let Some(left) = self.unclaimed.checked_sub(self.query.untold_for()).filter(|left| !left.is_zero()) {
-            sleep(left).await;
-        }
+        self.query.nobody_was_told_for(self.unclaimed).await;
         if !self.query.is_unclaimed() {
             std::future::pending::<()>().await;
         }
@@ -635,5 +649,53 @@ impl Rows {
                 return Err(Outcome::Idle(self.patience));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    /// A query that has ended well, with one message of its result still to be read.
+    fn finished() -> Arc<Query> {
+        let (sender, receiver) = mpsc::channel(READY);
+        sender.try_send(FlightData::default()).unwrap();
+        Arc::new(Query {
+            id: "q".to_owned(),
+            question: Question { user: None, statement: String::new() },
+            schema: Arc::new(Schema::empty()),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            rows: AtomicU64::new(1),
+            bytes: AtomicU64::new(0),
+            ready: watch::Sender::new(true),
+            stop: watch::Sender::new(None),
+            ended: Mutex::new(Some((Outcome::Finished, Duration::ZERO))),
+            told: Mutex::new(Instant::now()),
+            read: watch::Sender::new(false),
+            result: Mutex::new(ResultOf { messages: Some(receiver), is_given_up: false, claimed: None, connection: None }),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_result_that_was_given_up_is_never_taken_for_all_of_it() {
+        let whole: Vec<_> = finished().read(None).unwrap().collect().await;
+        assert!(whole.len() == 2 && whole.iter().all(Result::is_ok), "the schema and the message");
+
+        // Given up under its reader's hands, and in the moment in which the reader came.
+        let query = finished();
+        let mut reader = query.read(None).unwrap();
+        reader.next().await.unwrap().unwrap();
+        assert!(query.counts());
+        query.give_up();
+        assert!(!query.counts());
+        assert_eq!(reader.next().await.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
+
+        let query = finished();
+        query.give_up();
+        let answer: Vec<_> = query.read(None).unwrap().collect().await;
+        assert!(answer[0].is_ok() && answer[1].is_err());
     }
 }
