@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{Result, internal_err};
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
@@ -19,6 +20,18 @@ pub const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(Childr
 pub fn single_child_properties(schema: EquivalenceProperties, child: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
     let partitioning = Partitioning::UnknownPartitioning(child.output_partitioning().partition_count());
     Arc::new(PlanProperties::new(schema, partitioning, EmissionType::Incremental, Boundedness::Bounded))
+}
+
+/// Refuses a child that Ballista would not slice: each task would do the work of all, and rows would be doubled. `operator` is who refuses.
+///
+/// # Errors
+/// When the child is not a memory source.
+pub fn check_sliced(operator: &str, child: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let source = child.downcast_ref::<DataSourceExec>();
+    if source.is_some_and(|source| source.data_source().downcast_ref::<MemorySourceConfig>().is_some()) {
+        return Ok(());
+    }
+    internal_err!("{operator} over {}: only a memory source is cut into tasks correctly", child.name())
 }
 
 /// Whether a cluster sees the end of a plan.

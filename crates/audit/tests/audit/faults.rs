@@ -144,3 +144,16 @@ async fn too_little_memory_fails_and_is_named() {
     let verdict = verdict(&bench, &condition, format!("x = [{}]\n", "f(1, 'a', b), ".repeat(60_000))).await;
     assert_eq!((verdict.kind, verdict.cause.as_deref()), (Kind::Fail, Some("C28")), "{verdict:?}");
 }
+
+/// A busy machine may cut off the first derivation as well as the second: that says as little of the code.
+#[tokio::test]
+async fn a_limit_that_the_first_derivation_met_is_no_other_fact() {
+    let bench = bench(interpreter().await);
+    let small = Condition { memory_bytes: Some(120 << 20), stack_bytes: Some(8 << 20), ..Condition::default() };
+    let bin = [file("a.py", format!("x = [{}]\n", "f(1, 'a', b), ".repeat(60_000)))];
+    let first = night::derive(&bench, "first", &small, &bin).await.unwrap().files;
+    let second = night::derive(&bench, "c", &Condition::default(), &bin).await.unwrap().files;
+    let verdict = night::judge("c", &Condition::default(), &bin[0], &first[0], &second[0]);
+    assert_eq!((verdict.kind, verdict.cause.as_deref()), (Kind::Fail, Some("C28")), "{verdict:?}");
+    assert!(verdict.reason.starts_with("the first derivation failed"), "{verdict:?}");
+}

@@ -8,10 +8,9 @@ use arrow::array::{AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBat
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use bytefacts_audit::night::NightError;
 use bytefacts_landing::{AttemptId, RunId};
-use bytefacts_query::operator::{RECOMPUTE, single_child_properties};
+use bytefacts_query::operator::{RECOMPUTE, check_sliced, single_child_properties};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
@@ -89,12 +88,7 @@ impl AuditExec {
     /// # Errors
     /// When the child is not a memory source.
     pub fn check_input(&self) -> Result<()> {
-        let source = self.input.downcast_ref::<DataSourceExec>();
-        if source.is_some_and(|source| source.data_source().downcast_ref::<MemorySourceConfig>().is_some()) {
-            Ok(())
-        } else {
-            internal_err!("AuditExec over {}: only a memory source is cut into tasks correctly", self.input.name())
-        }
+        check_sliced(self.name(), &self.input)
     }
 }
 
@@ -252,6 +246,7 @@ fn unit_error(error: UnitError) -> DataFusionError {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::datasource::memory::MemorySourceConfig;
     use datafusion::physical_plan::empty::EmptyExec;
 
     use super::*;

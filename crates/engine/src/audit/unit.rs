@@ -174,7 +174,7 @@ impl OpenBin<'_> {
                     let pairs = self.files.iter().zip(first.iter().zip(&second.files));
                     verdicts.extend(pairs.map(|(file, (first, second))| judge(name, condition, file, first, second)));
                 }
-                // A condition under which no worker starts is a failure of the condition, not of the audit. One that somebody else has killed is neither.
+                // A condition under which no worker starts is a failure of the condition, not of the audit. A worker that others have killed is neither.
                 Err(error @ NightError::Pool { source: PoolError::Start { .. }, .. }) => {
                     verdicts.extend(self.files.iter().map(|file| no_worker(&name_of(file), name, &error)));
                 }

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use bytefacts_facts::coded_schema;
-use bytefacts_query::operator::{RECOMPUTE, single_child_properties};
+use bytefacts_query::operator::{RECOMPUTE, check_sliced, single_child_properties};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
-use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
@@ -53,15 +52,7 @@ impl AnalyzeExec {
     /// # Errors
     /// When the child is not a memory source.
     pub fn check_input(&self) -> Result<()> {
-        let sliceable = self
-            .input
-            .downcast_ref::<DataSourceExec>()
-            .is_some_and(|source| source.data_source().downcast_ref::<MemorySourceConfig>().is_some());
-        if sliceable {
-            Ok(())
-        } else {
-            internal_err!("AnalyzeExec over {}: only a memory source is cut into tasks correctly", self.input.name())
-        }
+        check_sliced(self.name(), &self.input)
     }
 }
 

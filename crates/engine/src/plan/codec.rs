@@ -1,5 +1,5 @@
-//! How the tables of the corpus and of audits and our operators travel: JSON behind a tag of our own, scans of facts as the crate for queries has it, everything else by
-//! Ballista's codecs.
+//! How the tables of the corpus and of audits and our operators travel: JSON behind a tag of our own, scans of facts as the crate for queries has it,
+//! everything else by Ballista's codecs.
 //!
 //! Ballista's codecs carry its shuffle operators and a positional list of file formats; replacing them would break every query, so ours wrap
 //! them.
