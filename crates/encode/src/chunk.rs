@@ -1,5 +1,7 @@
 //! A column chunk: pages of one leaf, encoded and compressed, until their row group is closed.
 
+use std::mem;
+
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
 use parquet::basic::{Compression, ConvertedType, Encoding, Type, ZstdLevel};
@@ -49,8 +51,10 @@ pub(super) struct ColumnChunk {
     encoder: DictionaryEncoder,
     /// Of a column that readers filter by.
     statistics: Option<ColumnStatistics>,
-    /// What the values take decoded and without a dictionary, in bytes.
+    /// What the values of the open row group take decoded and without a dictionary, in bytes.
     decoded: usize,
+    /// The same of the row groups before it.
+    decoded_before: u64,
 }
 
 /// Where a page stands, and how many rows it begins behind the page before it.
@@ -73,7 +77,7 @@ struct Pages {
 impl Pages {
     /// Appends a page; tells what it takes with its header.
     fn write(&mut self, page: Page, uncompressed: usize) -> Result<usize> {
-        let mut sink = TrackedWrite::new(std::mem::take(&mut self.bytes));
+        let mut sink = TrackedWrite::new(mem::take(&mut self.bytes));
         // Page headers have 32 bits with a sign for both sizes.
         if i32::try_from(uncompressed).is_err() || i32::try_from(page.buffer().len()).is_err() {
             return Err(ParquetError::General(format!("a page of {uncompressed} bytes, which is more than Parquet knows")));
@@ -99,6 +103,7 @@ impl ColumnChunk {
             statistics: if with_statistics && !is_binary(&column) { ColumnStatistics::new(column.physical_type()) } else { None },
             column,
             decoded: 0,
+            decoded_before: 0,
         }
     }
 
@@ -109,9 +114,14 @@ impl ColumnChunk {
         self.pages.bytes.capacity() + locations + self.encoder.dictionary.memory() + statistics
     }
 
-    /// What the values take decoded and without a dictionary, in bytes.
+    /// What the values of the open row group take decoded and without a dictionary, in bytes.
     pub(super) fn decoded(&self) -> usize {
         self.decoded
+    }
+
+    /// The same of all row groups.
+    pub(super) fn decoded_in_all(&self) -> u64 {
+        self.decoded_before + self.decoded as u64
     }
 
     /// What is held, in bytes.
@@ -155,8 +165,8 @@ impl ColumnChunk {
         compression: Compression,
         compressor: &mut PageCompressor,
     ) -> Result<(Bytes, ColumnCloseResult)> {
-        let data = std::mem::take(&mut self.pages);
-        let encoder = std::mem::take(&mut self.encoder);
+        let data = mem::take(&mut self.pages);
+        let encoder = mem::take(&mut self.encoder);
         let mut pages = Pages { uncompressed: data.uncompressed, ..Pages::default() };
         let mut encodings = data.encodings;
         encodings.push(Encoding::RLE);
@@ -190,7 +200,7 @@ impl ColumnChunk {
             let size = i32::try_from(size).map_err(|e| ParquetError::External(e.into()))?;
             offset_index.append_offset_and_size(i64_of(data_page_offset + offset)?, size);
         }
-        self.decoded = 0;
+        self.decoded_before += mem::take(&mut self.decoded) as u64;
         let result = ColumnCloseResult {
             bytes_written: pages.bytes.len() as u64,
             rows_written: rows as u64,

@@ -121,7 +121,7 @@ impl<W: Write + Send> FileEncoder<W> {
             self.write(&batch.slice(0, half))?;
             return self.write(&batch.slice(half, batch.num_rows() - half));
         }
-        let decoded = self.columns.iter().map(Node::decoded).max().unwrap_or(0);
+        let decoded = self.most(ColumnChunk::decoded);
         if decoded.saturating_add(most) > self.max_leaf_bytes {
             self.flush()?;
         }
@@ -141,12 +141,29 @@ impl<W: Write + Send> FileEncoder<W> {
     /// What is allocated for the open row group and the page in work, in bytes: for whoever keeps a budget of memory. The sink
     /// counts what waits in it.
     pub fn memory(&self) -> usize {
-        self.columns.iter().map(Node::memory).sum::<usize>() + self.compressor.memory()
+        self.sum(ColumnChunk::memory) + self.compressor.memory()
     }
 
     /// The pages and dictionaries of the open row group, in bytes: about what it will take in the file.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(Node::bytes).sum()
+        self.sum(ColumnChunk::bytes)
+    }
+
+    /// What the largest leaf of the file takes so far, over all its row groups, decoded and without a dictionary, in bytes.
+    pub fn decoded(&self) -> u64 {
+        self.most(ColumnChunk::decoded_in_all)
+    }
+
+    fn most<T: Ord + Copy + Default>(&self, of: impl Fn(&ColumnChunk) -> T) -> T {
+        let mut most = T::default();
+        self.columns.iter().for_each(|column| column.visit(&mut |leaf| most = most.max(of(leaf))));
+        most
+    }
+
+    fn sum(&self, of: impl Fn(&ColumnChunk) -> usize) -> usize {
+        let mut sum = 0;
+        self.columns.iter().for_each(|column| column.visit(&mut |leaf| sum += of(leaf)));
+        sum
     }
 
     /// How many elements each list and map has over all rows so far, by the names that lead to it, joined by dots.
@@ -277,28 +294,12 @@ impl Node {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Shows the leaves in order.
+    fn visit(&self, see: &mut impl FnMut(&ColumnChunk)) {
         match self {
-            Self::Leaf(chunk) => chunk.bytes(),
-            Self::Struct { fields, .. } => fields.iter().map(Self::bytes).sum(),
-            Self::List { element, .. } => element.bytes(),
-        }
-    }
-
-    /// What the largest leaf takes decoded, in bytes.
-    fn decoded(&self) -> usize {
-        match self {
-            Self::Leaf(chunk) => chunk.decoded(),
-            Self::Struct { fields, .. } => fields.iter().map(Self::decoded).max().unwrap_or(0),
-            Self::List { element, .. } => element.decoded(),
-        }
-    }
-
-    fn memory(&self) -> usize {
-        match self {
-            Self::Leaf(chunk) => chunk.memory(),
-            Self::Struct { fields, .. } => fields.iter().map(Self::memory).sum(),
-            Self::List { element, .. } => element.memory(),
+            Self::Leaf(chunk) => see(chunk),
+            Self::Struct { fields, .. } => fields.iter().for_each(|field| field.visit(see)),
+            Self::List { element, .. } => element.visit(see),
         }
     }
 

@@ -72,6 +72,11 @@ impl DataFile {
         self.writer.inner().total + self.writer.bytes() as u64
     }
 
+    /// What the largest leaf takes decoded, over all row groups, in bytes.
+    pub(crate) fn decoded(&self) -> u64 {
+        self.writer.decoded()
+    }
+
     /// What is allocated for what has not left yet, in bytes: pages, dictionaries, and what is encoded and waits for a part to be full.
     pub(crate) fn memory(&self) -> usize {
         self.writer.memory() + self.writer.inner().pending.capacity()

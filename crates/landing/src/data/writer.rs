@@ -149,7 +149,7 @@ impl BinWriter {
         open.file.write(rows)?;
         open.file.upload_parts(&self.facts).await?;
         self.last = Some(last);
-        if open.file.bytes() >= self.options.file_bytes {
+        if open.file.bytes() >= self.options.file_bytes || open.file.decoded() >= self.options.file_leaf_bytes {
             self.close().await?;
         }
         Ok(())

@@ -92,6 +92,29 @@ async fn a_bin_of_many_bytes_goes_on_in_further_files() {
     assert!(sizes.iter().all(|bytes| *bytes < 500 << 10), "{sizes:?}");
 }
 
+/// A leaf that is small in the file, and large for who reads it, has its bound too: over all row groups of a file.
+#[tokio::test]
+async fn a_bin_whose_leaf_is_large_decoded_goes_on_in_further_files() {
+    let bound = 100 << 10;
+    let options = WriterOptions { file_leaf_bytes: bound, row_group_bytes: 64 << 10, row_group_rows: 3, ..WriterOptions::default() };
+    let facts = memory();
+    let values: BinaryArray = (0..40).map(|_| Some([7; 10 << 10])).collect();
+    let paths: StringArray = (0..40).map(|row| Some(format!("{row:05}"))).collect();
+    let repos: StringArray = (0..40).map(|_| Some("r")).collect();
+    let columns = [("repo", Arc::new(repos) as ArrayRef), ("path", Arc::new(paths)), ("value", Arc::new(values))];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = BinWriter::new(&facts, &run_id("r"), 0, &new_attempt(), &rows.schema(), options).unwrap();
+    writer.write(&rows).await.unwrap();
+    let record = writer.finish(40, BinStats { files: 40, ..BinStats::default() }, noise_digests(40)).await.unwrap();
+    let mut groups = Vec::new();
+    for file in &record.files {
+        let read = ParquetRecordBatchReaderBuilder::try_new(bytes_of(&facts, &file.key).await).unwrap();
+        groups.push(read.metadata().num_row_groups());
+        assert!((bound..bound + (20 << 10)).contains(&(file.rows * (10 << 10))), "{} rows", file.rows);
+    }
+    assert!(groups.iter().all(|groups| *groups > 1), "{groups:?}");
+}
+
 #[tokio::test]
 async fn the_same_rows_give_the_same_bytes() {
     let hashes = async || {
