@@ -70,6 +70,20 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// What is there and stays the same for a second.
+async fn settled(what: &str, value: impl Fn() -> Option<f64>) -> f64 {
+    let (begun, mut seen) = (Instant::now(), (Instant::now(), None));
+    loop {
+        assert!(begun.elapsed() < LIMIT, "{what} did not settle");
+        match value() {
+            Some(value) if seen.1 == Some(value) && seen.0.elapsed() > Duration::from_secs(1) => return value,
+            value if seen.1 != value => seen = (Instant::now(), value),
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_read_by_an_independent_reader_and_is_in_the_docs() {
     let (corpus, facts, mut processes) = (folder(), folder(), Processes::new());
@@ -164,8 +178,7 @@ async fn bins_that_wait_are_told_while_there_are_any_and_none_however_a_job_ends
     assert_eq!(waiting(), 0.0);
     // With no executor at all, whoever scales sees that some are wanted.
     let cancelled = job("cancelled").await;
-    until("bins of the first job", || waiting() > 1.0).await;
-    let all = waiting();
+    let all = settled("bins of the first job", || Some(waiting()).filter(|bins| *bins > 1.0)).await;
     let executor = processes.executor("n1", scheduler.address).await;
     let url = format!("df://{}", scheduler.address);
     assert!(processes.command(&["cancel", "cancelled", "--cluster", &url]).await.output().unwrap().status.success());

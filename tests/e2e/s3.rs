@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytefacts_query::facts_session;
 use bytefacts_stores::{StoreOptions, Stores};
 use futures::StreamExt as _;
+use percent_encoding::percent_decode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -98,7 +99,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Passes everything on to `server`, but for the requests that `fault` names.
+    /// Passes everything on to `server`, but for the requests that `fault` names, by their number from one and their line without escapes.
     pub async fn start(server: SocketAddr, fault: impl Fn(u64, &str) -> Option<Fault> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -148,7 +149,8 @@ async fn serve(
     fault: impl Fn(u64, &str) -> Option<Fault>,
 ) -> std::io::Result<()> {
     let Some(request) = read_message(&mut client).await? else { return Ok(()) };
-    let line = request.split(|byte| *byte == b'\r').next().map(String::from_utf8_lossy).unwrap_or_default();
+    // Clients differ in what they escape of a key: some all that is no letter or digit.
+    let line = percent_decode(request.split(|byte| *byte == b'\r').next().unwrap_or_default()).decode_utf8_lossy();
     let fault = fault(counter.fetch_add(1, Ordering::SeqCst) + 1, &line);
     match fault {
         Some(Fault::Silence) => {
