@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,12 +11,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::chaos::{LIMIT, landed};
-use crate::processes::{Daemon, Processes};
+use crate::processes::{Daemon, Processes, get};
 use crate::s3::S3;
 use crate::servers::{environment, free_port, put};
 use crate::service::Service;
 use crate::service_access::certify;
-use crate::support::{Gate, Shape, extract, folder, python, write_files};
+use crate::support::{Gate, Shape, extract, folder, python, run, write_files};
 
 /// The reader.
 const READER: &str = "prometheus-client==0.23.1";
@@ -221,6 +223,46 @@ async fn executors_that_go_without_a_word_are_counted_and_those_that_drain_are_n
     // The one that has drained is gone by then, by either way in which a scheduler lets it go.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(scheduler.metric("bytefacts_executors_lost_total"), 1.0);
+}
+
+/// As a pod whose image has lost its CPython, or has another: alive, not ready, with the reason, until there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_without_an_interpreter_is_not_ready_and_says_why() {
+    let processes = Processes::new();
+    let scheduler = processes.scheduler(0).await;
+    let python = processes.home.path().join("python3.13");
+    let (probes, address) = (SocketAddr::from(([127, 0, 0, 1], free_port())), scheduler.address.to_string());
+    let listen = probes.to_string();
+    let args = ["executor", "--scheduler", &address, "--node", "n1", "--listen", "127.0.0.1:0", "--probes", &listen];
+    let command = async |seconds: &str| {
+        let mut command = processes.command(&args).await;
+        command.env("BYTEFACTS_PYTHON", &python).env("BYTEFACTS_EXECUTOR__INTERPRETER_SECONDS", seconds);
+        command
+    };
+    // By hand it ends at once.
+    let (code, said, stderr) = run(command("0").await);
+    assert!(code == 1 && said.is_empty() && stderr.contains("the Python that BYTEFACTS_PYTHON names does not fit"), "{code} {stderr}");
+
+    let (command, log) = (command("600").await, processes.home.path().join("n1.log"));
+    let starting = tokio::task::spawn_blocking(move || Daemon::start(command, &log));
+    let answer = |path: &str| get(probes, path).unwrap_or_default();
+    let reason = |words: &str| {
+        let (status, text) = answer("/readyz");
+        status == 503 && text.starts_with("not ready: the Python that BYTEFACTS_PYTHON names does not fit: ") && text.contains(words)
+    };
+    until("the reason", || reason("python3.13: ")).await;
+    assert_eq!(answer("/healthz").0, 200, "who waits is alive");
+    assert!(answer("/metrics").1.contains("bytefacts_build_info"));
+    // One that is none.
+    write_files(processes.home.path(), &[("other", b"#!/bin/sh\nexit 3\n")]);
+    std::fs::set_permissions(processes.home.path().join("other"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("other", &python).unwrap();
+    until("another reason", || reason("3")).await;
+    std::fs::remove_file(&python).unwrap();
+    std::os::unix::fs::symlink(crate::support::python().await.executable, &python).unwrap();
+    let executor = starting.await.unwrap();
+    until("the executor", || executor.get("/readyz").0 == 200).await;
+    assert_eq!(executor.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,13 @@ impl ProbeServer {
         Ok(Self { address, leaving, serving: serve_probes(listener, Probes { readiness, metrics }) })
     }
 
+    /// Lets go of the address.
+    pub async fn stop(mut self) {
+        self.serving.abort();
+        // (That it was aborted is all that it can say.)
+        let _ = (&mut self.serving).await;
+    }
+
     /// Answers from now on that it is not ready.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);

@@ -142,6 +142,7 @@ ipFamilies: [{{ .Values.ipFamily }}]
       "probes" (printf "%s:%d" $any (int $values.executor.probesPort))
       "cores" $values.executor.cores
       "drain_seconds" $values.executor.drainSeconds
+      "interpreter_seconds" 3600
       "work_dir" "/tmp"
       "insecure" $insecure) -}}
 {{- if not $insecure -}}

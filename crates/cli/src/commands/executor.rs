@@ -1,12 +1,13 @@
 //! `bytefacts executor`: takes bins from a scheduler, compiles, analyses and lands them.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bytefacts_cluster::{ExecutorOptions, Starting, listen, metrics};
-use bytefacts_compile::{WorkerSettings, discover};
+use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_engine::{Node, NodeOptions, Progress};
 use bytefacts_stores::Stores;
 
@@ -30,7 +31,7 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let settings = Settings::load(&args)?;
     let own = settings.executor.clone();
     let interpreter = tokio::select! {
-        found = discover(settings.python.as_deref()) => found?,
+        found = interpreter(settings.python.as_deref(), own.probes, Duration::from_secs(own.interpreter_seconds)) => found?,
         signal = signals.first() => return Ok(left_early(signal)),
     };
     let (listener, address) = listen(own.listen)?;
@@ -102,6 +103,39 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     node.shutdown().await;
     remove(&work_dir);
     Ok(Exit::Clean)
+}
+
+/// How often an interpreter is looked for that was not there.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The interpreter of this node. While there is none, and for so long, probes say why: a pod that is not ready and tells what it lacks is easier to
+/// mend than one that starts again and again.
+async fn interpreter(named: Option<&Path>, probes: SocketAddr, patience: Duration) -> anyhow::Result<Interpreter> {
+    let begun = Instant::now();
+    let mut missing = match discover(named).await {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    if patience.is_zero() {
+        return Err(missing.into());
+    }
+    let reason = Arc::new(Mutex::new(missing.to_string()));
+    let told = Arc::clone(&reason);
+    let readiness = move || Err(told.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let waiting = ProbeServer::start(probes, vec![metrics::of_daemon(None, Vec::new())?], readiness).await?;
+    while begun.elapsed() < patience {
+        tracing::warn!(error = %missing, "no interpreter: looked for again in {} s", LOOK_AGAIN.as_secs());
+        tokio::time::sleep(LOOK_AGAIN).await;
+        missing = match discover(named).await {
+            Ok(found) => {
+                waiting.stop().await;
+                return Ok(found);
+            }
+            Err(error) => error,
+        };
+        *reason.lock().unwrap_or_else(PoisonError::into_inner) = missing.to_string();
+    }
+    Err(missing.into())
 }
 
 /// Says that the executor was told to end before it was of a cluster.

@@ -62,6 +62,8 @@ impl Default for SchedulerSettings {
 pub struct ExecutorSettings {
     /// The scheduler, as `host:port`.
     pub scheduler: String,
+    /// Seconds for which it stays, alive and not ready, while there is no CPython 3.13; none is that it ends at once.
+    pub interpreter_seconds: u64,
     /// Seconds that the scheduler may take to be there.
     pub connect_seconds: u64,
     /// Where other executors and clients fetch what it serves.
@@ -144,6 +146,7 @@ impl Default for ExecutorSettings {
     fn default() -> Self {
         Self {
             scheduler: "127.0.0.1:50050".to_owned(),
+            interpreter_seconds: 0,
             connect_seconds: 300,
             listen: loopback(50051),
             external_host: None,

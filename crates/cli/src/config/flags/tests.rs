@@ -110,6 +110,7 @@ const ROWS: &[Row] = &[
     ("scheduler.sql_listen", "127.0.0.1:1", "127.0.0.1:2", &[("scheduler", "--sql-listen=127.0.0.1:3", "127.0.0.1:3")]),
     ("scheduler.facts", "/a", "/b", &[("scheduler", "--facts=/c", "/c")]),
     ("executor.scheduler", "a:1", "b:1", &[("executor", "--scheduler=c:1", "c:1")]),
+    ("executor.interpreter_seconds", "1", "2", &[]),
     ("executor.connect_seconds", "1", "2", &[]),
     ("executor.listen", "127.0.0.1:1", "127.0.0.1:2", &[("executor", "--listen=[::1]:3", "'[::1]:3'")]),
     ("executor.external_host", "a", "b", &[("executor", "--external-host=c", "c")]),
