@@ -1,8 +1,9 @@
 //! The binary as its users meet it: output, exit codes, messages.
 
 use std::path::Path;
+use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{bytefacts, folder, run, small_corpus, write_files};
 
@@ -94,7 +95,7 @@ async fn the_cpu_time_of_a_job_is_its_own() {
         bytefacts(root.path(), &["extract", corpus.path().to_str().unwrap(), "--out", facts.to_str().unwrap(), "--format", "json"]).await;
     // A child that uses five seconds, as the system counts them.
     let script = r#"(ulimit -t 5; while :; do :; done) 2>/dev/null; exec "$0" "$@""#;
-    let mut command = std::process::Command::new("sh");
+    let mut command = Command::new("sh");
     command.args(["-c", script]).arg(extract.get_program()).args(extract.get_args());
     command.envs(extract.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let (code, stdout, stderr) = run(command);
@@ -252,6 +253,56 @@ async fn runs_shows_what_is_unfinished_and_how_to_go_on() {
     assert_eq!(code, 0, "{stderr}");
     let (_, stdout, _) = run(bytefacts(root.path(), &["runs", "--facts", &facts]).await);
     assert!(!stdout.contains("unfinished"), "{stdout}");
+}
+
+/// A folder that cannot be listed is one row, whatever is in it, and a mount that is missing none: neither is to make readers see a corpus without
+/// the files that nobody has looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_what_nobody_could_list_is_held_back() {
+    let (root, corpus) = (folder(), folder());
+    let files: Vec<_> = (0..40).map(|n| format!("r{}/f{n:02}.py", n % 4)).collect();
+    write_files(corpus.path(), &files.iter().map(|path| (path.as_str(), b"x = 1\n".as_slice())).collect::<Vec<_>>());
+    let facts = root.path().join("facts").display().to_string();
+    let extract = async |run: &str, tolerance: &[(&str, &str)]| {
+        let args = ["extract", corpus.path().to_str().unwrap(), "--out", &facts, "--run-id", run, "--format", "json"];
+        let mut command = bytefacts(root.path(), &args).await;
+        command.envs(tolerance.iter().copied());
+        let (code, stdout, stderr) = self::run(command);
+        (code, serde_json::from_str::<Value>(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}")))
+    };
+    assert_eq!(extract("whole", &[]).await.0, 0);
+
+    // No name that the system takes leads there, whoever asks.
+    let deep = "for n in $(seq 20); do mkdir $1 && cd $1 || exit 1; done";
+    let name = "d".repeat(250);
+    assert!(Command::new("sh").args(["-c", deep, "sh", &name]).current_dir(corpus.path().join("r0")).status().unwrap().success());
+    let (code, summary) = extract("unlisted", &[]).await;
+    assert_eq!(
+        (code, &summary["current"], &summary["errors"][0]["error_type"]),
+        (3, &json!(false), &json!("UnreadableFolder")),
+        "{summary}"
+    );
+    assert!(summary["held_back"].as_str().unwrap().starts_with("1 folder could not be listed"), "{summary}");
+    assert_eq!(extract("unlisted", &[("BYTEFACTS_CLIENT__MAX_UNREAD_SHARE", "1")]).await.1["current"], true);
+    std::fs::remove_dir_all(corpus.path().join("r0").join(&name)).unwrap();
+    assert_eq!(extract("listed", &[]).await.0, 0);
+
+    // Three of four mounts are gone, and then one of them.
+    let away = ["r1", "r2", "r3"].map(|repository| (corpus.path().join(repository), root.path().join(repository)));
+    for (mount, away) in &away {
+        std::fs::rename(mount, away).unwrap();
+        std::fs::create_dir(mount).unwrap();
+    }
+    let (code, summary) = extract("gone", &[]).await;
+    assert_eq!((code, &summary["current"]), (3, &json!(false)), "{summary}");
+    assert_eq!(summary["gone"], json!({ "repositories": 3, "files": 30, "of_files": 40 }));
+    assert!(summary["held_back"].as_str().unwrap().starts_with("30 of 40 files of the run before are gone"), "{summary}");
+    for (mount, away) in &away[1..] {
+        std::fs::remove_dir(mount).unwrap();
+        std::fs::rename(away, mount).unwrap();
+    }
+    let (code, summary) = extract("deleted", &[]).await;
+    assert_eq!((code, &summary["current"], &summary["gone"]["files"]), (0, &json!(true), &json!(10)), "{summary}");
 }
 
 /// A corpus whose files vanish while it is read is committed for whoever looks, and does not become current.

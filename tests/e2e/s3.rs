@@ -158,7 +158,10 @@ async fn serve(
             return Ok(());
         }
         Some(Fault::Status(status)) => {
-            let answer = format!("HTTP/1.1 {status} Injected\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            // As S3 says that a token has run out.
+            let body = if status == 400 { "<Error><Code>ExpiredToken</Code><Message>it has expired</Message></Error>" } else { "" };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status} Injected\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
             return client.write_all(answer.as_bytes()).await;
         }
         Some(Fault::Slow) => tokio::time::sleep(Duration::from_millis(400)).await,

@@ -15,7 +15,7 @@ use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_corpus::{BinOptions, Location, Target};
 use bytefacts_engine::trial::TrialCommand;
 use bytefacts_engine::{ExtractOptions, InterpreterId, Job, JobCluster, JobError, Node, NodeOptions, Patience, Progress, run_job};
-use bytefacts_landing::{FactsStore, Manifest, SystemClock};
+use bytefacts_landing::{FactsStore, Manifest, SystemClock, Tolerance};
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
 use serde_json::{Value, json};
@@ -284,7 +284,7 @@ pub async fn try_extract_on(
     let cluster = Embedded::start(&nodes, Arc::clone(&stores), EmbeddedOptions { cores_per_executor: shape.cores }).await.unwrap();
     let settings = JobSettings { max_partitions_per_task: shape.max_partitions_per_task, ..JobSettings::for_run(shape.run) };
     let client = Client::new(cluster.url(), Arc::clone(&stores), settings);
-    let finished = run_job(&*through(client), &job, &stores, &SystemClock, Patience::embedded(), MAX_UNREAD_SHARE, None).await;
+    let finished = run_job(&*through(client), &job, &stores, &SystemClock, Patience::embedded(), ANYTHING, None).await;
     for node in &nodes {
         let peaks = node.peaks().await;
         assert!(peaks.parallel_bytes <= job.options.parallel_max_bytes.max(4096), "{peaks:?} of {:?}", job.options);
@@ -302,7 +302,7 @@ pub async fn extract(corpus: &Path, facts: &Path, shape: &Shape) -> Manifest {
 }
 
 /// All files of a bad corpus may be so.
-const MAX_UNREAD_SHARE: f64 = 1.0;
+const ANYTHING: Tolerance = Tolerance { unread: 1.0, gone: 1.0 };
 
 /// A run's manifest as JSON: its header and its lists.
 pub fn manifest_json(facts: &Path, run: &str) -> Value {

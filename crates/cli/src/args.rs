@@ -95,7 +95,7 @@ pub enum ProgressMode {
 /// What ends a job's command with exit code 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// A file that was given up, or an oracle that differs or could not tell.
+    /// A file that was given up, or that took more time or memory than it may; a run held back; an oracle that differs or could not tell.
     #[default]
     Findings,
     /// Any error of any file, such as one that does not compile.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::temporal_conversions::timestamp_ms_to_datetime;
-use bytefacts_landing::{Committed, ErrorCount, RunHeader};
+use bytefacts_compile::{MEMORY_LIMIT, TIME_LIMIT};
+use bytefacts_landing::{Committed, ErrorCount, Gone, HeldBack, RunHeader};
 use serde::Serialize;
 
 use crate::args::FailOn;
@@ -13,6 +14,9 @@ use crate::table::width::printable;
 
 /// The stage of the errors of files that were given up.
 const QUARANTINE: &str = "quarantine";
+
+/// The errors of files of which a larger or quicker machine might say something else.
+const DECIDED_BY_THE_MACHINE: [&str; 2] = [MEMORY_LIMIT, TIME_LIMIT];
 
 /// The end of a job.
 #[derive(Debug, Serialize)]
@@ -29,6 +33,9 @@ pub struct Summary {
     pub current: bool,
     /// Why it is not to become current; null if it is.
     pub held_back: Option<String>,
+    /// What the run before had of the corpus, and this one has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
     /// Whether this run had been committed before, so that nothing was done.
     pub committed_before: bool,
     /// The interpreter that compiled.
@@ -119,16 +126,8 @@ impl Summary {
             repository: repository.map(str::to_owned),
             facts: facts.to_owned(),
             current: committed.current.as_ref().is_some_and(|current| current.run_id == run.run_id),
-            held_back: committed.held_back.map(|held| {
-                format!(
-                    "{} of {} could not be read, more than client.max_unread_share = {} allows: see `bytefacts sql` for them (bytecode_errors, \
-                     stage read); `bytefacts extract --resume {}` with a greater share makes the run current as it is",
-                    thousands(held.unread),
-                    count(held.files, "file"),
-                    held.max_unread_share,
-                    run.run_id
-                )
-            }),
+            held_back: committed.held_back.map(|held| why_held_back(held, run.run_id.as_str())),
+            gone: run.gone,
             committed_before: !committed.newly,
             python: format!("{} {}", text("implementation"), text("version")),
             files: run.stats.files,
@@ -170,6 +169,10 @@ impl Summary {
         );
         if let Some(why) = &self.held_back {
             line("held back", why.clone());
+        }
+        if let Some(Gone { repositories, files, .. }) = self.gone {
+            let gone = plural(repositories, "repository", "repositories");
+            line("gone", format!("{gone} of the run before, with {}", count(files, "file")));
         }
         if self.committed_before {
             line("", "was committed before; nothing was done".to_owned());
@@ -223,9 +226,35 @@ impl Summary {
     }
 }
 
+/// What was missing, how to see it, and how to make the run current as it is.
+fn why_held_back(held: HeldBack, run: &str) -> String {
+    let anyway =
+        |setting: &str| format!("`bytefacts extract --resume {run}` with a greater client.{setting} makes the run current as it is");
+    let rows = "see `bytefacts sql` for them (bytecode_errors, stage read)";
+    match held {
+        HeldBack::Unlisted { folders } => {
+            let listed = format!("{} could not be listed, and nobody knows what they hold: {rows}", count(folders, "folder"));
+            format!("{listed}; `bytefacts extract --resume {run}` with client.max_unread_share = 1 makes the run current as it is")
+        }
+        HeldBack::Unread { unread, files, allowed } => format!(
+            "{} of {} could not be read, more than client.max_unread_share = {allowed} allows: {rows}; {}",
+            thousands(unread),
+            count(files, "file"),
+            anyway("max_unread_share")
+        ),
+        HeldBack::Gone { gone, allowed } => format!(
+            "{} of {} of the run before are gone with their repositories, more than client.max_gone_share = {allowed} allows: is a mount missing? {}",
+            thousands(gone.files),
+            count(gone.of_files, "file"),
+            anyway("max_gone_share")
+        ),
+    }
+}
+
 fn exit(fail_on: FailOn, oracle: Option<Oracle>, errors: &[ErrorCount], held_back: bool) -> Exit {
     let differs = oracle.is_some_and(|oracle| oracle.differences + oracle.not_judged > 0);
-    let given_up = || errors.iter().any(|error| error.stage == QUARANTINE && error.count > 0);
+    let is_given_up = |error: &ErrorCount| error.stage == QUARANTINE || DECIDED_BY_THE_MACHINE.contains(&error.error_type.as_str());
+    let given_up = || errors.iter().any(|error| is_given_up(error) && error.count > 0);
     let has = |severity: &str| errors.iter().any(|error| error.severity == severity && error.count > 0);
     let fails = match fail_on {
         FailOn::Findings => differs || held_back || given_up(),
@@ -239,6 +268,11 @@ fn exit(fail_on: FailOn, oracle: Option<Oracle>, errors: &[ErrorCount], held_bac
 /// `1 file`, `2,132 files`.
 pub fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+/// `1 repository`, `2,132 repositories`.
+pub fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(n), if n == 1 { one } else { many })
 }
 
 /// `1,234,567`.

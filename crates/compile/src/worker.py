@@ -317,7 +317,7 @@ def without_addresses(message):
         message = before
         for part in rest:
             tail = part.lstrip("0123456789abcdefABCDEF")
-            is_address = tail != part and tail[:1] in (">", ",")
+            is_address = tail != part and tail[:1] in (">", ",", ":")
             message += " at 0x" + ("…" + tail if is_address else part)
     if "failed: unknown scope in unit " in message:
         before, _, rest = message.partition("failed: unknown scope in unit ")

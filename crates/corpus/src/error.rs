@@ -167,6 +167,9 @@ impl ReadError {
     /// reader's, who has a mount missing or a role that lacks a right.
     pub const OF_THE_FILE: [&'static str; 4] = ["BadPath", "FileTooLarge", "NotARegularFile", "SymlinkOutsideCorpus"];
 
+    /// Those of a folder that could not be listed: nobody knows what is in it.
+    pub const OF_FOLDERS: [&'static str; 1] = ["UnreadableFolder"];
+
     /// The `error_type` of its error row. The last two have none, and are named for logs.
     pub fn error_type(&self) -> &'static str {
         match self {
@@ -199,6 +202,7 @@ impl ReadError {
         use object_store::Error as E;
         match error {
             E::NotFound { ref source, .. } if lacks_bucket(source.as_ref()) => Self::Fault { source: Box::new(error) },
+            E::Generic { ref source, .. } if has_expired(source.as_ref()) => Self::Fault { source: Box::new(error) },
             E::NotFound { .. } => Self::Missing,
             // A role that may list but not read, or lacks a key, is a set-up of the job's, not the corpus's.
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Fault { source: Box::new(error) },
@@ -210,10 +214,19 @@ impl ReadError {
 
 /// Whether a store says that the bucket, not the object, does not exist: as S3, Azure and Google Cloud Storage put it.
 fn lacks_bucket(source: &(dyn std::error::Error + 'static)) -> bool {
+    says(source, &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"])
+}
+
+/// Whether a store says that a token was good once: S3 does so with the status of a bad request.
+fn has_expired(source: &(dyn std::error::Error + 'static)) -> bool {
+    says(source, &["<Code>ExpiredToken", "<Code>InvalidToken", "<Code>TokenRefreshRequired"])
+}
+
+fn says(source: &(dyn std::error::Error + 'static), words: &[&str]) -> bool {
     let mut causes = std::iter::successors(Some(source), |error| error.source());
     causes.any(|cause| {
         let text = cause.to_string();
-        ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|said| text.contains(said))
+        words.iter().any(|word| text.contains(word))
     })
 }
 
@@ -257,6 +270,8 @@ mod tests {
         use object_store::Error as E;
         let path = || "c/a.py".to_owned();
         let answer = |text: &str| text.to_owned().into();
+        let expired = answer("400 Bad Request: <Error><Code>ExpiredToken</Code></Error>");
+        assert!(ReadError::from_store(E::Generic { store: "S3", source: expired }).is_fault());
         assert!(ReadError::from_store(E::PermissionDenied { path: path(), source: answer("403 Forbidden") }).is_fault());
         assert!(ReadError::from_store(E::Unauthenticated { path: path(), source: answer("401") }).is_fault());
         let bucket = "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>";

@@ -51,11 +51,14 @@ pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
     AuditAsked, AuditCounts, AuditDocument, AuditHeader, BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot,
-    ConcludedAudit, Current, Decision, ErrorCount, FileDigest, IndexedBin, LandedFile, LetGo, Manifest, Origin, RepoDigests, RepoSummary,
-    Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot,
+    ConcludedAudit, Current, Decision, ErrorCount, FileDigest, Gone, IndexedBin, LandedFile, LetGo, Manifest, Origin, RepoDigests,
+    RepoSummary, Retyped, RunDocument, RunHeader, SchemaDelta, SchemaRecord, SchemaSnapshot, Shard, TableSnapshot,
 };
 pub use names::{AttemptId, DATA_FOLDER, FileName, IdError, MAX_ATTEMPT_ID, MAX_RUN_ID, RunId};
-pub use run::{BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, RunState, Swept};
+pub use run::{
+    BinsWriter, CommitRequest, Committed, DEFAULT_GRACE, Fold, HeldBack, InOrder, Keep, PinnedBin, PlannedBin, ReadErrors, RunState, Swept,
+    Tolerance,
+};
 
 /// Result of a landing operation.
 pub type Result<T, E = LandingError> = std::result::Result<T, E>;

@@ -13,7 +13,7 @@ mod schema;
 pub use audit::{AuditAsked, AuditCounts, AuditDocument, AuditHeader, ConcludedAudit};
 pub use bins::{BinIndex, IndexedBin};
 pub use changed::Changed;
-pub use manifest::{Current, Decision, LetGo, Manifest, RepoSummary, RunDocument, RunHeader, Shard};
+pub use manifest::{Current, Decision, Gone, LetGo, Manifest, RepoSummary, RunDocument, RunHeader, Shard};
 pub(crate) use record::add_up;
 pub use record::{BinRecord, BinStats, ErrorCount, FileDigest, LandedFile, Origin, RepoDigests};
 pub use schema::{ColumnChange, ColumnSnapshot, Retyped, SchemaDelta, SchemaRecord, SchemaSnapshot, TableSnapshot};

@@ -15,11 +15,13 @@ mod schema;
 mod shards;
 mod state;
 mod sweep;
+mod tolerance;
 
 pub use bins::{BinsWriter, PlannedBin};
-pub use commit::{CommitRequest, Committed, Fold, HeldBack};
+pub use commit::{CommitRequest, Committed, Fold};
 pub use gc::{DEFAULT_GRACE, Swept};
 pub use order::InOrder;
 pub use retention::Keep;
 pub use reuse::PinnedBin;
 pub use state::RunState;
+pub use tolerance::{HeldBack, ReadErrors, Tolerance};

@@ -90,7 +90,7 @@ pub const RUNS: Listing = Listing {
         ("source_bytes", Number, false, "bytes of source"),
         ("data_files", Number, false, "Parquet files"),
         ("data_bytes", Number, false, "bytes of these"),
-        ("held_back", Flag, false, "whether too many files could not be read, so that it did not become current"),
+        ("held_back", Flag, false, "whether too much of the corpus was missing, so that it did not become current"),
         ("digest", Text, false, "digest of all facts, lower hex"),
     ],
 };

@@ -47,6 +47,8 @@ pub fn explain(error: &object_store::Error) -> String {
 #[must_use]
 pub fn refusal(error: &object_store::Error) -> Option<&'static str> {
     const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
+    // S3 says so with the status 400, as of a request that nobody understands.
+    const EXPIRED: [&str; 3] = ["<Code>ExpiredToken", "<Code>InvalidToken", "<Code>TokenRefreshRequired"];
     let text = error.to_string();
     if NO_BUCKET.iter().any(|code| text.contains(code)) {
         Some("the bucket does not exist")
@@ -54,6 +56,8 @@ pub fn refusal(error: &object_store::Error) -> Option<&'static str> {
         Some("access is forbidden (403): see the credentials and the policy of the bucket")
     } else if matches!(error, object_store::Error::Unauthenticated { .. }) || text.contains("401 Unauthorized") {
         Some("the credentials are missing or not valid (401)")
+    } else if EXPIRED.iter().any(|code| text.contains(code)) {
+        Some("the credentials have expired: renew them, and go on with the run")
     } else {
         None
     }
@@ -69,6 +73,8 @@ mod tests {
         let missing = error("status code: 404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code></Error>");
         assert_eq!(explain(&missing), "the bucket does not exist");
         assert!(explain(&error("status code: 403 Forbidden:")).starts_with("access is forbidden"));
+        let expired = error("status code: 400 Bad Request: <?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code></Error>");
+        assert!(explain(&expired).starts_with("the credentials have expired"));
         assert_eq!(explain(&error("connection reset \nby whom")), "Generic S3 error: connection reset");
         assert_eq!(refusal(&error("status code: 404 Not Found: NoSuchKey")), None);
     }

@@ -13,7 +13,7 @@ use bytefacts_corpus::Location;
 use bytefacts_engine::{
     Finished, InterpreterId, Job, NOTE_EVERY, Node, NodeOptions, Patience, Progress, SingleRepository, run_job, single_repository,
 };
-use bytefacts_landing::{Committed, Created, FactsStore, RunHeader, RunId, RunState, SystemClock};
+use bytefacts_landing::{Committed, Created, FactsStore, RunHeader, RunId, RunState, SystemClock, Tolerance};
 use bytefacts_stores::Stores;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -474,11 +474,12 @@ impl<'a> Work<'a> {
         progress: Arc<Progress>,
         remote: bool,
     ) -> anyhow::Result<Finished> {
-        let max_unread_share = self.settings.client.max_unread_share;
+        let of_client = &self.settings.client;
+        let tolerance = Tolerance { unread: of_client.max_unread_share, gone: of_client.max_gone_share };
         let bar = ProgressBar::start(self.progress, self.store.clone(), self.run.clone(), Arc::clone(&progress));
         let work = format!("run {}", self.run);
         let result = tokio::select! {
-            result = run_job(client, job, &self.stores, &SystemClock, patience, max_unread_share, remote.then_some(&*progress)) => {
+            result = run_job(client, job, &self.stores, &SystemClock, patience, tolerance, remote.then_some(&*progress)) => {
                 result.map_err(Into::into)
             }
             never = tell_of_executors(client, self.settings, &work), if remote => match never {},

@@ -13,7 +13,7 @@ use crate::args::{Format, Runs};
 use crate::exit::Exit;
 use crate::facts::Facts;
 use crate::output::Output;
-use crate::summary::{bytes, count, thousands, utc};
+use crate::summary::{bytes, count, plural, thousands, utc};
 use crate::table::{Layout, Limits, render};
 
 /// Characters of a digest that tell runs and files apart by eye.
@@ -230,10 +230,6 @@ fn prefix(digest: &str) -> String {
     digest.chars().take(DIGEST_PREFIX).collect()
 }
 
-fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", thousands(n), if n == 1 { one } else { many })
-}
-
 fn interpreter(run: &RunHeader, key: &str) -> String {
     run.interpreter.get(key).and_then(Value::as_str).unwrap_or("?").to_owned()
 }
@@ -280,6 +276,7 @@ mod tests {
                 data_bytes: 4_567_890,
                 landed_bytes: 4_567_890,
                 rows: files,
+                gone: None,
                 held_back: false,
                 stats,
                 digest: "0123456789abcdef".repeat(4),

@@ -175,13 +175,23 @@ pub struct ClientSettings {
     pub unreachable_seconds: u64,
     /// Submissions in a row that may end without a further bin.
     pub fruitless: u32,
-    /// The greatest share of the files, 0 to 1, that may be unreadable if a run is to become current.
+    /// The greatest share of the files, 0 to 1, that may be unreadable if a run is to become current. Below 1 no folder may be.
     pub max_unread_share: f64,
+    /// The greatest share of the current run's files, 0 to 1, whose repositories may be gone if a run of the same corpus is to take its place.
+    pub max_gone_share: f64,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { cluster: None, detach: false, stall_seconds: 900, unreachable_seconds: 300, fruitless: 3, max_unread_share: 0.1 }
+        Self {
+            cluster: None,
+            detach: false,
+            stall_seconds: 900,
+            unreachable_seconds: 300,
+            fruitless: 3,
+            max_unread_share: 0.1,
+            max_gone_share: 0.5,
+        }
     }
 }
 

@@ -51,7 +51,9 @@ pub fn by_themselves(settings: &Settings) -> Vec<Fault> {
     faults.of("access.corpus", access.corpus.as_deref().map(Allowed::of).transpose());
     faults.of("access.facts", access.facts.as_deref().map(Allowed::of).transpose());
     faults.scheduler("client.cluster", client.cluster.as_deref());
-    faults.unless((0.0..=1.0).contains(&client.max_unread_share), "client.max_unread_share", "it is a share, from 0 to 1");
+    for (key, share) in [("client.max_unread_share", client.max_unread_share), ("client.max_gone_share", client.max_gone_share)] {
+        faults.unless((0.0..=1.0).contains(&share), key, "it is a share, from 0 to 1");
+    }
     faults.scheduler("executor.scheduler", Some(&executor.scheduler));
     faults.unless(
         executor.node.as_deref().is_none_or(is_node_name),

@@ -207,6 +207,7 @@ mod tests {
             ("extract.compile_cpu_seconds", whole(1, None)),
             ("extract.oracle", Kind { number: true, ..Kind::default() }),
             ("client.max_unread_share", Kind { number: true, ..Kind::default() }),
+            ("client.max_gone_share", Kind { number: true, ..Kind::default() }),
             ("embedded.jobs", Kind { null: true, ..whole(1, Some(65535)) }),
             ("executor.cores", Kind { null: true, ..whole(1, Some(65535)) }),
             ("serve.message_bytes", whole(1 << 20, None)),

@@ -3,7 +3,7 @@
 use bytefacts_corpus::ReadError;
 use bytefacts_facts::digest::{fold_repository, fold_run};
 use bytefacts_facts::schema::{TABLE as SCHEMA_NAME, schema};
-use bytefacts_landing::{Clock, CommitRequest, Committed, FactsStore, Fold, RunId};
+use bytefacts_landing::{Clock, CommitRequest, Committed, FactsStore, Fold, ReadErrors, RunId, Tolerance};
 use bytefacts_query::schema_snapshot;
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ pub(super) async fn commit(
     facts: &FactsStore,
     run_id: RunId,
     started_at_ms: u64,
-    max_unread_share: f64,
+    tolerance: Tolerance,
     clock: &dyn Clock,
 ) -> Result<Committed, JobError> {
     let interpreter = recorded_interpreter(facts.interpreter(&run_id).await?, job)?;
@@ -38,8 +38,8 @@ pub(super) async fn commit(
         interpreter,
         options: serde_json::to_value(options).map_err(|error| defect(format!("its options cannot be written down: {error}")))?,
         schema: schema_snapshot(),
-        max_unread_share,
-        read_errors_of_files: &ReadError::OF_THE_FILE,
+        tolerance,
+        read_errors: ReadErrors { of_files: &ReadError::OF_THE_FILE, of_folders: &ReadError::OF_FOLDERS },
     };
     Ok(facts.commit(&request, &MerkleFold, clock).await?)
 }

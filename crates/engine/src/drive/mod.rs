@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use bytefacts_landing::{Clock, Committed, LandingError, RunId, Swept};
+use bytefacts_landing::{Clock, Committed, LandingError, RunId, Swept, Tolerance};
 use bytefacts_stores::Stores;
 use datafusion::common::DataFusionError;
 
@@ -54,8 +54,8 @@ pub trait JobCluster: Send + Sync {
 ///
 /// The records of the bins, not the cluster's answers, decide when a run is whole: answers are lost with schedulers, executors and messages.
 /// An answer that differs from them is only logged. `progress` is given the bins that others land; executors of this
-/// process count theirs themselves. A run of which a greater share of the files than `max_unread_share` (0 to 1) could not be read is committed
-/// and does not become current.
+/// process count theirs themselves. A run that misses more of its corpus than `tolerance` allows is committed and does not
+/// become current.
 ///
 /// # Errors
 /// See [`JobError`]. Whatever failed, the run can be resumed under its id, and bins with a record are not done again.
@@ -65,7 +65,7 @@ pub async fn run_job(
     stores: &Stores,
     clock: &dyn Clock,
     patience: Patience,
-    max_unread_share: f64,
+    tolerance: Tolerance,
     progress: Option<&Progress>,
 ) -> Result<Finished, JobError> {
     let started_at_ms = clock.now_millis();
@@ -78,7 +78,7 @@ pub async fn run_job(
     if let (Some(answers), Some(expected)) = (answers, run.index().await?) {
         answers::compare(&job.run, &expected, &answers);
     }
-    let committed = commit::commit(job, &facts, run_id, started_at_ms, max_unread_share, clock).await?;
+    let committed = commit::commit(job, &facts, run_id, started_at_ms, tolerance, clock).await?;
     let swept = facts.sweep_run(&committed.document).await;
     Ok(Finished { committed, swept })
 }

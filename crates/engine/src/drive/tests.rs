@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytefacts_landing::{
-    AttemptId, BinStats, BinWriter, BinsWriter, FactsStore, FileDigest, FileName, PlannedBin, RepoDigests, SystemClock, WriterOptions,
+    AttemptId, BinStats, BinWriter, BinsWriter, FactsStore, FileDigest, FileName, PlannedBin, RepoDigests, SystemClock, Tolerance,
+    WriterOptions,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -112,7 +113,7 @@ async fn patience_with(signs: u32, fruitless: u32) -> (Duration, u32) {
     let cluster = Standing::default();
     let patience = Patience { stall: STALL, fruitless, poll: STALL / 10, unreachable: STALL };
     let begun = Instant::now();
-    let error = run_job(&cluster, &job(), &stores, &SystemClock, patience, 1.0, None).await.unwrap_err();
+    let error = run_job(&cluster, &job(), &stores, &SystemClock, patience, Tolerance { unread: 1.0, gone: 1.0 }, None).await.unwrap_err();
     assert!(matches!(error, JobError::Stalled { .. }), "{error}");
     let (looks, submissions) = (store.looks.load(Ordering::Relaxed), cluster.submissions.into_inner());
     assert_eq!(looks, submissions * store.looks_of_a_submission(), "the first look in vain ends a submission, and none before it");
@@ -168,7 +169,7 @@ async fn a_run_of_which_every_bin_is_on_record_is_committed_and_asks_nobody() {
     stores.register("memory://", Arc::new(InMemory::new())).unwrap();
     land_all_bins(&stores.open(&job.facts).unwrap().facts(), &RunId::new(job.run.clone()).unwrap()).await;
     let patience = Patience { stall: STALL, fruitless: 1, poll: STALL / 10, unreachable: STALL };
-    let finished = run_job(&cluster, &job, &stores, &SystemClock, patience, 1.0, None).await.unwrap();
+    let finished = run_job(&cluster, &job, &stores, &SystemClock, patience, Tolerance { unread: 1.0, gone: 1.0 }, None).await.unwrap();
     assert_eq!((finished.committed.newly, finished.committed.document.run.rows), (true, 1));
     assert_eq!(cluster.submissions.into_inner(), 0);
 }

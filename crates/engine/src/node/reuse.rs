@@ -154,8 +154,8 @@ mod tests {
     use bytefacts_cache::CacheOptions;
     use bytefacts_corpus::{BinOptions, Target};
     use bytefacts_landing::{
-        BinStats, BinWriter, BinsWriter, CommitRequest, FileDigest, FileName, Fold, PlannedBin, RepoDigests, SchemaSnapshot, SystemClock,
-        WriterOptions,
+        BinStats, BinWriter, BinsWriter, CommitRequest, FileDigest, FileName, Fold, PlannedBin, ReadErrors, RepoDigests, SchemaSnapshot,
+        SystemClock, Tolerance, WriterOptions,
     };
     use object_store::memory::InMemory;
     use object_store::path::Path;
@@ -235,8 +235,8 @@ mod tests {
             interpreter: serde_json::json!({}),
             options: serde_json::json!({}),
             schema: SchemaSnapshot::default(),
-            max_unread_share: 0.0,
-            read_errors_of_files: &[],
+            tolerance: Tolerance { unread: 0.0, gone: 1.0 },
+            read_errors: ReadErrors { of_files: &[], of_folders: &[] },
         };
         facts.commit(&request, &AnyFold, &SystemClock).await.unwrap();
     }

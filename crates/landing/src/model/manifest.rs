@@ -56,13 +56,27 @@ pub struct RunHeader {
     pub landed_bytes: u64,
     /// Rows over all data files; equals `stats.files`.
     pub rows: u64,
-    /// Whether too many files could not be read when it was committed, so that it did not become current then. A later resume may have let it.
+    /// What the run that was current then had, of the same corpus, and this one has not. Null is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
+    /// Whether too much of the corpus was missing when it was committed, so that it did not become current then. A later resume may have let it.
     #[serde(default)]
     pub held_back: bool,
     /// Sums over the bins.
     pub stats: BinStats,
     /// Digest folded from the repositories, lower hex.
     pub digest: String,
+}
+
+/// Repositories of a corpus of which the next run has no file: deleted, or out of reach without an error, as below a mount that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// How many repositories.
+    pub repositories: u64,
+    /// The files that they had.
+    pub files: u64,
+    /// The files that the whole corpus had then.
+    pub of_files: u64,
 }
 
 /// A part of a list that is too long for one object: JSON lines, compressed with zstd.

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::order::InOrder;
 use super::records::check;
-use super::shards::{Known, ShardStore, ShardWriter, known};
+use super::shards::{ShardStore, ShardWriter, known};
+use super::tolerance::{HeldBack, ReadErrors, Tolerance};
 use crate::documents::{CONCURRENCY, Clock, FactsStore};
 use crate::model::{
-    BinIndex, BinRecord, BinStats, Current, Decision, LandedFile, RepoDigests, RepoSummary, RunDocument, RunHeader, SchemaSnapshot, Shard,
+    BinIndex, BinRecord, BinStats, Current, Decision, Gone, LandedFile, RepoDigests, RepoSummary, RunDocument, RunHeader, SchemaSnapshot,
+    Shard,
 };
 use crate::names::{AttemptId, FileName, RunId, keys};
 use crate::{LandingError, Result};
@@ -36,10 +38,10 @@ pub struct CommitRequest {
     pub options: Value,
     /// The tables and views that clients will see of the run.
     pub schema: SchemaSnapshot,
-    /// The greatest share of files, 0 to 1, that may have errors of stage `read` if the run is to become current.
-    pub max_unread_share: f64,
-    /// The types of these errors that do not count for it: what any reader meets in any state.
-    pub read_errors_of_files: &'static [&'static str],
+    /// How much of the corpus may be missing if the run is to become current.
+    pub tolerance: Tolerance,
+    /// The errors by which it is missing.
+    pub read_errors: ReadErrors,
 }
 
 /// A run that is committed, by this call or an earlier one.
@@ -55,17 +57,6 @@ pub struct Committed {
     pub held_back: Option<HeldBack>,
 }
 
-/// A run of which too many files could not be read: committed and named, but not current.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeldBack {
-    /// Files with errors of stage `read` that count.
-    pub unread: u64,
-    /// All files.
-    pub files: u64,
-    /// The greatest share allowed.
-    pub max_unread_share: f64,
-}
-
 /// A digest of 256 bits.
 type Digest = [u8; 32];
 
@@ -78,7 +69,7 @@ pub trait Fold: Send + Sync {
 }
 
 impl FactsStore {
-    /// Commits a run all of whose bins are recorded, and moves `current` to it, unless too many of its files could not be read.
+    /// Commits a run all of whose bins are recorded, and moves `current` to it, unless too much of its corpus is missing.
     ///
     /// Can be repeated: a run that is committed already is returned as it was committed then, and `current` is moved if
     /// that was missed. The header is created once, so that of several commits of a run one decides.
@@ -102,7 +93,7 @@ impl FactsStore {
         if self.let_go(run).await?.is_some() {
             return Err(LandingError::Abandoned { run_id: run.clone() });
         }
-        let held_back = held_back(&document.run.stats, request);
+        let held_back = request.tolerance.forbids(&document.run, &request.read_errors);
         let current = match held_back {
             Some(_) => self.current().await?,
             None => Some(self.documents().advance(&Current { run_id: run.clone(), sequence: document.run.sequence }).await?),
@@ -118,7 +109,8 @@ impl FactsStore {
         self.check_finished(run, &index).await?;
         let parent = self.current().await?;
         let schema = self.record_schema(&request.schema, parent.as_ref()).await?;
-        let (known_files, known_repos) = self.known_shards(parent.as_ref()).await?;
+        let before = self.document_of(parent.as_ref()).await?;
+        let (known_files, known_repos) = before.as_ref().map(|before| (known(&before.files), known(&before.repos))).unwrap_or_default();
         let store =
             |kind, known| ShardStore { facts: self, folder: keys::manifest_folder(run), attempt: request.attempt.clone(), kind, known };
 
@@ -147,10 +139,14 @@ impl FactsStore {
         files.take(None).await?;
 
         let bins = u32::try_from(index.bins.len()).map_err(|_| inconsistent(u32::MAX, "the run has more bins than can be numbered"))?;
-        let (repo_shards, repositories, digest) = repos.finish().await?;
+        let folded = repos.finish().await?;
+        let gone = match before.filter(|before| before.run.corpus == request.corpus) {
+            Some(before) => self.gone(&before, &folded).await?,
+            None => None,
+        };
         let totals = files.totals;
         let file_shards = files.writer.finish().await?;
-        Ok(RunDocument {
+        let mut document = RunDocument {
             run: RunHeader {
                 run_id: run.clone(),
                 sequence: parent.as_ref().map_or(0, |p| p.sequence) + 1,
@@ -164,19 +160,22 @@ impl FactsStore {
                 options: request.options.clone(),
                 bins,
                 bins_taken_over: totals.taken_over,
-                repositories,
+                repositories: folded.repos.len() as u64,
                 data_files: totals.files,
                 data_bytes: totals.bytes,
                 landed_bytes: totals.landed_bytes,
                 rows: totals.rows,
-                held_back: held_back(&totals.stats, request).is_some(),
+                gone,
+                held_back: false,
                 stats: totals.stats,
-                digest: hex::encode(digest),
+                digest: hex::encode(folded.digest),
             },
             schema: Some(schema),
             files: file_shards,
-            repos: repo_shards,
-        })
+            repos: folded.shards,
+        };
+        document.run.held_back = request.tolerance.forbids(&document.run, &request.read_errors).is_some();
+        Ok(document)
     }
 
     /// Every bin has a record, and no other has.
@@ -210,27 +209,38 @@ impl FactsStore {
         Ok(())
     }
 
-    /// The shards of the current run, which is not let go before another is current.
-    async fn known_shards(&self, parent: Option<&Current>) -> Result<(Known, Known)> {
-        let Some(parent) = parent else { return Ok(Default::default()) };
-        match self.committed(&parent.run_id).await {
-            Ok(Some(document)) => Ok((known(&document.files), known(&document.repos))),
-            Ok(None) | Err(LandingError::OlderLayout { .. }) => Ok(Default::default()),
-            Err(error) => Err(error),
+    /// The current run, which is not let go before another is current.
+    async fn document_of(&self, current: Option<&Current>) -> Result<Option<RunDocument>> {
+        let Some(current) = current else { return Ok(None) };
+        match self.committed(&current.run_id).await {
+            Err(LandingError::OlderLayout { .. }) => Ok(None),
+            found => found,
         }
     }
-}
 
-fn held_back(stats: &BinStats, request: &CommitRequest) -> Option<HeldBack> {
-    let max_unread_share = request.max_unread_share;
-    let of_stage = stats.errors.iter().filter(|error| error.stage == "read" && error.severity == "error");
-    let counted = of_stage.filter(|error| !request.read_errors_of_files.contains(&error.error_type.as_str()));
-    // Of a run that somebody else has committed nothing is known: what cannot be counted is too much.
-    let (unread, files) = (counted.fold(0u64, |sum, error| sum.saturating_add(error.count)), stats.files);
-    // Beyond 2^53 files a share would be off by less than anybody can set.
-    #[expect(clippy::cast_precision_loss)]
-    let too_many = unread as f64 > max_unread_share * files as f64;
-    too_many.then_some(HeldBack { unread, files, max_unread_share })
+    /// What an earlier run had and these repositories have not.
+    async fn gone(&self, before: &RunDocument, folded: &Folded) -> Result<Option<Gone>> {
+        let mut gone = Gone { repositories: 0, files: 0, of_files: before.run.rows };
+        // Repositories in a shard that both runs have are in both.
+        for shard in before.repos.iter().filter(|shard| !folded.shards.contains(shard)) {
+            let had: Vec<RepoSummary> = match self.read_shard(shard).await {
+                Ok(had) => had,
+                // What has become of an earlier run is `validate`'s to say, and keeps nobody from committing.
+                Err(error @ (LandingError::Damaged { .. } | LandingError::Corrupt { .. })) => {
+                    tracing::warn!(%error, run = %before.run.run_id, "of a damaged run it is not known which repositories it had");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for repo in had {
+                if folded.repos.binary_search_by(|(name, _)| name.cmp(&repo.repo)).is_err() {
+                    gone.repositories += 1;
+                    gone.files += repo.files;
+                }
+            }
+        }
+        Ok((gone.repositories > 0).then_some(gone))
+    }
 }
 
 fn inconsistent(bin_id: u32, reason: impl Into<String>) -> LandingError {
@@ -321,6 +331,13 @@ struct Repos<'a> {
     folded: Vec<(Option<String>, Digest)>,
 }
 
+/// All repositories of a run, in sort order.
+struct Folded {
+    shards: Vec<Shard>,
+    repos: Vec<(Option<String>, Digest)>,
+    digest: Digest,
+}
+
 struct OpenRepo {
     repo: Option<String>,
     files: Vec<(String, Digest)>,
@@ -349,10 +366,10 @@ impl Repos<'_> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<(Vec<Shard>, u64, Digest)> {
+    async fn finish(mut self) -> Result<Folded> {
         self.close().await?;
         let folded: Vec<(Option<&str>, Digest)> = self.folded.iter().map(|(repo, digest)| (repo.as_deref(), *digest)).collect();
         let digest = self.fold.run(&folded);
-        Ok((self.writer.finish().await?, folded.len() as u64, digest))
+        Ok(Folded { shards: self.writer.finish().await?, repos: self.folded, digest })
     }
 }

@@ -100,6 +100,7 @@ mod tests {
             data_bytes: 0,
             landed_bytes: 0,
             rows: 0,
+            gone: None,
             held_back: false,
             stats: BinStats::default(),
             digest: String::new(),

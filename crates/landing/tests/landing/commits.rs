@@ -1,6 +1,6 @@
 //! Commits: who is first, what is missing, where `current` ends up.
 
-use bytefacts_landing::{AttemptId, CommitRequest, FactsStore, HeldBack, LandingError, RunState};
+use bytefacts_landing::{AttemptId, CommitRequest, FactsStore, Gone, HeldBack, LandingError, RunState, Tolerance};
 use futures::TryStreamExt as _;
 use object_store::{ObjectStoreExt as _, PutMode};
 
@@ -179,18 +179,63 @@ async fn a_run_of_which_too_much_could_not_be_read_is_committed_and_not_current(
         stats.count_error("compile", "SyntaxError", "error", 5);
         writer.finish(rows.len() as u64, stats, digests(rows)).await.unwrap();
     }
-    let strict = CommitRequest { max_unread_share: 0.39, ..request(&run) };
+    let strict = CommitRequest { tolerance: Tolerance { unread: 0.39, gone: 1.0 }, ..request(&run) };
     let committed = facts.commit(&strict, &TextFold, &clock()).await.unwrap();
-    assert_eq!(committed.held_back, Some(HeldBack { unread: 2, files: 5, max_unread_share: 0.39 }));
+    assert_eq!(committed.held_back, Some(HeldBack::Unread { unread: 2, files: 5, allowed: 0.39 }));
     assert!(committed.newly && facts.manifest(&run).await.unwrap().is_some());
     assert_eq!(committed.current.unwrap().run_id, run_id("before"));
     assert_eq!(check_current(&facts).await, run_id("before"));
 
     // Who looks and finds it in order lets it become current.
-    let lenient = CommitRequest { max_unread_share: 0.4, ..request(&run) };
+    let lenient = CommitRequest { tolerance: Tolerance { unread: 0.4, gone: 1.0 }, ..request(&run) };
     let again = facts.commit(&lenient, &TextFold, &clock()).await.unwrap();
     assert_eq!((again.newly, again.held_back), (false, None));
     assert_eq!(check_current(&facts).await, run);
+}
+
+/// One folder is one error, whatever was in it: a share of files says nothing of that.
+#[tokio::test]
+async fn a_run_with_a_folder_that_was_not_listed_is_not_current() {
+    let facts = memory();
+    let run = run_id("r");
+    let rows = BINS[0];
+    write_bins(&facts, &run, &[rows]).await.unwrap();
+    let mut writer = writer(&facts, &run, 0);
+    writer.write(&batch(rows)).await.unwrap();
+    let mut stats = stats(rows);
+    stats.count_error("read", "UnreadableFolder", "error", 1);
+    writer.finish(rows.len() as u64, stats, digests(rows)).await.unwrap();
+    let nearly_all = CommitRequest { tolerance: Tolerance { unread: 0.99, gone: 1.0 }, ..request(&run) };
+    let committed = facts.commit(&nearly_all, &TextFold, &clock()).await.unwrap();
+    assert_eq!((committed.held_back, committed.current), (Some(HeldBack::Unlisted { folders: 1 }), None));
+    assert!(committed.document.run.held_back);
+    let lenient = CommitRequest { tolerance: Tolerance { unread: 1.0, gone: 1.0 }, ..request(&run) };
+    assert_eq!(facts.commit(&lenient, &TextFold, &clock()).await.unwrap().held_back, None);
+}
+
+/// A mount that is missing looks like an empty folder: nothing fails, and repositories are gone. So many files may go with theirs, and no more; of
+/// another corpus none were there.
+#[tokio::test]
+async fn a_run_in_which_too_many_repositories_are_gone_is_not_current() {
+    const BEFORE: [Row; 4] = [(Some("a"), "x.py"), (Some("b"), "x.py"), (Some("b"), "y.py"), (Some("c"), "x.py")];
+    let commit = async |facts: &FactsStore, id: &str, rows: &[Row], corpus: &str, gone: f64| {
+        let run = run_id(id);
+        write_bins(facts, &run, &[rows]).await.unwrap();
+        land(facts, &run, 0, rows).await.unwrap();
+        let request = CommitRequest { corpus: corpus.to_owned(), tolerance: Tolerance { unread: 0.1, gone }, ..request(&run) };
+        facts.commit(&request, &TextFold, &clock()).await.unwrap()
+    };
+    let facts = memory();
+    commit(&facts, "before", &BEFORE, "file:///c", 0.5).await;
+    let gone = Gone { repositories: 2, files: 3, of_files: 4 };
+    let most = commit(&facts, "most", &BEFORE[..1], "file:///c", 0.5).await;
+    assert_eq!(most.held_back, Some(HeldBack::Gone { gone, allowed: 0.5 }));
+    assert_eq!((most.document.run.gone, most.current.unwrap().run_id), (Some(gone), run_id("before")));
+    // As many as may go; of files alone that are gone no word.
+    let half = commit(&facts, "half", &[BEFORE[0], BEFORE[1]], "file:///c", 0.5).await;
+    assert_eq!((half.held_back, half.document.run.gone), (None, Some(Gone { repositories: 1, files: 1, of_files: 4 })));
+    let elsewhere = commit(&facts, "elsewhere", &[(Some("z"), "x.py")], "file:///d", 0.0).await;
+    assert_eq!((elsewhere.held_back, elsewhere.document.run.gone), (None, None));
 }
 
 #[tokio::test]

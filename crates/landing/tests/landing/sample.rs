@@ -9,8 +9,8 @@ use arrow::array::{AsArray, Int32Builder, ListBuilder, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use bytefacts_landing::{
     AttemptId, BinIndex, BinRecord, BinStats, BinWriter, BinsWriter, Clock, ColumnSnapshot, CommitRequest, Committed, FactsStore,
-    FileDigest, FileName, FixedClock, Fold, Manifest, PlannedBin, RepoDigests, Result, RunId, RunState, SchemaSnapshot, TableSnapshot,
-    WriterOptions,
+    FileDigest, FileName, FixedClock, Fold, Manifest, PlannedBin, ReadErrors, RepoDigests, Result, RunId, RunState, SchemaSnapshot,
+    TableSnapshot, Tolerance, WriterOptions,
 };
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -136,8 +136,8 @@ pub fn request(run: &RunId) -> CommitRequest {
         interpreter: serde_json::json!({"version": "3.13.0"}),
         options: serde_json::json!({"optimize": 0}),
         schema: snapshot(&["path"]),
-        max_unread_share: 0.1,
-        read_errors_of_files: &["FileTooLarge"],
+        tolerance: Tolerance { unread: 0.1, gone: 0.5 },
+        read_errors: ReadErrors { of_files: &["FileTooLarge"], of_folders: &["UnreadableFolder"] },
     }
 }
 

@@ -99,6 +99,7 @@ const ROWS: &[Row] = &[
     ("client.unreachable_seconds", "1", "2", &[]),
     ("client.fruitless", "1", "2", &[]),
     ("client.max_unread_share", "0.5", "0.25", &[]),
+    ("client.max_gone_share", "0.75", "0.25", &[]),
     ("scheduler.listen", "127.0.0.1:1", "127.0.0.1:2", &[("scheduler", "--listen=127.0.0.1:3", "127.0.0.1:3")]),
     ("scheduler.external_host", "a", "b", &[("scheduler", "--external-host=c", "c")]),
     ("scheduler.probes", "127.0.0.1:1", "127.0.0.1:2", &[("scheduler", "--probes=127.0.0.1:3", "127.0.0.1:3")]),
