@@ -6,6 +6,7 @@ mod daemons;
 mod dis;
 mod extract;
 mod gc;
+mod groups;
 mod runs;
 mod serve;
 mod setup;
@@ -34,7 +35,7 @@ pub use self::sql::{Sql, TableFormat};
 ///
 /// Exit codes: 0 clean, 1 failed, 2 wrong usage, 3 findings.
 #[derive(Debug, Parser)]
-#[command(name = "bytefacts", version, max_term_width = 110)]
+#[command(name = "bytefacts", version, max_term_width = 110, help_template = groups::template())]
 pub struct Args {
     /// Log more to stderr: -v what happens, -vv in detail, -vvv everything. BYTEFACTS_LOG takes a filter instead.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -47,37 +48,34 @@ pub struct Args {
     pub command: Command,
 }
 
-/// The commands.
+/// The commands, in the order of their groups.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Extract(Box<Extract>),
     Demo(Box<Demo>),
-    Sql(Sql),
-    Runs(Runs),
-    Validate(Validate),
-    Diff(Diff),
-    Audit(Box<Audit>),
-    Pyc(Pyc),
     Dis(Dis),
     Graph(Graph),
-    Python(Python),
+    Sql(Sql),
+    Serve(Serve),
+    Runs(Runs),
+    Diff(Diff),
+    Validate(Validate),
+    Gc(Gc),
+    Audit(Box<Audit>),
+    Pyc(Pyc),
     Scheduler(Box<Scheduler>),
     Executor(Box<Executor>),
-    Serve(Serve),
-    /// Show how a cluster is: its executors, and how far the jobs under way are.
+    /// Show how a cluster is: its executors, and how far its jobs are.
     Status(Cluster),
-    /// List the jobs of a cluster: those under way, and the last that ended.
+    /// List the jobs of a cluster: under way, and the last that ended.
     Jobs(Cluster),
     /// List the executors of a cluster.
     Executors(Cluster),
     Cancel(Cancel),
     Doctor(Doctor),
     Config(Config),
-    Gc(Gc),
-    /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
-    #[command(hide = true)]
-    Trial,
-    /// Print the completions of a shell, to be put where it looks for them.
+    Python(Python),
+    /// Print the completions of a shell, to be put where it looks.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -87,6 +85,9 @@ pub enum Command {
         /// The folder that they are put into, such as ~/.local/share/man/man1.
         folder: PathBuf,
     },
+    /// Try files that may be killers. Executors start it for themselves; it reads what to try from stdin.
+    #[command(hide = true)]
+    Trial,
 }
 
 #[cfg(test)]

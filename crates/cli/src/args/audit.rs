@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{Format, ProgressMode};
 
-/// Prove that facts are deterministic: derive them again under other conditions and compare.
+/// Derive facts again under other conditions, and compare.
 ///
 /// A run is taken, and a sample of its files is derived again under each condition of a matrix: hash seed, order of work, what the worker did
 /// before, environment, limits, levels of optimisation, caches against fresh. The sample rotates, so that all files are covered after some nights.
@@ -119,7 +119,7 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Check that `.pyc` files hold what the sources beside them compile to.
+/// Check that `.pyc` files hold what their sources compile to.
 ///
 /// They are read here and never loaded by a Python. A file is the same; differs in metadata alone (time or size of the source, references, interned
 /// strings); differs; has no source (orphan); is of another Python (foreign); or is damaged. Ends with 3 if one differs, is damaged or an orphan.

@@ -20,7 +20,9 @@ pub struct Cluster {
     pub format: Format,
 }
 
-/// End a run, or one job, on a cluster. What is landed is kept, and the run can be gone on with.
+/// End a run, or one job, on a cluster.
+///
+/// What is landed is kept, and the run can be gone on with.
 #[derive(Debug, ClapArgs)]
 pub struct Cancel {
     /// The run, or a job of it as `bytefacts jobs` names it.

@@ -64,7 +64,7 @@ pub struct SelectionArgs {
     pub respect_gitignore: bool,
 }
 
-/// Extract the interpreter's own standard library and show what can be asked.
+/// Extract the standard library and show what can be asked.
 #[derive(Debug, ClapArgs)]
 pub struct Demo {
     /// Where the facts go [default: a folder in the user's cache folder].

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::Format;
 
-/// Delete what no kept run names, and let runs go that are not to be kept.
+/// Let runs go that are not to be kept; delete what no run names.
 ///
 /// Without a rule of what to keep, every committed run is kept, and only what lost attempts and dead runs have left is deleted.
 ///

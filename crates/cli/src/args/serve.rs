@@ -8,7 +8,9 @@ use clap::Args as ClapArgs;
 use super::Format;
 use crate::address::address;
 
-/// Answer SQL over facts to every client that knows Arrow Flight SQL: ADBC, JDBC, and what stands on them.
+/// Answer SQL over facts to clients of Arrow Flight SQL.
+///
+/// These are ADBC, JDBC, and what stands on them.
 ///
 /// The current run is there as `public`, and every committed run as runs."ID".
 ///

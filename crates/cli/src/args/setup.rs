@@ -40,9 +40,9 @@ pub enum PythonAction {
     },
 }
 
-/// Check what an extraction needs: the interpreter, stores, the cache, limits of this machine, a cluster; say what to do about what is wrong.
+/// Check what an extraction needs, and say what to do about it.
 ///
-/// Nothing is left behind.
+/// The interpreter, stores, the cache, limits of this machine, a cluster. Nothing is left behind.
 ///
 /// Ends with 0 unless a check fails, and then with 1. A warning is no failure.
 #[derive(Debug, ClapArgs)]

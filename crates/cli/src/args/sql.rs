@@ -16,7 +16,9 @@ pub enum TableFormat {
     Json,
 }
 
-/// Query facts with SQL: one statement, a script on stdin, or an interactive shell.
+/// Query facts with SQL: a statement, a script, or a shell.
+///
+/// A statement is an argument; a script is read from stdin; on a terminal, without a statement, there is an interactive shell.
 #[derive(Debug, ClapArgs)]
 pub struct Sql {
     /// The statement, or several with `;` between them. Without one: a shell on a terminal, else statements from stdin.
