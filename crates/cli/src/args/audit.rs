@@ -25,7 +25,13 @@ pub struct Audit {
     /// The run to audit. Without this option the corpus is extracted first, into a run of its own.
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
-    /// Which conditions, how many nights until all files are covered, and how much CPU time.
+    /// Which conditions, how many nights until all files are covered, and how much CPU time: quick, nightly or full. A --matrix has its own.
+    ///
+    /// quick: 3 conditions, 30 nights, 2 CPU minutes a night. For a look at a large corpus, or at a change.
+    ///
+    /// nightly: 9 conditions, 7 nights, 60 CPU minutes a night. For a job that runs every night, and has seen all files after a week.
+    ///
+    /// full: 20 conditions, 1 night, 1440 CPU minutes a night. All files under all conditions: for a release, or where something was bad.
     #[arg(long, value_name = "NAME", default_value = "nightly", help_heading = "Matrix")]
     pub preset: String,
     /// Another matrix than the one that is built in: a YAML file as config/audit.yaml.
@@ -139,4 +145,47 @@ pub struct Pyc {
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytefacts_audit::matrix::{BUILT_IN, Matrix, Preset};
+    use clap::CommandFactory as _;
+
+    use crate::args::Args;
+
+    fn presets() -> Vec<(String, Preset, Vec<String>)> {
+        let matrix = Matrix::parse(BUILT_IN).unwrap();
+        let conditions = |name: &str| matrix.conditions_of(name).unwrap().into_iter().map(|(name, _)| name).collect();
+        matrix.presets.iter().map(|(name, preset)| (name.clone(), preset.clone(), conditions(name))).collect()
+    }
+
+    #[test]
+    fn the_help_says_what_each_preset_is() {
+        let all = Args::command();
+        let audit = all.find_subcommand("audit").unwrap();
+        let option = audit.get_arguments().find(|argument| argument.get_id() == "preset").unwrap();
+        let help = option.get_long_help().unwrap().to_string();
+        for (name, preset, conditions) in presets() {
+            let nights = if preset.nights == 1 { "night" } else { "nights" };
+            let said =
+                format!("\n{name}: {} conditions, {} {nights}, {} CPU minutes a night. ", conditions.len(), preset.nights, preset.minutes);
+            assert!(help.contains(&said), "no {said:?} in\n{help}");
+        }
+        assert_eq!(help.matches(" CPU minutes a night. ").count(), presets().len(), "{help}");
+    }
+
+    #[test]
+    fn the_documentation_has_a_row_for_each_preset() {
+        let page = include_str!("../../../../docs/audit.md");
+        for (name, preset, conditions) in presets() {
+            let all = Matrix::parse(BUILT_IN).unwrap().conditions.len();
+            let conditions = match conditions.len() {
+                number if number == all => format!("all {number}"),
+                _ => conditions.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            };
+            let row = format!("| `{name}` | {} | {} | {conditions} |", preset.minutes, preset.nights);
+            assert!(page.lines().any(|line| line.starts_with(&row)), "docs/audit.md has no row\n{row}");
+        }
+    }
 }
