@@ -9,6 +9,7 @@ mod lines;
 mod schema;
 mod serve;
 mod variables;
+mod yaml;
 
 use std::path::PathBuf;
 
