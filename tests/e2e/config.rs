@@ -235,3 +235,24 @@ async fn a_daemon_refuses_what_the_check_refuses() {
         assert!(code == 2 && stderr.contains(part), "{stderr}");
     }
 }
+
+/// Nobody would read it, and the node would have another name than its owner thinks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_of_ours_that_is_no_text_is_refused_by_every_command() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let home = folder();
+    for args in [&["config", "check"][..], &["runs"], &["--help"]] {
+        for (name, value, said) in [
+            (&b"BYTEFACTS_EXECUTOR__NODE"[..], &b"n\xff"[..], "the value of BYTEFACTS_EXECUTOR__NODE is no UTF-8"),
+            (b"BYTEFACTS_FACTS", b"/\xff", "the value of BYTEFACTS_FACTS is no UTF-8"),
+            (b"BYTEFACTS_\xff", b"1", "the variable BYTEFACTS_\u{fffd} has a name that is no UTF-8"),
+        ] {
+            let mut command = bytefacts(home.path(), args).await;
+            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
+            let (code, _, stderr) = run(command);
+            assert!(code == 2 && stderr.contains(said), "{args:?}: {code}: {stderr}");
+        }
+    }
+}

@@ -5,21 +5,17 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bytefacts_landing::RunId;
-use bytefacts_query::{facts_session, register_listings};
-use bytefacts_stores::Stores;
+use crate::support::{Shape, bytefacts, extract, folder, run};
 
-use crate::support::{Shape, extract, folder, url};
-
-fn repository(path: &str) -> PathBuf {
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// A file of the cookbook: its name, the question, and all of its text, which is the statement too.
+/// A file of the cookbook, which is the statement too, and the question that it begins with.
 struct Recipe {
     path: PathBuf,
     question: String,
-    sql: String,
 }
 
 fn recipes() -> Vec<Recipe> {
@@ -29,13 +25,13 @@ fn recipes() -> Vec<Recipe> {
     let read = |path: PathBuf| {
         let sql = std::fs::read_to_string(&path).unwrap();
         let question = sql.lines().next().and_then(|line| line.strip_prefix("-- ")).expect("a recipe begins with its question").to_owned();
-        Recipe { path, question, sql }
+        Recipe { path, question }
     };
     paths.into_iter().map(read).collect()
 }
 
 /// What the file holds, or what it now should, and whether the two are one.
-fn holds(path: &Path, text: &str) -> bool {
+pub fn holds(path: &Path, text: &str) -> bool {
     if std::env::var_os("BYTEFACTS_SLT_UPDATE").is_some() {
         std::fs::write(path, text).unwrap();
     }
@@ -66,15 +62,15 @@ async fn every_question_has_its_answer() {
     }
     std::fs::remove_file(later.path().join("tools/copy.py")).unwrap();
     extract(later.path(), facts.path(), &Shape { run: "night-2", ..Shape::default() }).await;
-    let first = Some(RunId::new("night-1").unwrap());
-    let session = facts_session(&Stores::default(), &url(facts.path()), first.clone()).await.unwrap();
-    register_listings(&session, &Stores::default(), &url(facts.path()), first).unwrap();
+    let (home, place) = (folder(), facts.path().to_str().unwrap());
     let mut wrong = String::new();
-    for Recipe { path, sql, .. } in recipes {
-        let rows = session.sql(&sql).await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let rows = rows.collect().await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(rows.iter().any(|batch| batch.num_rows() > 0), "{}: a question without an answer tests nothing", path.display());
-        let answer = format!("{}\n", arrow::util::pretty::pretty_format_batches(&rows).unwrap());
+    for Recipe { path, .. } in recipes {
+        // As the cookbook says how to ask, so that a reader sees what they will get.
+        let mut shell = bytefacts(home.path(), &["sql", "--facts", place, "--run", "night-1"]).await;
+        shell.stdin(std::fs::File::open(&path).unwrap());
+        let (code, answer, stderr) = run(shell);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{}", path.display());
+        assert!(answer.lines().count() > 2, "{}: a question without an answer tests nothing", path.display());
         if !holds(&path.with_extension("txt"), &answer) {
             let _ = write!(wrong, "{}:\n{answer}", path.display());
         }
@@ -86,7 +82,8 @@ async fn every_question_has_its_answer() {
 fn the_index_lists_every_question() {
     let mut index = String::from(
         "# Cookbook\n\nQuestions to facts, each a file of SQL: `bytefacts sql --facts FACTS < 01-eval-and-exec.sql`. Beside it stands the \
-         answer for the small\ncorpus in [tests/cookbook](../../tests/cookbook/corpus), by which a test checks it; 39 has the run of the night after beside it.\n\n| | |\n|---|---|\n",
+         answer as\nthe shell prints it (`∅` is NULL) for the small corpus in [tests/cookbook](../../tests/cookbook/corpus), by which a test checks it; 39 has the run of \
+         the night\nafter beside it.\n\n| | |\n|---|---|\n",
     );
     for Recipe { path, question, .. } in recipes() {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -19,6 +19,7 @@ mod clients;
 mod clocks;
 mod clouds;
 mod cluster;
+mod columns;
 mod config;
 mod cookbook;
 mod digests;

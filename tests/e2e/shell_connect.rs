@@ -50,6 +50,13 @@ async fn a_server_answers_as_facts_do() {
     // Errors of a server read like those of facts.
     let (code, _, stderr) = sql(&server, &["SELECT * FROM py_bc_block"]).await;
     assert!(code == 1 && stderr.contains("did you mean py_bc_blocks?"), "{stderr}");
+    // With hints of the server's, and none of the shell's beside them.
+    for question in ["SELECT * FROM py_bc_block", "SELECT nope FROM py_bc_blocks", "SELECT 1 FROM py_bc_blocks WHERE start_offset = \"x\""]
+    {
+        let (code, _, stderr) = sql(&server, &[question]).await;
+        assert!(code == 1 && stderr.contains("hint: SHOW ") && !stderr.contains("hint: \\d"), "{question}: {stderr}");
+        assert!(stderr.matches("double quotes").count() <= 1, "{question}: {stderr}");
+    }
     let (code, _, stderr) = sql(&server, &["SELECT 1; DROP TABLE x"]).await;
     assert!(code == 1 && stderr.contains("statement 2 failed: DROP TABLE x") && stderr.contains("only reads facts"), "{stderr}");
     let (code, _, stderr) = sql(&server, &["--run", "never", "SELECT 1 FROM bytecode_files_v1"]).await;

@@ -9,6 +9,7 @@ mod lines;
 mod schema;
 mod serve;
 mod variables;
+mod yaml;
 
 use std::path::PathBuf;
 
@@ -115,7 +116,15 @@ pub fn check_environment() -> anyhow::Result<()> {
     Ok(variables::check(ours)?)
 }
 
-/// The variables of the environment that are text; one that is none cannot be one of ours.
+/// Refuses variables of ours that are no text: nobody would read them, and clap does not say which it is.
+///
+/// # Errors
+/// Which one.
+pub fn check_texts() -> anyhow::Result<()> {
+    Ok(variables::check_texts(std::env::vars_os())?)
+}
+
+/// The variables of the environment that are text. Of ours those that are none are refused ([`check_texts`]), or are paths, which others read.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -36,6 +36,10 @@ fn main() -> ExitCode {
     if init::is_first() {
         return init::run().unwrap_or_else(|error| Output::plain().report(Err(error)).into());
     }
+    // Before the command line, into which variables go.
+    if let Err(error) = config::check_texts() {
+        return Output::plain().report(Err(error)).into();
+    }
     let args = Args::parse();
     let mut output = Output::new(&args);
     if let Err(error) = config::check_environment().and_then(|()| output.start_log()) {

@@ -31,6 +31,8 @@ pub struct Hints {
     pub tables: &'static str,
     /// Of the columns of one.
     pub columns: &'static str,
+    /// What is only elsewhere: what DataFusion says of it, and where it is.
+    pub elsewhere: &'static [(&'static str, &'static str)],
 }
 
 /// Names of catalogs and schemas that nobody has written.
@@ -56,15 +58,20 @@ pub fn explain(error: &DataFusionError, names: &[String], hints: Hints) -> Strin
         }
         cause = error.source();
     }
-    for default in DEFAULTS {
-        text = text.replace(default, "");
+    let elsewhere = hints.elsewhere.iter().find(|(said, _)| text.contains(said)).map(|(_, hint)| hint);
+    // Where a name is elsewhere, it is told as it was written.
+    for default in DEFAULTS.iter().filter(|_| elsewhere.is_none()) {
+        text = without(&text, default);
     }
+    text = text.replace("table 'datafusion.", "table '");
     while let Some((prefix, instead)) = PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         text.replace_range(..prefix.len(), instead);
     }
     let lines = text.lines().filter(|line| !(line.starts_with("Valid fields are") && line.len() > LIST_CHARACTERS));
     text = lines.collect::<Vec<_>>().join("\n");
-    if let Some(table) = missing_table(&text) {
+    if let Some(hint) = elsewhere {
+        text.push_str(&format!("\nhint: {hint}"));
+    } else if let Some(table) = missing_table(&text) {
         if let Some(meant) = most_alike(table, names) {
             text.push_str(&format!(": did you mean {meant}?"));
         }
@@ -76,6 +83,19 @@ pub fn explain(error: &DataFusionError, names: &[String], hints: Hints) -> Strin
         text.push_str(&format!("\nhint: {}", hints.columns));
     }
     text
+}
+
+/// The text without a name before others. `facts.` is one, and in `bytefacts.` it is none.
+fn without(text: &str, name: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(name) {
+        kept.push_str(before);
+        if kept.ends_with(|c: char| c.is_alphanumeric() || "_.".contains(c)) {
+            kept.push_str(name);
+        }
+        rest = after;
+    }
+    kept + rest
 }
 
 fn missing_table(text: &str) -> Option<&str> {
@@ -125,7 +145,11 @@ mod tests {
 
     use super::*;
 
-    const HINTS: Hints = Hints { tables: "\\d lists the tables and views", columns: "\\d NAME lists the columns of a table or view" };
+    const HINTS: Hints = Hints {
+        tables: "\\d lists the tables and views",
+        columns: "\\d NAME lists the columns of a table or view",
+        elsewhere: &[("'datafusion.there.", "`there` is elsewhere")],
+    };
 
     async fn said(sql: &str) -> String {
         let session = SessionContext::new();
@@ -139,6 +163,25 @@ mod tests {
         let expected = "table 'py_bc_block' not found: did you mean py_bc_blocks?\nhint: \\d lists the tables and views";
         assert_eq!(said("SELECT * FROM py_bc_block").await, expected);
         assert_eq!(said("SELECT * FROM zzz").await, "table 'zzz' not found\nhint: \\d lists the tables and views");
+    }
+
+    #[tokio::test]
+    async fn what_is_only_elsewhere_comes_with_where_it_is() {
+        let expected = "table 'there.py_bc_block' not found\nhint: `there` is elsewhere";
+        assert_eq!(said("SELECT * FROM there.py_bc_block").await, expected);
+    }
+
+    #[test]
+    fn catalogs_that_nobody_has_written_are_whole_names() {
+        let missing = |name: &str| explain(&DataFusionError::Plan(format!("table '{name}' not found")), &[], HINTS);
+        for (name, shown) in [
+            ("facts.bytefacts.queries", "bytefacts.queries"),
+            ("datafusion.public.x", "x"),
+            ("datafusion.bytefacts.public.x", "bytefacts.public.x"),
+            ("runs.facts.x", "runs.facts.x"),
+        ] {
+            assert!(missing(name).starts_with(&format!("table '{shown}' not found")), "{}", missing(name));
+        }
     }
 
     #[tokio::test]

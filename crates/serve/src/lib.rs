@@ -54,6 +54,7 @@ use tokio::time::timeout;
 
 pub use self::access::Access;
 pub use self::error::ServeError;
+pub use self::listing::SYSTEM;
 pub use self::options::{Limits, MOST_SECONDS, OwnLimits, ServeOptions};
 pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread};
 pub use self::users::Users;

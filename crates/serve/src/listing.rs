@@ -125,7 +125,7 @@ const CACHE: Listing = Listing {
 };
 
 /// The tables of the schema `system`.
-pub(crate) const SYSTEM: [&Listing; 6] = [&EXECUTORS, &JOBS, &BINS, &CACHE, &QUERIES, &OPTIONS];
+pub const SYSTEM: [&Listing; 6] = [&EXECUTORS, &JOBS, &BINS, &CACHE, &QUERIES, &OPTIONS];
 
 /// All that is told beside facts.
 pub(crate) fn all() -> impl Iterator<Item = &'static Listing> {

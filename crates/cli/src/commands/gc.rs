@@ -87,6 +87,12 @@ impl Report {
         }
     }
 
+    /// Whether anything is, or would be, other than before.
+    fn does_something(&self) -> bool {
+        let runs = [&self.let_go, &self.abandoned_runs, &self.audits];
+        runs.iter().any(|runs| !runs.is_empty()) || [self.data_files, self.documents, self.staged_files].iter().any(|number| *number > 0)
+    }
+
     fn text(&self) -> String {
         let would = |done: &'static str, to_do: &'static str| if self.dry_run { to_do } else { done };
         let mut lines = Vec::new();
@@ -101,6 +107,10 @@ impl Report {
         }
         for audit in &self.audits {
             lines.push(format!("{} audit {audit}: its run is gone", would("deleted", "would delete")));
+        }
+        if !self.does_something() {
+            lines.push("there is nothing to do: every run is kept, and nothing is there that no run names".to_owned());
+            return lines.join("\n") + "\n";
         }
         lines.push(format!(
             "{} {} data files ({} bytes), {} documents of dead runs and lost attempts, {} temporary files",
@@ -117,5 +127,31 @@ impl Report {
             lines.push("nothing was changed: --yes does it".to_owned());
         }
         lines.join("\n") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_asked_for_only_where_it_would_do_something() {
+        let shown = |swept: &Swept| Report::new(swept, true, true).text();
+        let run = || vec![RunId::new("one").unwrap()];
+        let nothing = "there is nothing to do: every run is kept, and nothing is there that no run names\n";
+        assert_eq!(shown(&Swept::default()), nothing);
+        assert_eq!(Report::new(&Swept::default(), false, false).text(), nothing);
+        // Which is left alone in any case.
+        assert!(shown(&Swept { older_runs: run(), ..Swept::default() }).ends_with(nothing));
+        for something in [
+            Swept { let_go: run(), ..Swept::default() },
+            Swept { abandoned_runs: run(), ..Swept::default() },
+            Swept { audits: run(), ..Swept::default() },
+            Swept { data_files: 1, ..Swept::default() },
+            Swept { documents: 1, ..Swept::default() },
+            Swept { staged_files: 1, ..Swept::default() },
+        ] {
+            assert!(shown(&something).ends_with("nothing was changed: --yes does it\n"), "{something:?}");
+        }
     }
 }

@@ -72,6 +72,13 @@ mod tests {
             let text = page(&format!("bytefacts-{}.1", command.get_name()));
             assert!(text.starts_with(".ie") || text.contains(".TH bytefacts"), "{text}");
         }
+        // In the order of the help's groups.
+        let listed: Vec<_> = Args::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| page("bytefacts.1").find(&format!("bytefacts\\-{}(1)", command.get_name())).unwrap())
+            .collect();
+        assert!(listed.is_sorted(), "{}", page("bytefacts.1"));
         assert!(page("bytefacts-extract.1").contains("fail\\-on"));
         assert!(page("bytefacts-python-install.1").contains("mirror"));
     }

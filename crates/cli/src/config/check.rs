@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use super::faults::{self, Fault};
-use super::layers::{self, all_keys, alone, document, interpret, nearest, put};
-use super::lines::line;
+use super::layers::{self, all_keys, alone, interpret, nearest, put};
+use super::lines::{line, line_of};
 use super::schema::kind;
+use super::yaml::{self, Repetition};
 use crate::exit::UsageError;
 
 /// Something that is wrong with settings, or that may be.
@@ -73,13 +74,16 @@ struct Checking<'a> {
 
 impl Checking<'_> {
     fn file(&mut self) {
-        let value = match document(self.text) {
-            Ok(value) => value,
-            Err(error) => {
-                let line = error.location().map(|location| location.line());
-                return self.find(line, None, format!("it is no YAML: {error}"));
-            }
+        let (value, repetitions) = match yaml::with_repetitions(self.text) {
+            Ok((value, repetitions)) => (layers::without_empty_sections(value), repetitions),
+            Err(error) => return self.find(error.line(), None, format!("it is no YAML: {error}")),
         };
+        for Repetition { path, before } in repetitions {
+            let names: Vec<&str> = path.iter().map(String::as_str).collect();
+            let line = |before| line_of(self.text, &names, before);
+            let first = line(0).map_or_else(String::new, |line| format!(" at line {line}"));
+            self.find(line(before), Some(path.join(".")), format!("it is there before{first}, which counts: keep one of them"));
+        }
         let Some(sections) = value.as_mapping() else {
             if !value.is_null() {
                 self.find(None, None, "it says nothing of settings: write SECTION: {KEY: VALUE}".to_owned());
@@ -262,12 +266,28 @@ client:
 
     #[test]
     fn what_is_no_yaml_says_where() {
-        for (text, line) in [("executor: {cores: 4\nclient: {}\n", 2), ("a: 1\na: 2\n", 2), ("executor:\n\tcores: 4\n", 2), ("[1, 2", 1)] {
+        for (text, line) in [("executor: {cores: 4\nclient: {}\n", 2), ("executor:\n\tcores: 4\n", 2), ("[1, 2", 1)] {
             let found = check_text("f.yaml", text, std::iter::empty());
             assert!(found.len() == 1 && found[0].line.is_some_and(|found| found.abs_diff(line) <= 1), "{text}: {found:?}");
             assert!(found[0].message.starts_with("it is no YAML: "), "{found:?}");
         }
         assert!(found("[1, 2]", &[])[0].contains("says nothing of settings"));
+    }
+
+    #[test]
+    fn what_stands_twice_hides_no_other_fault() {
+        let text = "executor: {cores: 3}\nexecutor:\n  coers: 4\n  cores: many\nembedded: {jobs: 0, jobs: 1}\nsheduler: {}\n";
+        assert_eq!(
+            found(text, &[]),
+            [
+                "f.yaml:2: executor: it is there before at line 1, which counts: keep one of them",
+                "f.yaml:4: executor.cores: it is there before at line 1, which counts: keep one of them",
+                "f.yaml:5: embedded.jobs: it is there before at line 5, which counts: keep one of them",
+                "f.yaml:3: executor.coers: there is no such setting; did you mean executor.cores?",
+                "f.yaml:5: embedded.jobs: it is at least 1",
+                "f.yaml:6: sheduler: there is no such section; did you mean scheduler?",
+            ]
+        );
     }
 
     #[test]

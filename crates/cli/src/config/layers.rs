@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_yaml::{Mapping, Value};
 
-use super::Settings;
 use super::flags::Given;
 use super::lines::line;
+use super::{Settings, yaml};
 use crate::exit::UsageError;
 
 /// `BYTEFACTS_EXECUTOR__CORES=4` is `executor: {cores: 4}`. Two underscores, since Kubernetes gives every container variables such as
@@ -101,7 +101,7 @@ pub(super) fn text_of(file: &Path) -> Result<String, UsageError> {
 
 /// The settings in a YAML text; an empty one, or one of comments alone, is the defaults.
 pub(super) fn parse(text: &str) -> anyhow::Result<Settings> {
-    let value: Value = serde_yaml::from_str(text).map_err(|error| explained(&error.to_string()))?;
+    let value = yaml::value(text).map_err(|error| explained(&error.to_string()))?;
     if has_empty_sections(&value) {
         return interpret(value);
     }
@@ -110,9 +110,8 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Settings> {
 }
 
 /// A YAML text as a value of sections; where it says nothing there are none.
-pub(super) fn document(text: &str) -> Result<Value, serde_yaml::Error> {
-    let value: Value = serde_yaml::from_str(text)?;
-    Ok(without_empty_sections(value))
+fn document(text: &str) -> Result<Value, yaml::NotYaml> {
+    Ok(without_empty_sections(yaml::value(text)?))
 }
 
 /// What a value of sections says.
@@ -123,7 +122,7 @@ pub(super) fn interpret(settings: Value) -> anyhow::Result<Settings> {
 }
 
 /// A section of which all is commented out says nothing, as Helm's null.
-fn without_empty_sections(mut value: Value) -> Value {
+pub(super) fn without_empty_sections(mut value: Value) -> Value {
     if let Some(sections) = value.as_mapping_mut() {
         sections.retain(|_, section| !section.is_null());
     }
@@ -155,7 +154,7 @@ pub(super) fn said(name: &str, text: &str) -> anyhow::Result<Option<(String, Val
         return Ok(Some(text).filter(|text| !text.is_empty()).map(|text| (PYTHON.to_owned(), text.into())));
     }
     let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(LEVEL)) else { return Ok(None) };
-    let value: Value = serde_yaml::from_str(text).context("not a YAML value")?;
+    let value = yaml::value(text).context("not a YAML value")?;
     let key = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
     Ok(Some((key, value)))
 }

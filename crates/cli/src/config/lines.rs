@@ -1,13 +1,19 @@
 //! At which line of a YAML text a key is. Values that were read know no lines, but errors do: the text is read once more, and reading fails at the key.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The line, from 1 on, of a key such as `executor.cores` or `executor`.
 pub(super) fn line(text: &str, key: &str) -> Option<usize> {
-    let names: Vec<&str> = key.split('.').collect();
-    let error = Seek(&names).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+    line_of(text, &key.split('.').collect::<Vec<_>>(), 0)
+}
+
+/// The line of a key that is inside others, where it stands once more after so many times before.
+pub(super) fn line_of(text: &str, names: &[&str], before: usize) -> Option<usize> {
+    let before = Cell::new(before);
+    let error = Seek { names, before: &before }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     error.to_string().contains(HERE).then(|| error.location()).flatten().map(|location| location.line())
 }
 
@@ -15,7 +21,11 @@ pub(super) fn line(text: &str, key: &str) -> Option<usize> {
 const HERE: &str = "\u{1}the key is here\u{1}";
 
 /// Looks for names, each inside the one before.
-struct Seek<'a>(&'a [&'a str]);
+struct Seek<'a> {
+    names: &'a [&'a str],
+    /// How often they are passed by.
+    before: &'a Cell<usize>,
+}
 
 impl<'de> DeserializeSeed<'de> for Seek<'_> {
     type Value = ();
@@ -33,10 +43,11 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((name, inside)) = self.0.split_first() else { return ignored(&mut map) };
-        while let Some(found) = map.next_key_seed(Name { name, is_last: inside.is_empty() })? {
+        let Self { names, before } = self;
+        let Some((name, inside)) = names.split_first() else { return ignored(&mut map) };
+        while let Some(found) = map.next_key_seed(Name { name, last: inside.is_empty().then_some(before) })? {
             if found {
-                map.next_value_seed(Seek(inside))?;
+                map.next_value_seed(Seek { names: inside, before })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -55,10 +66,10 @@ fn ignored<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     Ok(())
 }
 
-/// Whether a key is that name; where it is the last, the error.
+/// Whether a key is that name; where it is the last, the error, once it was passed by often enough.
 struct Name<'a> {
     name: &'a str,
-    is_last: bool,
+    last: Option<&'a Cell<usize>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
@@ -77,9 +88,16 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<bool, E> {
-        match name == self.name {
-            true if self.is_last => Err(E::custom(HERE)),
-            is_it => Ok(is_it),
+        if name != self.name {
+            return Ok(false);
+        }
+        match self.last.map(Cell::get) {
+            Some(0) => Err(E::custom(HERE)),
+            Some(before) => {
+                self.last.inspect(|left| left.set(before - 1));
+                Ok(false)
+            }
+            None => Ok(true),
         }
     }
 }
@@ -104,6 +122,16 @@ mod tests {
         }
         for missing in ["cores", "executor.listen", "executor.cores.x", "access.corpus.s3", "nothing"] {
             assert_eq!(line(text, missing), None, "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_again_is_where_it_stands_then() {
+        let text = "a: {b: 1}\na:\n  b: 2\n  b: 3\n";
+        for (names, lines) in [(&["a"][..], &[Some(1), Some(2), None][..]), (&["a", "b"], &[Some(1), Some(3), Some(4), None])] {
+            for (before, expected) in lines.iter().enumerate() {
+                assert_eq!(line_of(text, names, before), *expected, "{names:?} {before}");
+            }
         }
     }
 }

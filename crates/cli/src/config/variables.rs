@@ -1,5 +1,7 @@
 //! Which variables of the environment are ours.
 
+use std::ffi::OsString;
+
 use super::layers::{self, LEVEL, PREFIX};
 use crate::exit::UsageError;
 
@@ -37,8 +39,27 @@ const INHERITED: [&str; 19] = [
     "BYTEFACTS_TRIALS",
 ];
 
+/// Those of [`NAMES`] that are paths, and as such need not be text.
+const PATHS: [&str; 3] = ["BYTEFACTS_CACHE_DIR", "BYTEFACTS_CONFIG", "BYTEFACTS_PYTHON"];
+
 /// Below this likeness (1 is equal) a name is not meant.
 const LIKENESS: f64 = 0.8;
+
+/// Refuses the first of the variables that begins as ours do and is no text, in its name or in its value.
+///
+/// # Errors
+/// Its name, and what is no text.
+pub fn check_texts(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<(), UsageError> {
+    for (name, value) in environment.filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+        let Some(text) = name.to_str() else {
+            return Err(UsageError(format!("the variable {} has a name that is no UTF-8: unset it", name.display())));
+        };
+        if value.to_str().is_none() && !PATHS.contains(&text) {
+            return Err(UsageError(format!("the value of {text} is no UTF-8, but \"{}\": set a text, or unset it", value.display())));
+        }
+    }
+    Ok(())
+}
 
 /// Refuses the first of the variables that is ours by its name and that nothing reads. One that is empty counts as unset.
 ///
@@ -117,6 +138,30 @@ mod tests {
         }
         let error = checked("BYTEFACTS_QQQ", "1").unwrap_err();
         assert!(error.contains("BYTEFACTS_QQQ") && error.contains("BYTEFACTS_CONFIG") && !error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_by_its_name() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let checked = |name: &[u8], value: &[u8]| {
+            let variable = (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()));
+            check_texts(std::iter::once(variable)).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            checked(b"BYTEFACTS_LOG\xff", b"info"),
+            Err("the variable BYTEFACTS_LOG\u{fffd} has a name that is no UTF-8: unset it".to_owned())
+        );
+        assert_eq!(
+            checked(b"BYTEFACTS_EXECUTOR__NODE", b"n\xff"),
+            Err("the value of BYTEFACTS_EXECUTOR__NODE is no UTF-8, but \"n\u{fffd}\": set a text, or unset it".to_owned())
+        );
+        // Paths need not be text, and what is not ours is nobody's business.
+        for (name, value) in
+            [(&b"BYTEFACTS_CONFIG"[..], &b"/\xff"[..]), (b"BYTEFACTS_LOG", b"info"), (b"OTHER\xff", b"\xff"), (b"OTHER", b"\xff")]
+        {
+            assert_eq!(checked(name, value), Ok(()));
+        }
     }
 
     /// Whoever widens a test by a variable has its processes inherit it.
