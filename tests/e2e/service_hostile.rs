@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use arrow_flight::{Action, CancelFlightInfoRequest};
+use bytefacts_client::{Connection, Options};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,6 +14,8 @@ use tonic::Code;
 
 use crate::processes::Daemon;
 use crate::service::{Client, LARGE, Service, ask, ask_number, ask_text, flight_status};
+use crate::service_access::certify;
+use crate::support::{folder, not_tested, texts};
 
 /// A query that takes long, and gives way.
 const COUNTING: &str = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n";
@@ -185,30 +188,79 @@ async fn a_reader_that_stands_still_is_given_up() {
     assert_eq!(ask_number(&mut other, "SELECT count(*) FROM bytefacts.runs").await, 1);
 }
 
-/// A thousand connections that say nothing: the service answers, refuses those beyond its limit at once, and closes the silent ones.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_silent_connections_are_bounded_and_closed() {
+/// More connections may be open here than most systems let a process have unless it asks.
+fn many_connections() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(4096.min(hard)), hard).unwrap();
+}
+
+/// Waits until the server closes a connection.
+fn closed(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    // Settings of HTTP/2 may come before the end.
+    let read = stream.read_to_end(&mut Vec::new());
+    assert!(!read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
+}
+
+/// A thousand connections that say nothing: the service answers, takes whoever speaks in the place of the one that has been silent for longest, and
+/// closes the silent ones after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_silent_connections_keep_nobody_from_a_place_and_are_closed() {
+    many_connections();
     let service = Service::start(&[], "serve: {connections: 1001}").await;
     let mut client = service.client().await;
     assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    let begun = Instant::now();
     let mut silent: Vec<_> = (0..1000).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
     until("a thousand and one", || service.daemon.metric("bytefacts_sql_connections") == 1001.0).await;
     assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1, "who is there is served");
-    let closed = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        // Settings of HTTP/2 may come before the end.
-        let read = stream.read_to_end(&mut Vec::new());
-        assert!(!read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
-    };
-    closed(&mut TcpStream::connect(service.daemon.address).unwrap());
+    let mut new = service.client().await;
+    assert_eq!(ask_number(&mut new, "SELECT count(*) FROM bytefacts.runs").await, 1, "who is new is served");
+    if begun.elapsed() < Duration::from_secs(9) {
+        closed(&mut silent[0]);
+        assert!(begun.elapsed() < Duration::from_secs(10), "the oldest has made room, before its time was over");
+    }
     for stream in &mut silent {
         closed(stream);
     }
+    until("room", || service.daemon.metric("bytefacts_sql_connections") == 2.0).await;
+}
+
+/// Places are of those who speak, and one too many is told so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_speak_are_bounded() {
+    let service = Service::start(&[], "serve: {connections: 2}").await;
+    let (mut first, mut second) = (service.client().await, service.client().await);
+    for client in [&mut first, &mut second] {
+        assert_eq!(ask_number(client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    }
+    closed(&mut TcpStream::connect(service.daemon.address).unwrap());
+    assert_eq!(ask_number(&mut first, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    drop(second);
     until("room", || service.daemon.metric("bytefacts_sql_connections") == 1.0).await;
     let mut another = service.client().await;
     assert_eq!(ask_number(&mut another, "SELECT count(*) FROM bytefacts.runs").await, 1);
+}
+
+/// As many silent connections as may shake hands at a time, and more: whoever shakes hands does so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_keep_nobody_from_shaking_hands() {
+    many_connections();
+    let home = folder();
+    if !certify(home.path(), "own") {
+        not_tested("silent connections and TLS", "there is no openssl");
+        return;
+    }
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let service = Service::start(&["--tls-cert", &path("own.pem"), "--tls-key", &path("own.key")], "").await;
+    let silent: Vec<_> = (0..600).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
+    let mut options = Options::new(&format!("grpc+tls://localhost:{}", service.daemon.address.port()));
+    options.ca = Some(home.path().join("own.pem"));
+    let begun = Instant::now();
+    let connection = Connection::open(&options).await.unwrap();
+    assert_eq!(texts(&connection.rows("SELECT 42 AS n").await.unwrap()), [["42"]]);
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}: places are free again after ten seconds", begun.elapsed());
+    drop(silent);
 }
 
 /// Messages name the nearest of what there is, and no place of the server.
