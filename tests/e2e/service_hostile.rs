@@ -1,16 +1,19 @@
 //! Clients that mean harm, or do not mind: what they ask for is bounded, and others are served meanwhile.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use arrow_flight::{Action, CancelFlightInfoRequest};
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightData};
 use bytefacts_client::{Connection, Options};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prost::Message as _;
-use tonic::Code;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tonic::{Code, Status};
 
 use crate::processes::Daemon;
 use crate::service::{Client, LARGE, Service, ask, ask_number, ask_text, flight_status};
@@ -261,6 +264,79 @@ async fn silent_connections_keep_nobody_from_shaking_hands() {
     assert_eq!(texts(&connection.rows("SELECT 42 AS n").await.unwrap()), [["42"]]);
     assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}: places are free again after ten seconds", begun.elapsed());
     drop(silent);
+}
+
+/// A call that puts values and never sends any.
+async fn silent_put(service: &Service) -> JoinHandle<Result<(), Status>> {
+    let mut client = service.client().await;
+    tokio::spawn(async move { client.inner_mut().do_put(futures::stream::pending::<FlightData>()).await.map(drop) })
+}
+
+/// Tries something until it is not done in time, which it must come to be.
+async fn until_it_waits<T>(what: &str, mut attempt: impl AsyncFnMut() -> T) {
+    let begun = Instant::now();
+    while timeout(Duration::from_secs(2), attempt()).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what} never waits");
+    }
+}
+
+/// Values that never come keep a place, of which there are sixteen, for a minute and no longer. Who asks is answered meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_never_come_have_few_places_and_little_time() {
+    let service = Service::start(&[], "").await;
+    let mut client = service.client().await;
+    client.handshake("anybody", "anything").await.unwrap();
+    let reset = "SET bytefacts.run = DEFAULT";
+    let begun = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..15 {
+        silent.push(silent_put(&service).await);
+    }
+    assert_eq!(client.execute_update(reset.to_owned(), None).await.unwrap(), 0, "one place is left");
+    silent.push(silent_put(&service).await);
+    until_it_waits("what is put", async || client.clone().execute_update(reset.to_owned(), None).await.unwrap()).await;
+    assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    for put in silent {
+        let told = timeout(Duration::from_secs(90), put).await.expect("it is told").unwrap().unwrap_err();
+        assert!(told.code() == Code::DeadlineExceeded && told.message().contains("has not come within 60 s"), "{told}");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(60), "they had their time");
+    assert_eq!(client.execute_update(reset.to_owned(), None).await.unwrap(), 0, "their places are free");
+}
+
+/// The settings that a server of HTTP/2 begins with, by their numbers.
+fn http2_settings(service: &Service) -> BTreeMap<u16, u32> {
+    let mut stream = TcpStream::connect(service.daemon.address).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "it begins with its settings");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).unwrap();
+    let number = |setting: &[u8]| u16::from_be_bytes([setting[0], setting[1]]);
+    settings.chunks(6).map(|setting| (number(setting), u32::from_be_bytes(setting[2..].try_into().unwrap()))).collect()
+}
+
+/// So many calls may be open over one connection, and no more: others wait, over other connections nobody does.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_connection_are_bounded() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    let service = Service::start(&[], "").await;
+    assert_eq!(http2_settings(&service)[&MAX_CONCURRENT_STREAMS], 128);
+    let client = service.client().await;
+    let ask = async |mut client: Client| ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await;
+    let open: Vec<_> = (0..128)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.inner_mut().do_put(futures::stream::pending::<FlightData>()).await.map(drop) })
+        })
+        .collect();
+    until_it_waits("the next call", async || ask(client.clone()).await).await;
+    assert_eq!(ask(service.client().await).await, 1);
+    for call in &open {
+        call.abort();
+    }
+    assert_eq!(ask(client).await, 1);
 }
 
 /// Messages name the nearest of what there is, and no place of the server.
