@@ -19,6 +19,7 @@ use crate::answer::{Answer, Underway};
 use crate::connect::{channel, is_encrypted};
 use crate::error::ClientError;
 use crate::options::{Credentials, Options};
+use crate::silence::SILENT;
 
 /// The largest message that is read. A server of ours sends 16 MiB at most, unless it is told otherwise.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
@@ -145,7 +146,7 @@ async fn no_login(options: &Options, error: ClientError) -> ClientError {
         _ => return error,
     };
     match options.target() {
-        Ok(target) if !target.tls && is_encrypted(&target).await => {
+        Ok(target) if !target.tls && reason != SILENT && is_encrypted(&target).await => {
             ClientError::Unreachable { address: options.address.clone(), reason: format!("it encrypts: take grpc+tls:// ({reason})") }
         }
         _ => error,
