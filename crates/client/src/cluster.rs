@@ -17,7 +17,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_query::operator::ends_on_a_cluster;
-use bytefacts_query::{FlattenExec, QueryCodec, of_task};
+use bytefacts_query::{FlattenExec, OneRunPlanner, QueryCodec, of_task};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err, internal_err};
@@ -36,7 +36,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions, displayable,
 };
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{Stream, TryStreamExt as _};
@@ -68,7 +67,7 @@ pub(crate) fn on_cluster(state: SessionState, scheduler: Scheduler, cores: usize
     builder.with_query_planner(Arc::new(ClusterPlanner { scheduler })).build()
 }
 
-/// Plans as DataFusion does, and has the whole run on the cluster.
+/// Plans as a session of this process does, and has the whole run on the cluster.
 #[derive(Debug)]
 struct ClusterPlanner {
     scheduler: Scheduler,
@@ -77,7 +76,7 @@ struct ClusterPlanner {
 #[async_trait]
 impl QueryPlanner for ClusterPlanner {
     async fn create_physical_plan(&self, logical_plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, state).await?;
+        let plan = OneRunPlanner.create_physical_plan(logical_plan, state).await?;
         if reads_files_alone(&plan)? && ends_on_a_cluster(&plan)? {
             Ok(Arc::new(OnCluster::new(plan, self.scheduler.clone(), state.config().clone())))
         } else {

@@ -3,6 +3,7 @@
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
 //!   FactsTable: a committed run                                         (facts_table.rs)
+//!   OneRunPlanner: the same run for all tables of a query              (one_run.rs)
 //!   FilesScan: its files that a filter leaves, and a plan to read them  (files_scan.rs, skipping.rs)
 //!   FlatTables ─▶ FlattenExec: flat tables, filtered as they are made   (flat_tables.rs, flatten.rs, rows.rs, condition.rs)
 //!   ByFile ─▶ ByFileExec: what needs to know of one file at a time      (locality.rs, by_file.rs)
@@ -30,6 +31,7 @@ mod guard;
 pub mod listings;
 mod locality;
 mod message;
+mod one_run;
 pub mod operator;
 mod rows;
 mod session;
@@ -46,6 +48,7 @@ pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
 pub use guard::{GuardedOperators, concatenation, guarded};
 pub use message::{Hints, explain, of_task};
+pub use one_run::OneRunPlanner;
 pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;
