@@ -10,12 +10,13 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightInfo, HandshakeRequest, IpcMessage};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytefacts_query::Underway;
 use datafusion::physical_plan::common::collect;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
-use crate::answer::{Answer, Underway};
+use crate::answer::{Answer, cancel};
 use crate::connect::{channel, is_encrypted};
 use crate::error::ClientError;
 use crate::options::{Credentials, Options};
@@ -110,7 +111,7 @@ impl Connection {
             return Ok(Answer::empty(Arc::new(schema)));
         };
         // From here on somebody has to tell the server that nobody wants the rows.
-        let underway = Underway::new(self.client.clone(), info);
+        let underway = Underway::new(cancel(self.client.clone(), info));
         let stream = self.client.clone().do_get(ticket).await.map_err(|error| ClientError::of_flight(&self.address, error))?;
         Ok(Answer::new(Arc::new(schema), stream, underway, self.address.clone()))
     }

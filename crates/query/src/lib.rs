@@ -14,6 +14,7 @@
 //! guarded functions: bounds to what a batch may become                 (guard.rs)
 //! explain: errors in words for who wrote the SQL                        (message.rs)
 //! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
+//! Underway: queries that others run end with whoever waits for them     (underway.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
@@ -38,6 +39,7 @@ mod session;
 mod skipping;
 mod snapshot;
 mod udf;
+mod underway;
 pub mod wire;
 mod yielding;
 
@@ -52,3 +54,4 @@ pub use one_run::OneRunPlanner;
 pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;
+pub use underway::Underway;
