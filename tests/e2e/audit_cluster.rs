@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::chaos::LIMIT;
 use crate::processes::{Daemon, Processes};
 use crate::support::{GATED, Gate, folder, python, write_files};
 
@@ -18,6 +19,17 @@ const FAULT: &str = "import builtins as _b, os as _o\n\
         more = b'\\nz9 = [1]\\n' if isinstance(source, bytes) and b'SEEDED' in source and _o.environ.get('PYTHONHASHSEED') == '1' else b''\n    \
         return _behind(source + more if more else source, *arguments, **options)\n\
     _b.compile = _seeded\n";
+
+/// What is behind [`FAULT`] where [`KILLER`] is compiled: it kills whoever has started the worker.
+const DEADLY: &str = "import signal as _s, time as _t\n\
+    def _deadly(source, *arguments, _behind=_b.compile, _master=_o.getppid(), **options):\n    \
+        if isinstance(source, bytes) and b'def f11(' in source:\n        \
+            _o.kill(_master, _s.SIGABRT)\n        \
+            _t.sleep(60)\n    \
+        return _behind(source, *arguments, **options)\n\
+    _b.compile = _deadly\n";
+/// The file that has what [`DEADLY`] looks for.
+const KILLER: &str = "m11.py";
 
 /// Bins of two files, under conditions of which one finds something.
 const MATRIX: &str = "version: 1\nbin_files: 2\nconditions:\n  \
@@ -211,6 +223,72 @@ async fn an_executor_that_is_killed_changes_nothing() {
     place.gate.open();
     assert_eq!(report(&end(client).await, 3, &[]), expected);
     drop(stays);
+}
+
+/// A file that kills whoever works on it fails under each condition, and all others have their verdicts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_kills_executors_fails_and_the_audit_goes_on() {
+    let mut place = Place::new().await;
+    let gate = Gate::with(&python().await, GATED, &format!("{FAULT}{DEADLY}"));
+    gate.open();
+    place.processes.environment.push(gate.variable());
+    let scheduler = place.processes.scheduler(0).await;
+    let nodes = ["one", "two"];
+    let mut executors = Vec::new();
+    for node in nodes {
+        executors.push(place.processes.executor(node, scheduler.address).await);
+    }
+    let (mut client, mut deaths, begun) = (place.on_cluster(&scheduler, &[]).await, 0, Instant::now());
+    while client.try_wait().unwrap().is_none() && begun.elapsed() < LIMIT {
+        // As Kubernetes does: what ends comes back.
+        for (executor, node) in executors.iter_mut().zip(nodes) {
+            if !executor.is_running() {
+                deaths += 1;
+                *executor = place.processes.executor(node, scheduler.address).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let report = report(&end(client).await, 3, &[]);
+    assert!(deaths > 0, "the first death is unnoticed");
+    let of = |verdict: &str| report["verdicts"][verdict].as_u64().unwrap();
+    assert_eq!((of("fail"), of("bad"), of("unknown")), (CONDITIONS, 1, 0), "{report:#}");
+    assert_eq!(of("good"), FILES * CONDITIONS - CONDITIONS - 1);
+    let failed: Vec<_> = report["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "fail").collect();
+    assert_eq!(failed.len() as u64, CONDITIONS, "{report:#}");
+    for finding in failed {
+        assert_eq!((&finding["path"], &finding["cause"]), (&KILLER.into(), &"C28".into()));
+        assert_eq!(finding["reason"], "3 processes that worked on nothing else died of it (SIGABRT); it is left out");
+    }
+}
+
+/// A unit that waits for memory has read nothing yet: what changes meanwhile it finds changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_takes_memory_before_it_reads() {
+    let mut place = Place::new().await;
+    // The smallest that there is: a unit takes all of it.
+    place.processes.environment.push(("BYTEFACTS_EXECUTOR__MEMORY_BUDGET_BYTES".to_owned(), "4096".to_owned()));
+    let scheduler = place.processes.scheduler(0).await;
+    let executor = place.processes.executor_with("one", scheduler.address, &["--cores", "2"]).await;
+    place.gate.close();
+    let client = place.on_cluster(&scheduler, &[]).await;
+    place.gate.reached().await;
+    let begun = Instant::now();
+    while executor.metric("bytefacts_files_waiting_for_memory") < 1.0 {
+        assert!(begun.elapsed() < LIMIT, "no second unit waits for memory");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let done = recorded(&place.folder()) as u64;
+    for n in 0..FILES {
+        let file = place.corpus.path().join(format!("r{}/m{n}.py", n % 3));
+        let source = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{source}# changed\n")).unwrap();
+    }
+    place.gate.open();
+    let output = end(client).await;
+    let report = report(&output, output.status.code().filter(|code| [0, 3].contains(code)).unwrap_or(0), &[]);
+    let changed = FILES * CONDITIONS - 2 * (done + 1);
+    assert_eq!(report["unknown"]["the source has changed since it was extracted"], changed, "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

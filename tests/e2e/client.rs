@@ -1,16 +1,24 @@
 //! The crate for clients: its example, its connection, and sessions whose queries run on a cluster with no server in between.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use bytefacts_client::{ClientError, Connection, Credentials, Options, cluster_session, session};
 use bytefacts_cluster::{JobState, RemoteScheduler};
 use bytefacts_stores::Stores;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
 
 use crate::processes::{Daemon, Processes};
 use crate::service::Service;
 use crate::service_access::with_users;
-use crate::support::{Shape, extract, folder, library_corpus, python, texts, url};
+use crate::support::{Shape, extract, folder, library_corpus, python, texts, url, write_files};
 
 #[path = "../../crates/client/examples/ask.rs"]
 mod example;
@@ -43,7 +51,7 @@ async fn a_session_of_a_cluster_gives_the_rows_of_a_local_one() {
     let (processes, facts) = (Processes::new(), folder());
     let corpus = library_corpus(&python().await, &["json", "email"]);
     extract(corpus.path(), facts.path(), &Shape { run: "first", ..Shape::default() }).await;
-    crate::support::write_files(corpus.path(), &[("json/new.py", b"new = 1\n")]);
+    write_files(corpus.path(), &[("json/new.py", b"new = 1\n")]);
     extract(corpus.path(), facts.path(), &Shape::default()).await;
     let (scheduler, _executors) = cluster(&processes).await;
     let (location, there) = (url(facts.path()), format!("df://{}", scheduler.address));
@@ -69,6 +77,88 @@ async fn a_session_of_a_cluster_gives_the_rows_of_a_local_one() {
     }
     let error = cluster_session("df://127.0.0.1:1", None, &Stores::default(), &location, None).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("no server answers at df://127.0.0.1:1"), "{error}");
+}
+
+/// A table that does something before or after it is scanned.
+struct Staged {
+    table: Arc<dyn TableProvider>,
+    before: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    after: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Staged")
+    }
+}
+
+#[async_trait]
+impl TableProvider for Staged {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        (self.before)().await;
+        let scan = self.table.scan(state, projection, filters, limit).await;
+        (self.after)();
+        scan
+    }
+}
+
+/// A run that becomes current between the scans of two tables of a query is shown by none of them, and by both in the next query.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tables_of_a_query_show_one_run() {
+    let (facts, corpus) = (folder(), folder());
+    let current = facts.path().join("current.json");
+    write_files(corpus.path(), &[("a.py", b"a = 1\n"), ("b.py", b"b = 1\n")]);
+    extract(corpus.path(), facts.path(), &Shape { run: "first", ..Shape::default() }).await;
+    let (first, later) = (facts.path().join("first.json"), facts.path().join("later.json"));
+    std::fs::rename(&current, &first).unwrap();
+    write_files(corpus.path(), &[("c.py", b"c = 1\n")]);
+    extract(corpus.path(), facts.path(), &Shape { run: "later", ..Shape::default() }).await;
+    std::fs::rename(&current, &later).unwrap();
+    std::fs::rename(&first, &current).unwrap();
+
+    let session = session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let table = session.table_provider("bytecode_files_v1").await.unwrap();
+    let scanned = Arc::new(Notify::new());
+    let (tell, told) = (Arc::clone(&scanned), Arc::clone(&scanned));
+    let before = Staged {
+        table: Arc::clone(&table),
+        before: Box::new(|| Box::pin(std::future::ready(()))),
+        after: Box::new(move || tell.notify_one()),
+    };
+    let after = Staged {
+        table,
+        before: Box::new(move || {
+            let (told, current, later) = (Arc::clone(&told), current.clone(), later.clone());
+            Box::pin(async move {
+                told.notified().await;
+                // A second query finds it moved.
+                let _: std::io::Result<()> = std::fs::rename(later, current);
+            })
+        }),
+        after: Box::new(|| ()),
+    };
+    session.register_table("scanned_first", Arc::new(before)).unwrap();
+    session.register_table("scanned_then", Arc::new(after)).unwrap();
+    let files = "SELECT count(DISTINCT path) FROM (SELECT 1 AS t, path FROM scanned_first UNION ALL SELECT 2, path FROM scanned_then) \
+                 GROUP BY t ORDER BY t";
+    for expected in [["2", "2"], ["3", "3"]] {
+        let found = texts(&session.sql(files).await.unwrap().collect().await.unwrap());
+        assert_eq!(found.concat(), expected);
+    }
 }
 
 /// Whoever lets a query of a cluster session go ends its job.
@@ -206,8 +296,7 @@ async fn a_session_of_ballistas_own_reads_the_files_of_a_run() {
     processes.environment.push(("BYTEFACTS_ACCESS__FACTS".to_owned(), format!("['{}']", facts.path().display())));
     let (scheduler, _executors) = cluster(&processes).await;
     let url = format!("df://{}", scheduler.address);
-    let foreign =
-        bytefacts_cluster::job_session(&url, std::sync::Arc::default(), &bytefacts_cluster::JobSettings::for_run("x")).await.unwrap();
+    let foreign = bytefacts_cluster::job_session(&url, Arc::default(), &bytefacts_cluster::JobSettings::for_run("x")).await.unwrap();
     let files: Vec<_> = manifest.files.iter().map(|file| facts.path().join(&file.key).display().to_string()).collect();
     let rows = foreign.read_parquet(files, Default::default()).await.unwrap().count().await.unwrap();
     assert_eq!(rows as u64, manifest.run.rows);

@@ -73,6 +73,33 @@ async fn an_executor_that_waits_says_so_and_ends_when_told() {
 }
 
 /// Executors ask an idle scheduler once a second, not twenty times, and yet work begins at once.
+/// Two executors of one name on one machine keep their own work, and what a killed one has left goes with the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_removes_what_killed_ones_have_left_and_nothing_of_a_live_one() {
+    let processes = Processes::new();
+    let scheduler = processes.scheduler(0).await;
+    let leave = |executor: &Daemon| {
+        let file = processes.home.path().join("work/bytefacts-executor").join(&executor.id).join("job/part");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "rows").unwrap();
+        file
+    };
+    let first = processes.executor("n", scheduler.address).await;
+    let of_first = leave(&first);
+    let second = processes.executor("n", scheduler.address).await;
+    let of_second = leave(&second);
+    assert!(of_first.exists(), "the first one lives");
+    second.kill();
+    assert!(of_second.exists(), "nobody has removed it");
+    let third = processes.executor("n", scheduler.address).await;
+    assert!(of_first.exists() && !of_second.exists(), "the second one is gone");
+    let of_third = leave(&third);
+    for executor in [first, third] {
+        assert_eq!(executor.terminate(), Some(0));
+    }
+    assert!(!of_first.exists() && !of_third.exists(), "who ends in order leaves nothing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_scheduler_takes_next_to_no_cpu() {
     const WATCHED: Duration = Duration::from_secs(5);

@@ -1,18 +1,24 @@
 //! Clients that mean harm, or do not mind: what they ask for is bounded, and others are served meanwhile.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use arrow_flight::{Action, CancelFlightInfoRequest};
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightData};
+use bytefacts_client::{Connection, Options};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prost::Message as _;
-use tonic::Code;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tonic::{Code, Status};
 
 use crate::processes::Daemon;
 use crate::service::{Client, LARGE, Service, ask, ask_number, ask_text, flight_status};
+use crate::service_access::certify;
+use crate::support::{folder, not_tested, texts};
 
 /// A query that takes long, and gives way.
 const COUNTING: &str = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n";
@@ -185,30 +191,152 @@ async fn a_reader_that_stands_still_is_given_up() {
     assert_eq!(ask_number(&mut other, "SELECT count(*) FROM bytefacts.runs").await, 1);
 }
 
-/// A thousand connections that say nothing: the service answers, refuses those beyond its limit at once, and closes the silent ones.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_silent_connections_are_bounded_and_closed() {
+/// More connections may be open here than most systems let a process have unless it asks.
+fn many_connections() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(4096.min(hard)), hard).unwrap();
+}
+
+/// Waits until the server closes a connection.
+fn closed(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    // Settings of HTTP/2 may come before the end.
+    let read = stream.read_to_end(&mut Vec::new());
+    assert!(!read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
+}
+
+/// A thousand connections that say nothing: the service answers, takes whoever speaks in the place of the one that has been silent for longest, and
+/// closes the silent ones after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_silent_connections_keep_nobody_from_a_place_and_are_closed() {
+    many_connections();
     let service = Service::start(&[], "serve: {connections: 1001}").await;
     let mut client = service.client().await;
     assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    let begun = Instant::now();
     let mut silent: Vec<_> = (0..1000).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
     until("a thousand and one", || service.daemon.metric("bytefacts_sql_connections") == 1001.0).await;
     assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1, "who is there is served");
-    let closed = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        // Settings of HTTP/2 may come before the end.
-        let read = stream.read_to_end(&mut Vec::new());
-        assert!(!read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
-    };
-    closed(&mut TcpStream::connect(service.daemon.address).unwrap());
+    let mut new = service.client().await;
+    assert_eq!(ask_number(&mut new, "SELECT count(*) FROM bytefacts.runs").await, 1, "who is new is served");
+    if begun.elapsed() < Duration::from_secs(9) {
+        closed(&mut silent[0]);
+        assert!(begun.elapsed() < Duration::from_secs(10), "the oldest has made room, before its time was over");
+    }
     for stream in &mut silent {
         closed(stream);
     }
+    until("room", || service.daemon.metric("bytefacts_sql_connections") == 2.0).await;
+}
+
+/// Places are of those who speak, and one too many is told so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_speak_are_bounded() {
+    let service = Service::start(&[], "serve: {connections: 2}").await;
+    let (mut first, mut second) = (service.client().await, service.client().await);
+    for client in [&mut first, &mut second] {
+        assert_eq!(ask_number(client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    }
+    closed(&mut TcpStream::connect(service.daemon.address).unwrap());
+    assert_eq!(ask_number(&mut first, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    drop(second);
     until("room", || service.daemon.metric("bytefacts_sql_connections") == 1.0).await;
     let mut another = service.client().await;
     assert_eq!(ask_number(&mut another, "SELECT count(*) FROM bytefacts.runs").await, 1);
+}
+
+/// As many silent connections as may shake hands at a time, and more: whoever shakes hands does so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_keep_nobody_from_shaking_hands() {
+    many_connections();
+    let home = folder();
+    if !certify(home.path(), "own") {
+        not_tested("silent connections and TLS", "there is no openssl");
+        return;
+    }
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let service = Service::start(&["--tls-cert", &path("own.pem"), "--tls-key", &path("own.key")], "").await;
+    let silent: Vec<_> = (0..600).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
+    let mut options = Options::new(&format!("grpc+tls://localhost:{}", service.daemon.address.port()));
+    options.ca = Some(home.path().join("own.pem"));
+    let begun = Instant::now();
+    let connection = Connection::open(&options).await.unwrap();
+    assert_eq!(texts(&connection.rows("SELECT 42 AS n").await.unwrap()), [["42"]]);
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}: places are free again after ten seconds", begun.elapsed());
+    drop(silent);
+}
+
+/// A call that puts values and never sends any.
+async fn silent_put(service: &Service) -> JoinHandle<Result<(), Status>> {
+    let mut client = service.client().await;
+    tokio::spawn(async move { client.inner_mut().do_put(futures::stream::pending::<FlightData>()).await.map(drop) })
+}
+
+/// Tries something until it is not done in time, which it must come to be.
+async fn until_it_waits<T>(what: &str, mut attempt: impl AsyncFnMut() -> T) {
+    let begun = Instant::now();
+    while timeout(Duration::from_secs(2), attempt()).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what} never waits");
+    }
+}
+
+/// Values that never come keep a place, of which there are sixteen, for a minute and no longer. Who asks is answered meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_never_come_have_few_places_and_little_time() {
+    let service = Service::start(&[], "").await;
+    let mut client = service.client().await;
+    client.handshake("anybody", "anything").await.unwrap();
+    let reset = "SET bytefacts.run = DEFAULT";
+    let begun = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..15 {
+        silent.push(silent_put(&service).await);
+    }
+    assert_eq!(client.execute_update(reset.to_owned(), None).await.unwrap(), 0, "one place is left");
+    silent.push(silent_put(&service).await);
+    until_it_waits("what is put", async || client.clone().execute_update(reset.to_owned(), None).await.unwrap()).await;
+    assert_eq!(ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await, 1);
+    for put in silent {
+        let told = timeout(Duration::from_secs(90), put).await.expect("it is told").unwrap().unwrap_err();
+        assert!(told.code() == Code::DeadlineExceeded && told.message().contains("has not come within 60 s"), "{told}");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(60), "they had their time");
+    assert_eq!(client.execute_update(reset.to_owned(), None).await.unwrap(), 0, "their places are free");
+}
+
+/// The settings that a server of HTTP/2 begins with, by their numbers.
+fn http2_settings(service: &Service) -> BTreeMap<u16, u32> {
+    let mut stream = TcpStream::connect(service.daemon.address).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "it begins with its settings");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).unwrap();
+    let number = |setting: &[u8]| u16::from_be_bytes([setting[0], setting[1]]);
+    settings.chunks(6).map(|setting| (number(setting), u32::from_be_bytes(setting[2..].try_into().unwrap()))).collect()
+}
+
+/// So many calls may be open over one connection, and no more: others wait, over other connections nobody does.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_connection_are_bounded() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    let service = Service::start(&[], "").await;
+    assert_eq!(http2_settings(&service)[&MAX_CONCURRENT_STREAMS], 128);
+    let client = service.client().await;
+    let ask = async |mut client: Client| ask_number(&mut client, "SELECT count(*) FROM bytefacts.runs").await;
+    let open: Vec<_> = (0..128)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.inner_mut().do_put(futures::stream::pending::<FlightData>()).await.map(drop) })
+        })
+        .collect();
+    until_it_waits("the next call", async || ask(client.clone()).await).await;
+    assert_eq!(ask(service.client().await).await, 1);
+    for call in &open {
+        call.abort();
+    }
+    assert_eq!(ask(client).await, 1);
 }
 
 /// Messages name the nearest of what there is, and no place of the server.

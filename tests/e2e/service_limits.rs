@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow_flight::sql::{ActionCancelQueryRequest, CommandStatementQuery, ProstMessageExt as _, TicketStatementQuery};
+use arrow_flight::sql::{ActionCancelQueryRequest, CommandGetTables, CommandStatementQuery, ProstMessageExt as _, TicketStatementQuery};
 use arrow_flight::{Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, Ticket};
 use futures::TryStreamExt as _;
 use prost::Message as _;
@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::processes::Daemon;
 use crate::service::{Client, ENDLESS, LARGE, Service, ask, ask_number, ask_text, fetch, flight_status};
-use crate::support::texts;
+use crate::support::{texts, write_files};
 
 /// Announcements that do not wait for what never comes.
 const IMPATIENT: &str = "serve: {early_milliseconds: 100}";
@@ -295,6 +295,40 @@ async fn a_slow_reader_holds_little_memory() {
     let (after, sent_since) = (resident(&service.daemon), service.daemon.metric("bytefacts_sql_bytes_total") - sent);
     assert!(sent_since < 64e6, "{sent_since} bytes were made for a reader of a few messages");
     assert!(after < before + (64 << 20), "{before} bytes have become {after}");
+}
+
+/// Tables of all runs are as many as runs, each with all of its columns: they are made as they are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_of_the_tables_of_all_runs_holds_little_memory() {
+    const RUNS: usize = 1_000;
+    let service = Service::start(&[], "").await;
+    let runs = service.facts.path().join("runs");
+    let header = std::fs::read_to_string(runs.join("run-1/run.json")).unwrap();
+    for n in 0..RUNS {
+        let name = format!("copy-{n}");
+        let copy = header.replace("\"run-1\"", &format!("\"{name}\""));
+        write_files(&runs, &[(&format!("{name}/run.json"), copy.as_bytes())]);
+    }
+    let mut client = service.client().await;
+    // The first question of columns plans a query of each table.
+    let shown = CommandGetTables { catalog: Some("facts".to_owned()), include_schema: true, ..CommandGetTables::default() };
+    let info = client.get_tables(shown).await.unwrap();
+    fetch(&mut client, info).await.unwrap();
+
+    let all = CommandGetTables { catalog: Some("runs".to_owned()), include_schema: true, ..CommandGetTables::default() };
+    let info = client.get_tables(all).await.unwrap();
+    let before = resident(&service.daemon);
+    let mut stream = client.do_get(ticket(&info)).await.unwrap();
+    let first = stream.try_next().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (after, bytes) = (resident(&service.daemon), first.get_array_memory_size() as u64);
+    assert!(after < before + (64 << 20), "{before} bytes have become {after}, for a first message of {bytes}");
+    let mut rows = first.num_rows();
+    while let Some(batch) = stream.try_next().await.unwrap() {
+        rows += batch.num_rows();
+    }
+    let of_one = ask_number(&mut client, "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'").await;
+    assert_eq!(i64::try_from(rows).unwrap(), (i64::try_from(RUNS).unwrap() + 1) * of_one);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use crate::service_access::{certify, with_users};
 use crate::support::{bytefacts, folder, not_tested, query_text, run, write_files};
 
 const PROMPT: &str = "bytefacts> ";
-/// The first prompt waits until the server has told of all its columns, which takes long where the machine is busy.
+/// Everything takes long where the machine is busy.
 const TIMEOUT_MS: u64 = 600_000;
 
 /// Runs `bytefacts sql --connect`; exit code, stdout and stderr.
@@ -94,6 +94,29 @@ async fn who_cannot_be_reached_or_does_not_know_us_says_so() {
     assert!(nothing.0 == 2 && nothing.2.contains("--facts FACTS, or --connect"), "{nothing:?}");
 }
 
+/// Who is connected to and says nothing is given up after ten seconds, with or without TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_is_not_waited_for_long() {
+    let home = folder();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    // Its connections are taken by the system, and nobody looks at them.
+    let mut ways = vec![(format!("grpc://localhost:{port}"), Vec::new())];
+    if certify(home.path(), "own") {
+        ways.push((format!("grpc+tls://localhost:{port}"), vec!["--ca".to_owned(), home.path().join("own.pem").display().to_string()]));
+    } else {
+        not_tested("a server that says nothing and TLS", "there is no openssl");
+    }
+    for (address, ca) in ways {
+        let args: Vec<_> = ca.iter().map(String::as_str).chain(["SELECT 1"]).collect();
+        let begun = Instant::now();
+        let (code, stdout, stderr) = sql(&address, &args).await;
+        assert_eq!((code, stdout.as_str()), (1, ""), "{address}");
+        assert!(stderr.contains("no server answers at") && stderr.contains("it says nothing"), "{address}: {stderr}");
+        assert!(begun.elapsed() < Duration::from_secs(25), "{address}: {:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_encrypts_is_known_by_its_certificate() {
     let home = folder();
@@ -161,10 +184,44 @@ async fn the_shell_helps_as_it_does_over_facts() {
     session.exp_string("ended with 0").unwrap();
 }
 
+/// Names to be completed are asked for while the user types: the prompt is there although the server cannot tell them, and what it tells later is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_prompt_does_not_wait_for_names() {
+    let (service, home) = (Service::start(&[], "").await, folder());
+    // Whoever asks which run is current waits for a writer, as for a store that does not answer.
+    let (current, kept) = (service.facts.path().join("current.json"), service.facts.path().join("kept.json"));
+    std::fs::rename(&current, &kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&current).status().unwrap().success());
+    let mut session = shell(&service, &home).await;
+    session.send("sel\t").unwrap();
+    session.flush().unwrap();
+    session.exp_string("select").unwrap();
+    session.send_control('c').unwrap();
+    session.exp_string(PROMPT).unwrap();
+    // A writer comes and goes, and the file is there again.
+    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&current).unwrap();
+    std::fs::rename(&kept, &current).unwrap();
+    drop(writer);
+    session.send_line("\\d").unwrap();
+    session.exp_string("py_bc_blocks").unwrap();
+    session.exp_string(PROMPT).unwrap();
+    session.send("select 1 from py_bc_instructions i where i.code\t").unwrap();
+    session.flush().unwrap();
+    session.exp_string("code_unit_id").unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_the_query_on_the_server_too() {
     let (service, home) = (Service::start(&[], "").await, folder());
     let mut session = shell(&service, &home).await;
+    // What the shell asks for itself is over.
+    let begun = Instant::now();
+    let asked =
+        "SELECT count(*) FROM system.queries WHERE state <> 'running' AND statement LIKE '%routine_name%' AND statement NOT LIKE '%LIKE%'";
+    while ask_text(&mut service.client().await, asked).await != [["1"]] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "names of functions are not asked for");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let open = |wanted: f64| {
         let begun = Instant::now();
         while service.daemon.metric("bytefacts_sql_queries_open") != wanted {

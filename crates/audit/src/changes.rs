@@ -3,6 +3,8 @@
 //! A file is known by its name and by its content. Where a name has other facts, the source says why; where the source is the same, the
 //! interpreter, the options, the analysis or the schema must be another, else it is the alarm that this crate exists for.
 
+mod moves;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -300,19 +302,14 @@ pub async fn compare<L: Nodes + Sync, R: Nodes + Sync>(
             (None, None) => {}
         }
     }
-    // Of several with one content, names that end alike belong together before others do.
-    for (name, right) in new {
-        let source = right.source;
-        let same = |gone: &[(Name, FileFacts)], base: bool| {
-            let of_base = |other: &Name| !base || basename(&other.path) == basename(&name.path);
-            gone.iter().position(|(other, left)| source.is_some() && left.source == source && of_base(other))
-        };
-        if let Some(at) = same(&gone, true).or_else(|| same(&gone, false)) {
-            let (from, left) = gone.remove(at);
+    let origins = moves::origins(&gone, &new);
+    let mut gone: Vec<_> = gone.into_iter().map(Some).collect();
+    for ((name, right), origin) in new.into_iter().zip(origins) {
+        if let Some((from, left)) = origin.and_then(|at| gone.get_mut(at)?.take()) {
             changes.push(change(Class::Moved, name, Some(from), Some(left), Some(right)));
             continue;
         }
-        let original = match source {
+        let original = match right.source {
             Some(source) => {
                 let (found, of_search) = tree::find(before, &[&[BY_CONTENT][..], &source].concat(), 1).await?;
                 cost = Cost {
@@ -327,14 +324,10 @@ pub async fn compare<L: Nodes + Sync, R: Nodes + Sync>(
         let class = if original.is_some() { Class::Copied } else { Class::Added };
         changes.push(change(class, name, original, None, Some(right)));
     }
-    changes.extend(gone.into_iter().map(|(name, left)| change(Class::Removed, name, None, Some(left), None)));
+    changes.extend(gone.into_iter().flatten().map(|(name, left)| change(Class::Removed, name, None, Some(left), None)));
     let rank = |class: Class| Class::ALL.iter().position(|other| *other == class);
     changes.sort_by(|a, b| (rank(a.class), &a.repo, &a.path).cmp(&(rank(b.class), &b.repo, &b.path)));
     Ok(Changes { drift, changes, cost })
-}
-
-fn basename(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn change(class: Class, name: Name, from: Option<Name>, before: Option<FileFacts>, after: Option<FileFacts>) -> Change {

@@ -325,6 +325,12 @@ pub fn no_worker(name: &Name, condition: &str, error: &NightError) -> Verdict {
     without_digests(name, condition, Kind::Fail, Some("X03"), error.to_string())
 }
 
+/// A verdict on a file that is not derived, since whoever tried it alone died of it.
+#[must_use]
+pub fn killer(name: &Name, condition: &str, reason: &str) -> Verdict {
+    without_digests(name, condition, Kind::Fail, Some("C28"), reason.to_owned())
+}
+
 fn without_digests(name: &Name, condition: &str, kind: Kind, cause: Option<&str>, reason: String) -> Verdict {
     Verdict {
         repo: name.repo.clone(),

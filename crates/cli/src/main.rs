@@ -20,6 +20,7 @@ mod reach;
 mod signals;
 mod summary;
 mod table;
+mod work_folder;
 
 use std::process::ExitCode;
 

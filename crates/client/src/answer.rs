@@ -7,12 +7,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightInfo};
+use bytefacts_query::Underway;
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
-use tokio::runtime::Handle;
 
 use crate::connection::Client;
 use crate::error::ClientError;
@@ -78,29 +78,10 @@ impl RecordBatchStream for Rows {
     }
 }
 
-/// A query that is ended on the server, unless it is over, when nobody waits for it any more. A stream that is let go ends it too, if the server has
-/// begun it.
-pub(crate) struct Underway(Option<(Client, FlightInfo)>);
-
-impl Underway {
-    pub(crate) fn new(client: Client, info: FlightInfo) -> Self {
-        Self(Some((client, info)))
-    }
-
-    fn is_over(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        let (Some((mut client, info)), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
-        runtime.spawn(async move {
-            let body = CancelFlightInfoRequest { info: Some(info) }.encode_to_vec().into();
-            // It may be over meanwhile, or the server gone: then there is nothing to end.
-            if let Err(error) = client.do_action(Action { r#type: "CancelFlightInfo".to_owned(), body }).await {
-                tracing::debug!(%error, "a query that nobody waits for could not be ended");
-            }
-        });
+/// Ends a query on the server. It may be over meanwhile, or the server gone: then there is nothing to end.
+pub(crate) async fn cancel(mut client: Client, info: FlightInfo) {
+    let body = CancelFlightInfoRequest { info: Some(info) }.encode_to_vec().into();
+    if let Err(error) = client.do_action(Action { r#type: "CancelFlightInfo".to_owned(), body }).await {
+        tracing::debug!(%error, "a query that nobody waits for could not be ended");
     }
 }

@@ -17,7 +17,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_query::operator::ends_on_a_cluster;
-use bytefacts_query::{FlattenExec, QueryCodec, of_task};
+use bytefacts_query::{FlattenExec, OneRunPlanner, QueryCodec, Underway, of_task};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err, internal_err};
@@ -36,11 +36,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions, displayable,
 };
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{Stream, TryStreamExt as _};
-use tokio::runtime::Handle;
 
 use crate::error::ClientError;
 use crate::scheduler::Scheduler;
@@ -68,7 +66,7 @@ pub(crate) fn on_cluster(state: SessionState, scheduler: Scheduler, cores: usize
     builder.with_query_planner(Arc::new(ClusterPlanner { scheduler })).build()
 }
 
-/// Plans as DataFusion does, and has the whole run on the cluster.
+/// Plans as a session of this process does, and has the whole run on the cluster.
 #[derive(Debug)]
 struct ClusterPlanner {
     scheduler: Scheduler,
@@ -77,7 +75,7 @@ struct ClusterPlanner {
 #[async_trait]
 impl QueryPlanner for ClusterPlanner {
     async fn create_physical_plan(&self, logical_plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, state).await?;
+        let plan = OneRunPlanner.create_physical_plan(logical_plan, state).await?;
         if reads_files_alone(&plan)? && ends_on_a_cluster(&plan)? {
             Ok(Arc::new(OnCluster::new(plan, self.scheduler.clone(), state.config().clone())))
         } else {
@@ -176,7 +174,7 @@ async fn run(scheduler: &Scheduler, plan: Arc<dyn ExecutionPlan>, config: &Sessi
         getrandom::getrandom(&mut random).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let client = hex::encode(random);
         let before = scheduler.status().await?;
-        let mut underway = Underway { scheduler: Some(scheduler.clone()), client: client.clone() };
+        let mut underway = Underway::new(end(scheduler.clone(), client.clone()));
         let named = config.clone().with_ballista_job_name(&format!("{QUERY}{client}"));
         let codec = QueryCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()));
         let (url, ballista, schema) = (scheduler.url(), named.ballista_config(), plan.schema());
@@ -191,28 +189,10 @@ async fn run(scheduler: &Scheduler, plan: Arc<dyn ExecutionPlan>, config: &Sessi
     exec_err!("executors were lost while the query ran, {TRIES} times in a row: ask again when the cluster is steady")
 }
 
-/// A job that is ended, unless it is over, when nobody waits for it any more.
-struct Underway {
-    scheduler: Option<Scheduler>,
-    client: String,
-}
-
-impl Underway {
-    fn is_over(&mut self) {
-        self.scheduler = None;
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        let (Some(scheduler), Ok(runtime)) = (self.scheduler.take(), Handle::try_current()) else { return };
-        let client = std::mem::take(&mut self.client);
-        runtime.spawn(async move {
-            // It may be over, or the scheduler gone: then there is nothing to end.
-            if let Err(error) = scheduler.end(&client).await {
-                tracing::debug!(%error, "a query that nobody waits for could not be ended");
-            }
-        });
+/// Ends the job of a client. It may be over, or the scheduler gone: then there is nothing to end.
+async fn end(scheduler: Scheduler, client: String) {
+    if let Err(error) = scheduler.end(&client).await {
+        tracing::debug!(%error, "a query that nobody waits for could not be ended");
     }
 }
 

@@ -21,9 +21,7 @@ use tower::service_fn;
 
 use crate::error::{ClientError, innermost};
 use crate::options::{Options, Target};
-
-/// How long a server may take to be connected to.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::silence::{Heard, PATIENCE, SILENT, silent};
 
 /// After so long without a word the server is asked whether it is still there, so that proxies see that the connection is used.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -42,34 +40,45 @@ pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {
     let address = format!("{}:{}", target.host, target.port);
     // The scheme says nothing: the connector knows whether to encrypt.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ClientError::Address(options.address.clone()))?;
-    let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true).http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
+    let endpoint = endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
     let connected = if target.tls {
         let tls = TlsConnector::from(Arc::new(client_config(roots(options.ca.as_deref())?)?));
         let target = target.clone();
         let connector = service_fn(move |_: Uri| {
             let (target, tls) = (target.clone(), tls.clone());
-            async move { secured(&target, &tls).await.map(TokioIo::new) }
+            async move { in_time(secured(&target, &tls)).await }
         });
         endpoint.connect_with_connector(connector).await
     } else {
-        endpoint.connect().await
+        let target = target.clone();
+        let connector = service_fn(move |_: Uri| {
+            let target = target.clone();
+            async move { in_time(plain(&target)).await }
+        });
+        endpoint.connect_with_connector(connector).await
     };
     match connected {
         Ok(channel) => Ok(channel),
         Err(error) => {
             let reason = innermost(&error);
-            let reason =
-                if target.tls && is_plain(&target).await { format!("it does not encrypt: take grpc:// ({reason})") } else { reason };
+            let may_be_plain = target.tls && reason != SILENT && is_plain(&target).await;
+            let reason = if may_be_plain { format!("it does not encrypt: take grpc:// ({reason})") } else { reason };
             Err(ClientError::Unreachable { address, reason })
         }
     }
+}
+
+/// A connection that is made within a time, and over which something comes within a time.
+async fn in_time<S>(connecting: impl Future<Output = io::Result<S>>) -> io::Result<TokioIo<Heard<S>>> {
+    let connected = timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(silent()));
+    connected.map(|stream| TokioIo::new(Heard::new(stream)))
 }
 
 /// Whether it is HTTP/2 without encryption that a server speaks. It is asked, since what a client sees that has spoken another language (an answer
 /// that it cannot read, an end, a reset) hangs on which packet comes first.
 async fn is_plain(target: &Target) -> bool {
     let asked = async {
-        let mut stream = TcpStream::connect((bare(target), target.port)).await?;
+        let mut stream = plain(target).await?;
         stream.write_all(HTTP2_PREFACE).await?;
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
@@ -96,12 +105,15 @@ fn bare(target: &Target) -> &str {
     target.host.trim_start_matches('[').trim_end_matches(']')
 }
 
-async fn secured(target: &Target, tls: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let host = bare(target).to_owned();
-    let stream = TcpStream::connect((host.as_str(), target.port)).await?;
+async fn plain(target: &Target) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((bare(target), target.port)).await?;
     stream.set_nodelay(true)?;
-    let name = ServerName::try_from(host).map_err(io::Error::other)?;
-    tls.connect(name, stream).await
+    Ok(stream)
+}
+
+async fn secured(target: &Target, tls: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let name = ServerName::try_from(bare(target).to_owned()).map_err(io::Error::other)?;
+    tls.connect(name, plain(target).await?).await
 }
 
 /// The certificates that a server is known by: those of a file, or else the system's.

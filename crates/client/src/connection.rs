@@ -10,15 +10,17 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightInfo, HandshakeRequest, IpcMessage};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytefacts_query::Underway;
 use datafusion::physical_plan::common::collect;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
-use crate::answer::{Answer, Underway};
+use crate::answer::{Answer, cancel};
 use crate::connect::{channel, is_encrypted};
 use crate::error::ClientError;
 use crate::options::{Credentials, Options};
+use crate::silence::SILENT;
 
 /// The largest message that is read. A server of ours sends 16 MiB at most, unless it is told otherwise.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
@@ -109,7 +111,7 @@ impl Connection {
             return Ok(Answer::empty(Arc::new(schema)));
         };
         // From here on somebody has to tell the server that nobody wants the rows.
-        let underway = Underway::new(self.client.clone(), info);
+        let underway = Underway::new(cancel(self.client.clone(), info));
         let stream = self.client.clone().do_get(ticket).await.map_err(|error| ClientError::of_flight(&self.address, error))?;
         Ok(Answer::new(Arc::new(schema), stream, underway, self.address.clone()))
     }
@@ -145,7 +147,7 @@ async fn no_login(options: &Options, error: ClientError) -> ClientError {
         _ => return error,
     };
     match options.target() {
-        Ok(target) if !target.tls && is_encrypted(&target).await => {
+        Ok(target) if !target.tls && reason != SILENT && is_encrypted(&target).await => {
             ClientError::Unreachable { address: options.address.clone(), reason: format!("it encrypts: take grpc+tls:// ({reason})") }
         }
         _ => error,

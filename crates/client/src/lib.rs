@@ -20,6 +20,7 @@ mod error;
 mod options;
 mod scheduler;
 mod session;
+mod silence;
 
 pub use answer::Answer;
 pub use bytefacts_landing::RunId;

@@ -14,7 +14,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use bytefacts_engine::{PhysicalCodec, fresh_attempt, words};
-use bytefacts_query::of_task;
+use bytefacts_query::{Underway, of_task};
 use bytefacts_tls::ClientTls;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
@@ -23,7 +23,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::Stream;
-use tokio::runtime::Handle;
 
 use crate::quota::Quota;
 use crate::remote::{RemoteScheduler, RestError};
@@ -110,7 +109,7 @@ impl QueryCluster {
     async fn submit(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig, client: &str) -> Result<Answer> {
         let config = with_tls(config.clone().with_ballista_job_name(&query_name(client)), self.scheduler.tls());
         let schema = plan.schema();
-        let job = Underway { scheduler: Some(self.scheduler.clone()), client: client.to_owned() };
+        let job = Underway::new(end(self.scheduler.clone(), client.to_owned()));
         let codec = PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None);
         let url = format!("http://{}", self.scheduler.address());
         let ballista = config.ballista_config();
@@ -153,31 +152,13 @@ fn is_whole(before: &ClusterStatus, now: &ClusterStatus, client: &str) -> bool {
 #[error("executors were lost while the query ran, {TRIES} times in a row: ask again when the cluster is steady")]
 struct Unsteady;
 
-/// A job that is ended, unless it is over, when nobody waits for it any more: also when the word of it was lost.
-struct Underway {
-    scheduler: Option<RemoteScheduler>,
-    client: String,
-}
-
-impl Underway {
-    fn is_over(&mut self) {
-        self.scheduler = None;
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        let (Some(scheduler), Ok(runtime)) = (self.scheduler.take(), Handle::try_current()) else { return };
-        let client = std::mem::take(&mut self.client);
-        runtime.spawn(async move {
-            // It may be over, or the scheduler gone: then there is nothing to end.
-            let Ok(status) = scheduler.status().await else { return };
-            for job in status.jobs.iter().filter(|job| job.client.as_deref() == Some(&client) && !job.state.is_over()) {
-                if let Err(error) = scheduler.cancel(&job.id).await {
-                    tracing::debug!(%error, job = job.id, "a query that nobody waits for could not be ended");
-                }
-            }
-        });
+/// Ends the job of a client. It may be over, or the scheduler gone: then there is nothing to end.
+async fn end(scheduler: RemoteScheduler, client: String) {
+    let Ok(status) = scheduler.status().await else { return };
+    for job in status.jobs.iter().filter(|job| job.client.as_deref() == Some(&client) && !job.state.is_over()) {
+        if let Err(error) = scheduler.cancel(&job.id).await {
+            tracing::debug!(%error, job = job.id, "a query that nobody waits for could not be ended");
+        }
     }
 }
 

@@ -113,4 +113,18 @@ impl Corpus {
             Source::Objects(objects) => objects::read(objects, &self.form, entry, self.limit).await,
         }
     }
+
+    /// How many bytes [`Self::read`] would hold of a file, as far as it can be known without reading: none of one that would not be read, and none
+    /// where nobody says. Whoever reads is told why.
+    pub async fn size(&self, entry: &Entry) -> u64 {
+        let size = match &self.source {
+            Source::Local(root) => {
+                let Ok(below) = local::path_of(entry, &self.form) else { return 0 };
+                let root = Arc::clone(root);
+                tokio::task::spawn_blocking(move || local::size(&root, &below)).await.ok().flatten()
+            }
+            Source::Objects(objects) => objects::size(objects, &self.form, entry).await,
+        };
+        size.filter(|size| *size <= self.limit).unwrap_or(0)
+    }
 }

@@ -261,6 +261,12 @@ pub(crate) fn read(root: &Path, below: &Path, limit: u64) -> Result<Bytes, ReadE
     }
 }
 
+/// How large the file at `below` in `root` is, if it is one that is read. Blocks.
+pub(crate) fn size(root: &Path, below: &Path) -> Option<u64> {
+    let metadata = fs::metadata(resolve(root, &root.join(below)).ok()?).ok()?;
+    metadata.is_file().then_some(metadata.len())
+}
+
 /// Fails if the corpus cannot be entered, or nothing is left of it, or of the folder in it that `below` begins with: a disk that is not mounted
 /// leaves no folder, or an empty one, and each repository may have a disk of its own.
 fn check_standing(root: &Path, below: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use super::*;
+use crate::corpus::Corpus;
 use crate::selection::tests::{default, excluding};
 
 fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -175,6 +176,20 @@ fn a_file_over_the_limit_is_refused() {
     let error = read_entry(root.path(), &entry(Some("a"), "x.py")).unwrap_err();
     assert_eq!(error.error_type(), "FileTooLarge");
     assert_eq!(read_entry(root.path(), &entry(Some("a"), "y.py")).unwrap().len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_file_is_as_large_as_what_would_be_read_of_it() {
+    let root = tree(&["a/x.py", "a/folder.py/z.py"]);
+    write(root.path(), "a/large.py", &"x".repeat(1_001));
+    symlink("x.py", root.path().join("a/inside.py")).unwrap();
+    symlink("/etc/hostname", root.path().join("a/outside.py")).unwrap();
+    let corpus = Corpus::local(root.path(), Form::Tree, default()).with_limit(1_000);
+    for name in ["x.py", "inside.py", "large.py", "outside.py", "folder.py", "gone.py"] {
+        let entry = entry(Some("a"), name);
+        let read = corpus.read(&entry).await.map_or(0, |bytes| bytes.len() as u64);
+        assert_eq!(corpus.size(&entry).await, read, "{name}");
+    }
 }
 
 /// Whether the tests run as a user whom no permission stops.

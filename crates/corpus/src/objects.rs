@@ -229,15 +229,26 @@ pub(crate) async fn holds(objects: &Objects, name: &'static str) -> Result<bool,
     }
 }
 
+/// The key of an entry.
+fn key_of(objects: &Objects, form: &Form, entry: &Entry) -> Result<Path, ReadError> {
+    let (prefix, below) = (&objects.prefix, below_corpus(form, entry));
+    let key = if prefix.as_ref().is_empty() { below } else { format!("{prefix}/{below}") };
+    Path::parse(key).map_err(|_| ReadError::BadPath)
+}
+
+/// How large the object of an entry is, if the store says so.
+pub(crate) async fn size(objects: &Objects, form: &Form, entry: &Entry) -> Option<u64> {
+    let key = key_of(objects, form, entry).ok()?;
+    objects.store.head(&key).await.ok().map(|meta| meta.size)
+}
+
 /// Reads the object of an entry.
 pub(crate) async fn read(objects: &Objects, form: &Form, entry: &Entry, limit: u64) -> Result<Bytes, ReadError> {
-    let Objects { store, prefix, .. } = objects;
+    let store = &objects.store;
     if entry.size > limit {
         return Err(ReadError::TooLarge { limit });
     }
-    let below = below_corpus(form, entry);
-    let key = if prefix.as_ref().is_empty() { below } else { format!("{prefix}/{below}") };
-    let key = Path::parse(key).map_err(|_| ReadError::BadPath)?;
+    let key = key_of(objects, form, entry)?;
     let object = match store.get(&key).await.map_err(ReadError::from_store) {
         Err(ReadError::Missing) => return Err(missing(store, &key).await),
         object => object?,
@@ -307,7 +318,10 @@ mod tests {
         assert!(inventory.notes.is_empty());
         for entry in &entries {
             assert_eq!(corpus.read(entry).await.unwrap().len() as u64, entry.size);
+            assert_eq!(corpus.size(entry).await, entry.size);
         }
+        let gone = Entry { repo: None, path: "gone.py".to_owned(), size: 0 };
+        assert_eq!(corpus.size(&gone).await, 0);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `FactsTable`: a committed run as the table `bytecode_files_v1`.
 //!
-//! The run is looked up when the table is scanned, so that a session that lives for days sees a new run as soon as it is current. Its list of
+//! The run is looked up when the table is scanned (`one_run.rs`), so that a session that lives for days sees a new run as soon as it is current. Its list of
 //! files never changes and is fetched once. Only files that the manifest names are read: what lies beside them may belong to an attempt that
 //! lost, or to another run.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytefacts_facts::schema as facts_schema;
-use bytefacts_landing::{FactsStore, LandedFile, RunId};
+use bytefacts_landing::{LandedFile, RunId};
 use bytefacts_stores::Place;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result, plan_err};
@@ -20,6 +20,7 @@ use futures::lock::Mutex;
 
 use crate::error::external;
 use crate::files_scan::FilesScan;
+use crate::one_run;
 
 /// A run of facts as a table.
 #[derive(Debug)]
@@ -43,17 +44,13 @@ impl FactsTable {
         Self { place, run: Some(run.clone()), files: Mutex::new(Some((run, Arc::new(files)))) }
     }
 
-    fn facts(&self) -> FactsStore {
-        self.place.facts()
-    }
-
-    /// The files of the run that the table shows now.
-    async fn files(&self) -> Result<Arc<Vec<LandedFile>>> {
-        let facts = self.facts();
+    /// The files of the run that the table shows to a query.
+    async fn files(&self, state: &dyn Session) -> Result<Arc<Vec<LandedFile>>> {
+        let facts = self.place.facts();
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => match facts.current().await.map_err(external)? {
-                Some(current) => current.run_id,
+            None => match one_run::current(&self.place, state).await? {
+                Some(current) => current,
                 None => return plan_err!("no run has been committed to these facts yet: extract a corpus into them first"),
             },
         };
@@ -79,7 +76,7 @@ impl FactsTable {
             Some(filter) => Some(state.create_physical_expr(filter, &DFSchema::try_from(contract)?)?),
             None => None,
         };
-        Ok(FilesScan::new(self.place.clone(), self.files().await?, predicate))
+        Ok(FilesScan::new(self.place.clone(), self.files(state).await?, predicate))
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
 //!   FactsTable: a committed run                                         (facts_table.rs)
+//!   OneRunPlanner: the same run for all tables of a query              (one_run.rs)
 //!   FilesScan: its files that a filter leaves, and a plan to read them  (files_scan.rs, skipping.rs)
 //!   FlatTables ─▶ FlattenExec: flat tables, filtered as they are made   (flat_tables.rs, flatten.rs, rows.rs, condition.rs)
 //!   ByFile ─▶ ByFileExec: what needs to know of one file at a time      (locality.rs, by_file.rs)
@@ -13,6 +14,7 @@
 //! guarded functions: bounds to what a batch may become                 (guard.rs)
 //! explain: errors in words for who wrote the SQL                        (message.rs)
 //! QueryCodec: our operators on the wire                                 (codec.rs, wire.rs)
+//! Underway: queries that others run end with whoever waits for them     (underway.rs)
 //! schema_snapshot: what `information_schema` says, for a run's manifest (snapshot.rs)
 //! ```
 
@@ -30,12 +32,14 @@ mod guard;
 pub mod listings;
 mod locality;
 mod message;
+mod one_run;
 pub mod operator;
 mod rows;
 mod session;
 mod skipping;
 mod snapshot;
 mod udf;
+mod underway;
 pub mod wire;
 mod yielding;
 
@@ -46,6 +50,8 @@ pub use facts_table::FactsTable;
 pub use flatten::FlattenExec;
 pub use guard::{GuardedOperators, concatenation, guarded};
 pub use message::{Hints, explain, of_task};
+pub use one_run::OneRunPlanner;
 pub use session::{FACTS_TABLE, facts_session, register_facts, register_listings};
 pub use snapshot::schema_snapshot;
 pub use udf::all as id_functions;
+pub use underway::Underway;

@@ -17,6 +17,7 @@ use crate::facts_table::FactsTable;
 use crate::flat_tables::FlatTables;
 use crate::listings::{self, Listings};
 use crate::locality::ByFile;
+use crate::one_run::OneRunPlanner;
 use crate::udf;
 use crate::yielding::Yielding;
 
@@ -38,12 +39,14 @@ pub async fn facts_session(stores: &Stores, location: &str, run: Option<RunId>) 
     Ok(session)
 }
 
-/// A state that plans as this one does, but that what needs to know of one source file at a time is done so, and joins give way.
+/// A state that plans as this one does, but that all tables of a query show one run, what needs to know of one source file at a time is done so, and
+/// joins give way.
 fn with_our_rules(state: SessionState) -> SessionState {
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(ByFile)];
     rules.extend(state.physical_optimizers().iter().map(Arc::clone));
     rules.push(Arc::new(Yielding));
-    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
+    let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
+    builder.with_query_planner(Arc::new(OneRunPlanner)).build()
 }
 
 /// Registers the root table, the id functions, `changes`, the flat tables and every view with a session.

@@ -1,4 +1,5 @@
-//! Connections: so many and no more, none of them silent from the start, and each one that can be closed by what is asked over it.
+//! Connections: so many and no more, none of them silent from the start, and each one that can be closed by what is asked over it, or for one that
+//! speaks.
 //!
 //! A client that connects and says nothing takes a socket until somebody minds, and HTTP/2's own keep-alive begins with its first words.
 
@@ -10,36 +11,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytefacts_tls::{Accepted, ServerTls, accept};
+use bytefacts_tls::{Accepted, Place, Places, ServerTls, accept};
 use futures::task::AtomicWaker;
 use futures::{Stream, StreamExt as _};
 use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 /// How long a client may take to say its first word.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The connections that come to a listener. One too many is closed at once, so that its client hears of it.
+/// The connections that come to a listener. One too many is closed at once, so that its client hears of it: the one that has been silent for longest,
+/// or the new one where all others have spoken.
 pub(crate) fn incoming(
     listener: TcpListener,
     tls: Option<ServerTls>,
     most: usize,
     open: IntGauge,
 ) -> impl Stream<Item = io::Result<Guarded>> {
-    let places = Arc::new(Semaphore::new(most));
+    let places = Places::new(most);
     accept(listener, tls).filter_map(move |stream| {
-        let guarded = match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                open.inc();
-                let counted = Counted { _place: place, open: open.clone() };
-                let connection = Connection::default();
-                Some(Ok(Guarded { stream, silence: Some(Box::pin(tokio::time::sleep(SILENCE))), connection, _counted: counted }))
+        let connection = Connection::default();
+        let closing = connection.clone();
+        let guarded = match places.take(move || closing.close()) {
+            Some(place) => {
+                let silence = Some(Box::pin(tokio::time::sleep(SILENCE)));
+                Some(Ok(Guarded { stream, silence, connection, place, _counted: Counted::new(open.clone()) }))
             }
-            Err(_) => {
+            None => {
                 tracing::warn!(most, "a connection is refused: there are as many as there may be");
                 None
             }
@@ -66,10 +67,16 @@ impl Connection {
     }
 }
 
-/// Gives the place back with the connection.
+/// Is counted as long as it is there.
 struct Counted {
-    _place: OwnedSemaphorePermit,
     open: IntGauge,
+}
+
+impl Counted {
+    fn new(open: IntGauge) -> Self {
+        open.inc();
+        Self { open }
+    }
 }
 
 impl Drop for Counted {
@@ -84,6 +91,7 @@ pub(crate) struct Guarded {
     /// Ends it, until its client has said something.
     silence: Option<Pin<Box<Sleep>>>,
     connection: Connection,
+    place: Place,
     _counted: Counted,
 }
 
@@ -104,7 +112,9 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.silence = None;
+            if self.silence.take().is_some() && !self.place.keep() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
         } else if read.is_pending()
             && let Some(silence) = &mut self.silence
             && silence.as_mut().poll(context).is_ready()

@@ -41,7 +41,7 @@ use crate::queries::{Queries, Query};
 use crate::seal::{Purpose, Seal};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::now_seconds;
-use crate::wire::{self, Encoder};
+use crate::wire;
 
 /// How long `PollFlightInfo` waits before it says that there is nothing yet.
 const POLL: Duration = Duration::from_millis(500);
@@ -387,12 +387,7 @@ impl FlightService for Service {
         let limit = caller.limits.time;
         let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, limit).await });
         let answered = answered.await?.map_err(|error| status(&error))?;
-        let mut encoder = Encoder::new(self.options.message_bytes);
-        if let Some(batch) = answered {
-            encoder.take(batch);
-        }
-        let rows =
-            futures::stream::iter(std::iter::from_fn(move || encoder.next().transpose()).map(|message| message.map(|(data, _)| data)));
+        let rows = wire::messages(answered.unwrap_or_else(|| futures::stream::empty().boxed()), self.options.message_bytes);
         Ok(respond(&caller, futures::stream::once(async move { Ok(wire::schema_message(&schema)) }).chain(rows).boxed()))
     }
 

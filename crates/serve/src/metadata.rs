@@ -1,4 +1,6 @@
 //! What clients ask before they ask: catalogs, schemas, tables, keys, types, and what the service can do.
+//!
+//! Answers are streams: tables of all runs are as many as runs, each with all of its columns, and are made as they are read.
 
 mod info;
 mod types;
@@ -7,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray as _, Int32Array, RecordBatch, StringArray};
-use arrow::compute::{concat_batches, filter, like};
+use arrow::compute::{filter, like};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTablesBuilder, SqlInfoDataBuilder, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTables};
 use bytefacts_landing::RunId;
 use datafusion::error::DataFusionError;
+use futures::stream::{self, BoxStream, StreamExt as _};
 
 use crate::catalog::{FACTS, PUBLIC, RUNS};
 use crate::contract::{self, Kind};
@@ -22,6 +25,9 @@ use crate::options::SessionOptions;
 use crate::planner::Planner;
 
 type Result<T> = std::result::Result<T, DataFusionError>;
+
+/// The rows of an answer, some at a time, each made when it is asked for.
+pub(crate) type Answer = BoxStream<'static, Result<RecordBatch>>;
 
 /// The columns of an answer; none of what is no question of this kind.
 pub(crate) fn schema(command: &Command) -> Option<SchemaRef> {
@@ -44,9 +50,9 @@ pub(crate) fn schema(command: &Command) -> Option<SchemaRef> {
 ///
 /// # Errors
 /// When the facts cannot be read.
-pub(crate) async fn answer(command: Command, planner: &Planner, options: &SessionOptions, limit: Duration) -> Result<Option<RecordBatch>> {
+pub(crate) async fn answer(command: Command, planner: &Planner, options: &SessionOptions, limit: Duration) -> Result<Option<Answer>> {
     let Some(schema) = schema(&command) else { return Ok(None) };
-    Ok(Some(match command {
+    let rows = match command {
         Command::CommandGetCatalogs(_) => {
             let mut catalogs = GetCatalogsBuilder::new();
             catalogs.append(FACTS);
@@ -54,7 +60,7 @@ pub(crate) async fn answer(command: Command, planner: &Planner, options: &Sessio
             catalogs.build().map_err(arrow)?
         }
         Command::CommandGetDbSchemas(command) => schemas(command, planner).await?,
-        Command::CommandGetTables(command) => tables(command, planner, options).await?,
+        Command::CommandGetTables(command) => return tables(command, planner, options).await.map(Some),
         Command::CommandGetTableTypes(_) => {
             let mut names = Kind::ALL.map(Kind::name);
             names.sort_unstable();
@@ -65,7 +71,8 @@ pub(crate) async fn answer(command: Command, planner: &Planner, options: &Sessio
         Command::CommandGetPrimaryKeys(command) => primary_keys(&command, schema)?,
         // Ids of views refer to each other, but nothing declares it.
         _ => RecordBatch::new_empty(schema),
-    }))
+    };
+    Ok(Some(stream::iter([Ok(rows)]).boxed()))
 }
 
 fn arrow(error: impl Into<arrow_flight::error::FlightError>) -> DataFusionError {
@@ -108,40 +115,65 @@ fn matching(names: Vec<String>, pattern: Option<&str>) -> Result<Vec<String>> {
     Ok(kept.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
-/// Rows that are made at a time: with their schemas, those of a run are some hundred kilobytes.
-const RUNS_AT_A_TIME: usize = 64;
+/// Runs whose tables are one batch.
+const RUNS_AT_A_TIME: usize = 256;
 
-async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionOptions) -> Result<RecordBatch> {
-    let mut batches = Vec::new();
-    let with_schemas = command.include_schema;
-    if wants(command.catalog.as_deref(), FACTS) {
-        let mut tables = GetTablesBuilder::from(command.clone());
-        for name in contract::names() {
-            let columns = if with_schemas { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
-            tables.append(FACTS, PUBLIC, name, contract::kind(name).unwrap_or(Kind::View).name(), &columns).map_err(arrow)?;
-        }
-        for listing in listing::all() {
-            tables.append(FACTS, listing.schema, listing.name, Kind::System.name(), &listing.arrow_schema()).map_err(arrow)?;
-        }
-        batches.push(tables.build().map_err(arrow)?);
+/// The same where columns are wanted too: of one run they are some hundred kilobytes.
+const RUNS_WITH_COLUMNS: usize = 4;
+
+/// A table or view that every run has.
+struct Shared {
+    name: &'static str,
+    kind: &'static str,
+    columns: SchemaRef,
+}
+
+async fn tables(command: CommandGetTables, planner: &Planner, options: &SessionOptions) -> Result<Answer> {
+    let mut shared = Vec::new();
+    for name in contract::names() {
+        let columns = if command.include_schema { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
+        shared.push(Shared { name, kind: contract::kind(name).unwrap_or(Kind::View).name(), columns });
     }
+    let mut runs = Vec::new();
     if wants(command.catalog.as_deref(), RUNS) {
-        let runs = planner.runs().headers().await?.into_iter().map(|run| run.run_id.as_str().to_owned()).collect();
-        let mut runs = matching(runs, command.db_schema_filter_pattern.as_deref())?;
+        let all = planner.runs().headers().await?.into_iter().map(|run| run.run_id.as_str().to_owned()).collect();
+        runs = matching(all, command.db_schema_filter_pattern.as_deref())?;
         runs.sort_unstable();
-        for runs in runs.chunks(RUNS_AT_A_TIME) {
-            let mut tables = GetTablesBuilder::from(command.clone());
-            for run in runs {
-                for name in contract::names() {
-                    let columns = if with_schemas { columns(planner, options, name).await? } else { Arc::new(Schema::empty()) };
-                    tables.append(RUNS, run, name, contract::kind(name).unwrap_or(Kind::View).name(), &columns).map_err(arrow)?;
-                }
-            }
-            batches.push(tables.build().map_err(arrow)?);
+    }
+    Ok(stream::iter(rows_of_tables(command, shared, runs)).boxed())
+}
+
+/// Those that are shown, where they are wanted, and then those of runs: some at a time, in the order of their names.
+fn rows_of_tables(command: CommandGetTables, shared: Vec<Shared>, runs: Vec<String>) -> impl Iterator<Item = Result<RecordBatch>> {
+    let shown = wants(command.catalog.as_deref(), FACTS).then(|| tables_shown(&command, &shared));
+    let at_a_time = if command.include_schema { RUNS_WITH_COLUMNS } else { RUNS_AT_A_TIME };
+    let mut runs = runs.into_iter();
+    let of_runs = std::iter::from_fn(move || {
+        let next: Vec<_> = runs.by_ref().take(at_a_time).collect();
+        (!next.is_empty()).then(|| tables_of_runs(&command, &shared, &next))
+    });
+    shown.into_iter().chain(of_runs)
+}
+
+fn tables_shown(command: &CommandGetTables, shared: &[Shared]) -> Result<RecordBatch> {
+    let mut tables = GetTablesBuilder::from(command.clone());
+    for Shared { name, kind, columns } in shared {
+        tables.append(FACTS, PUBLIC, *name, *kind, columns).map_err(arrow)?;
+    }
+    for listing in listing::all() {
+        tables.append(FACTS, listing.schema, listing.name, Kind::System.name(), &listing.arrow_schema()).map_err(arrow)?;
+    }
+    tables.build().map_err(arrow)
+}
+
+fn tables_of_runs(command: &CommandGetTables, shared: &[Shared], runs: &[String]) -> Result<RecordBatch> {
+    let mut tables = GetTablesBuilder::from(command.clone());
+    for run in runs {
+        for Shared { name, kind, columns } in shared {
+            tables.append(RUNS, run, *name, *kind, columns).map_err(arrow)?;
         }
     }
-    let schema = GetTablesBuilder::from(command).schema();
-    Ok(concat_batches(&schema, &batches)?)
+    tables.build().map_err(arrow)
 }
 
 /// The columns of a table with their meanings.
@@ -203,6 +235,9 @@ fn primary_keys(command: &CommandGetPrimaryKeys, schema: SchemaRef) -> Result<Re
 
 #[cfg(test)]
 mod tests {
+    use arrow_flight::IpcMessage;
+    use bytefacts_query::FACTS_TABLE;
+
     use super::*;
 
     fn keys(catalog: Option<&str>, db_schema: Option<&str>, table: &str) -> usize {
@@ -226,5 +261,27 @@ mod tests {
         assert_eq!(matching(names(), None).unwrap().len(), 3);
         assert_eq!(matching(names(), Some("night%")).unwrap().len(), 2);
         assert_eq!(matching(names(), Some("nightly\\_1")).unwrap(), ["nightly_1"]);
+    }
+
+    /// Whoever reads slowly holds the tables of a few runs, and not those of all.
+    #[test]
+    fn tables_of_many_runs_come_some_at_a_time_with_all_of_their_columns() {
+        let columns = contract::with_docs(FACTS_TABLE, &bytefacts_facts::schema());
+        let shared = || ["a", "b"].map(|name| Shared { name, kind: "TABLE", columns: Arc::clone(&columns) }).into();
+        let runs = || (0..1000).map(|n| format!("night-{n:04}")).collect::<Vec<_>>();
+        for (include_schema, most) in [(true, 2 * RUNS_WITH_COLUMNS), (false, 2 * RUNS_AT_A_TIME)] {
+            let command = CommandGetTables { catalog: Some(RUNS.to_owned()), include_schema, ..CommandGetTables::default() };
+            let batches: Vec<_> = rows_of_tables(command.clone(), shared(), runs()).map(Result::unwrap).collect();
+            assert!(batches.iter().all(|batch| batch.num_rows() <= most && batch.get_array_memory_size() < 4 << 20));
+            let all = arrow::compute::concat_batches(&schema(&Command::CommandGetTables(command)).unwrap(), &batches).unwrap();
+            let names = all.column(1).as_string::<i32>().iter().flatten().zip(all.column(2).as_string::<i32>().iter().flatten());
+            let expected = runs().into_iter().flat_map(|run| [(run.clone(), "a"), (run, "b")]).collect::<Vec<_>>();
+            assert!(names.map(|(run, table)| (run.to_owned(), table)).eq(expected));
+            if include_schema {
+                let told = all.column(4).as_binary::<i32>().iter().flatten();
+                let told = told.map(|bytes| Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap());
+                assert!(told.eq(std::iter::repeat_n(columns.as_ref().clone(), 2000)), "columns are told exactly");
+            }
+        }
     }
 }

@@ -11,9 +11,11 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_flight::{FlightData, SchemaAsIpc};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use datafusion::error::DataFusionError;
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use tonic::Status;
 
-use crate::error::internal;
+use crate::error::{internal, status};
 
 /// Bytes that a message of several rows may have: enough that the rest of it weighs nothing, and little to hold for a slow reader.
 const TARGET: usize = 4 << 20;
@@ -66,6 +68,24 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
 /// The message that a result begins with.
 pub(crate) fn schema_message(schema: &Schema) -> FlightData {
     SchemaAsIpc::new(schema, &IpcWriteOptions::default()).into()
+}
+
+/// The messages of batches, each made when it is asked for.
+pub(crate) fn messages(
+    batches: BoxStream<'static, Result<RecordBatch, DataFusionError>>,
+    message_bytes: usize,
+) -> impl Stream<Item = Result<FlightData, Status>> {
+    stream::try_unfold((Encoder::new(message_bytes), batches), async |(mut encoder, mut batches)| {
+        loop {
+            if let Some((message, _)) = encoder.next()? {
+                return Ok(Some((message, (encoder, batches))));
+            }
+            match batches.next().await {
+                Some(batch) => encoder.take(batch.map_err(|error| status(&error))?),
+                None => return Ok(None),
+            }
+        }
+    })
 }
 
 /// Makes messages of batches, one at a time, so that a large batch does not lie in memory a second time.

@@ -5,6 +5,7 @@
 //!   ├ ServerTls ─▶ accept: connections that have shaken hands     (server.rs)
 //!   └ ClientTls ─▶ tunnels that encrypt, and show who calls       (client.rs)
 //! Mutual: both sides of a cluster, of one set of files            (mutual.rs)
+//! Places: of connections, none of which a silent one keeps        (places.rs)
 //! not_after: when certificates end                               (expiry.rs)
 //! ```
 //!
@@ -13,12 +14,14 @@
 mod client;
 mod expiry;
 mod mutual;
+mod places;
 mod server;
 mod watched;
 
 pub use client::ClientTls;
 pub use expiry::not_after;
 pub use mutual::{MEMBER, Mutual};
+pub use places::{Place, Places};
 pub use server::{Accepted, ServerTls, accept};
 pub use watched::Watched;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -22,11 +22,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::places::{Place, Places};
 use crate::{TlsError, Watched};
 
 /// How long a client may take to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Clients that shake hands at a time.
+/// Clients that shake hands, or have yet to begin, at a time.
 const HANDSHAKES: usize = 256;
 
 /// How connections are encrypted, and who may make them. Each handshake goes by the files of then.
@@ -105,10 +106,9 @@ pub(crate) fn certified(certificates: &Path, key: &Path) -> Result<CertifiedKey,
 /// The connections that come to a listener, once they have shaken hands where they are encrypted. It ends when nobody takes them any more.
 pub fn accept(listener: TcpListener, tls: Option<ServerTls>) -> ReceiverStream<Accepted> {
     let (sender, receiver) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    let places = Places::new(HANDSHAKES);
     tokio::spawn(async move {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
@@ -127,18 +127,44 @@ pub fn accept(listener: TcpListener, tls: Option<ServerTls>) -> ReceiverStream<A
                 drop(sender.send(Accepted::Plain(stream)).await);
                 continue;
             };
+            let (mut place, let_go) = place(&places).await;
             let (acceptor, sender) = (TlsAcceptor::from(Arc::clone(&*tls.0.now())), sender.clone());
             tokio::spawn(async move {
-                match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                let shaken = tokio::select! {
+                    shaken = timeout(HANDSHAKE, shake_hands(&acceptor, stream, &mut place)) => shaken,
+                    Ok(()) = let_go => return tracing::debug!("a client that has said nothing is let go"),
+                };
+                match shaken {
                     Ok(Ok(stream)) => drop(sender.send(Accepted::Encrypted(Box::new(stream))).await),
                     Ok(Err(error)) => tracing::debug!(%error, "a client has not shaken hands"),
                     Err(_) => tracing::debug!("a client has not shaken hands in time"),
                 }
-                drop(place);
             });
         }
     });
     ReceiverStream::new(receiver)
+}
+
+/// A place to shake hands in, and what says that it was given to another.
+async fn place(places: &Places) -> (Place, oneshot::Receiver<()>) {
+    loop {
+        let (sender, let_go) = oneshot::channel();
+        let tell = move || {
+            let _: Result<_, _> = sender.send(());
+        };
+        if let Some(place) = places.take(tell) {
+            return (place, let_go);
+        }
+        places.freed().await;
+    }
+}
+
+/// Shakes hands with a client once it has said something, which in TLS is its turn.
+async fn shake_hands(acceptor: &TlsAcceptor, stream: TcpStream, place: &mut Place) -> io::Result<TlsStream<TcpStream>> {
+    if stream.peek(&mut [0]).await? == 0 || !place.keep() {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    acceptor.accept(stream).await
 }
 
 /// A connection.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use bytefacts_cluster::{ExecutorOptions, Starting, listen, metrics};
 use bytefacts_compile::{Interpreter, WorkerSettings, discover};
 use bytefacts_engine::{Node, NodeOptions, Progress};
@@ -21,6 +21,7 @@ use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::reach::{StoreWatch, places};
 use crate::signals::Signals;
+use crate::work_folder::WorkFolder;
 
 /// Runs the command until it is told to end.
 ///
@@ -39,13 +40,15 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
 
     let node_name = node_name(own.node)?;
     // The scheduler refuses an id that it still knows, and a restarted executor must not wait until it is forgotten: the name stays, the id does not.
-    let id = format!("{node_name}-{:08x}", fresh_number());
+    let number = format!("{:08x}", fresh_number());
+    let id = format!("{node_name}-{number}");
     let work_root = own.work_dir.unwrap_or_else(std::env::temp_dir).join("bytefacts-executor");
-    remove_leftovers(&work_root, &node_name);
+    let work = WorkFolder::make(&work_root, &node_name, &number)
+        .with_context(|| format!("cannot make a work folder in {}", work_root.display()))?;
     let cores = own.cores.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let scheduler = own.scheduler;
     let options = ExecutorOptions {
-        work_dir: work_root.join(&id),
+        work_dir: work.path().to_owned(),
         // Who listens on all addresses is best found at the one that its connections come from. A name would be a guess: a pod's is known to nobody.
         external_host: own.external_host.or(reachable_host(address).map(|host| host.to_string())),
         scheduler: scheduler.clone(),
@@ -61,7 +64,6 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
                     with 32 bytes or more, the same on all that share, or --insecure where nobody else may write there";
         return Err(UsageError(text.to_owned()).into());
     }
-    let work_dir = options.work_dir.clone();
     let equipment = NodeOptions { workers: cores, memory_budget_bytes: own.memory_budget_bytes, worker: WorkerSettings::default() };
     // Jobs come from whoever reaches the scheduler.
     let access = settings.access.access(address.ip().is_loopback() && is_loopback(&scheduler))?;
@@ -85,7 +87,6 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
     let mut executor = tokio::select! {
         joined = starting.join() => joined?,
         signal = signals.first() => {
-            remove(&work_dir);
             return Ok(left_early(signal));
         }
     };
@@ -101,7 +102,6 @@ pub async fn run(args: args::Executor, output: &mut Output) -> anyhow::Result<Ex
         tracing::warn!("bins under way were handed back after {} s", own.drain_seconds);
     }
     node.shutdown().await;
-    remove(&work_dir);
     Ok(Exit::Clean)
 }
 
@@ -154,22 +154,4 @@ fn node_name(given: Option<String>) -> anyhow::Result<String> {
         return Err(UsageError(format!("executor.node: a name of letters, digits, '-', '_' and '.' is needed, this is {name:?}")).into());
     }
     Ok(name)
-}
-
-/// Removes what earlier executors of this node that were killed have left behind.
-fn remove_leftovers(root: &Path, node: &str) {
-    let Ok(entries) = std::fs::read_dir(root) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let incarnation = name.to_str().and_then(|name| name.strip_prefix(node)?.strip_prefix('-'));
-        if incarnation.is_some_and(|id| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit())) {
-            remove(&entry.path());
-        }
-    }
-}
-
-fn remove(folder: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(folder) {
-        tracing::debug!(%error, folder = %folder.display(), "a work folder could not be removed");
-    }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use bytefacts_audit::digests::SourceFile;
+use bytefacts_audit::matrix::Condition;
 use bytefacts_audit::night::NightError;
+use bytefacts_corpus::Entry;
 use bytefacts_landing::{AttemptId, RunId};
 use bytefacts_query::operator::{RECOMPUTE, check_sliced, single_child_properties};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -17,11 +20,13 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, interval_at};
 
 use super::job::AuditJob;
-use super::records::{AuditRecords, UnitRecord};
-use super::unit::{AuditWorker, OpenBin, UnitError};
+use super::records::{AuditRecords, LeftOut, UnitRecord};
+use super::unit::{AuditWorker, OpenBin, UnitError, level};
 use crate::error::{landing_error, lasting, pool_error, transient};
 use crate::node::Node;
 use crate::signs::NOTE_EVERY;
@@ -153,6 +158,47 @@ impl ExecutionPlan for AuditExec {
     }
 }
 
+/// A bin that is worked on, and the memory that is taken for it.
+struct Open<'a> {
+    bin: OpenBin<'a>,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// A note that a unit was begun. Dropping it takes the note back unless the unit has a record: whoever drops it is alive.
+struct Begun {
+    records: AuditRecords,
+    bin: u32,
+    condition: String,
+    attempt: AttemptId,
+    has_record: bool,
+    /// The process's: a task's own may end before the note is gone.
+    runtime: Handle,
+}
+
+impl Begun {
+    async fn note(work: &Work<'_>, bin: u32, condition: &str) -> Result<Self> {
+        let (records, attempt, runtime) = (work.records.clone(), work.attempt.clone(), work.node.runtime().clone());
+        let begun = Self { records, bin, condition: condition.to_owned(), attempt, has_record: false, runtime };
+        begun.records.begin(bin, condition, &begun.attempt).await.map_err(landing_error)?;
+        Ok(begun)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.has_record {
+            return;
+        }
+        let (records, bin, attempt) = (self.records.clone(), self.bin, self.attempt.clone());
+        let condition = std::mem::take(&mut self.condition);
+        self.runtime.spawn(async move {
+            if let Err(error) = records.give_up(bin, &condition, &attempt).await {
+                tracing::debug!(%error, bin, condition, "cannot note that a bin was given up; whoever comes next is careful");
+            }
+        });
+    }
+}
+
 /// One task at work.
 struct Work<'a> {
     audit: AuditJob,
@@ -195,23 +241,81 @@ impl<'a> Work<'a> {
         Ok(RecordBatch::try_new(audited_schema(), vec![Arc::new(bins), Arc::new(conditions), Arc::new(files), Arc::new(recorded)])?)
     }
 
-    async fn unit<'b>(&'b self, bin: u32, name: &str, open: &mut Option<OpenBin<'b>>) -> Result<UnitRecord> {
+    /// Derives a unit and records it. An attempt before this one that has not ended makes it careful: a file of the bin may have killed who made it.
+    async fn unit<'b>(&'b self, bin: u32, name: &str, open: &mut Option<Open<'b>>) -> Result<UnitRecord> {
         let Some(condition) = self.audit.conditions.get(name) else {
             return internal_err!("a unit of a condition {name} that there is not");
         };
+        let careful = self.records.unfinished(bin, name).await.map_err(landing_error)? > 0;
+        if careful {
+            tracing::warn!(
+                audit = self.audit.audit,
+                bin,
+                condition = name,
+                "attempts at this bin did not end: its files are tried one by one"
+            );
+            *open = None;
+        }
+        let mut begun = Begun::note(self, bin, name).await?;
+        let recorded = self.recorded(bin, name, condition, careful, open).await;
+        if careful {
+            // What was found out holds for this level of optimisation, and nobody else is to wait for the memory.
+            *open = None;
+        }
+        begun.has_record = recorded.is_ok();
+        recorded
+    }
+
+    async fn recorded<'b>(
+        &'b self,
+        bin: u32,
+        name: &str,
+        condition: &Condition,
+        careful: bool,
+        open: &mut Option<Open<'b>>,
+    ) -> Result<UnitRecord> {
         let opened = match open {
             Some(opened) => opened,
-            None => {
-                let files = self.records.bin(bin).await.map_err(landing_error)?;
-                open.insert(self.worker.open(&files).await.map_err(unit_error)?)
-            }
+            None => open.insert(self.open(bin, level(condition), careful).await?),
         };
-        // What its sources take is taken of what this node may hold, beside the files that are extracted.
-        let bytes = opened.files().iter().map(|file| file.source.len() as u64).sum();
-        let _held = self.node.reserve(bytes).await?;
-        let record = opened.under(name, condition).await.map_err(unit_error)?;
+        let record = opened.bin.under(name, condition).await.map_err(unit_error)?;
         tracing::info!(audit = self.audit.audit, bin, condition = name, files = record.verdicts.len(), "bin derived under a condition");
         self.records.record(bin, name, record).await.map_err(landing_error)
+    }
+
+    /// Opens a bin, without the files that are known to kill at a level of optimisation. For a careful attempt each of the others is tried first, and
+    /// all of the node's memory is taken meanwhile, so that nothing else runs out of it.
+    async fn open(&self, bin: u32, level: Option<u8>, careful: bool) -> Result<Open<'_>> {
+        let files = self.records.bin(bin).await.map_err(landing_error)?;
+        // What its sources take is taken of what this node may hold, beside the files that are extracted.
+        let bytes = if careful { u64::MAX } else { self.worker.bytes(&files).await };
+        let memory = self.node.reserve(bytes).await?;
+        let mut opened = self.worker.open(&files).await.map_err(unit_error)?;
+        let mut left_out = self.records.left_out(bin, level).await.map_err(landing_error)?;
+        if careful && left_out.is_empty() {
+            let killers = self.killers(opened.files(), level).await?;
+            if !killers.is_empty() {
+                left_out = self.records.leave_out(bin, level, killers).await.map_err(landing_error)?;
+            }
+        }
+        opened.leave_out(&left_out);
+        Ok(Open { bin: opened, _memory: memory })
+    }
+
+    /// The files that kill whoever works on them, each tried in a process of its own.
+    async fn killers(&self, files: &[SourceFile], level: Option<u8>) -> Result<Vec<LeftOut>> {
+        let mut job = self.audit.job.clone();
+        job.options.optimize = level.unwrap_or(job.options.optimize);
+        let Some(trials) = self.node.trials(&job)? else { return Ok(Vec::new()) };
+        let mut killers = Vec::new();
+        for file in files {
+            let SourceFile { repo, path, source, .. } = file.clone();
+            let entry = Entry { repo, path, size: source.len() as u64 };
+            if let Some(killer) = trials.of(entry.clone(), source).await? {
+                killers.push(LeftOut { repo: entry.repo, path: entry.path, reason: killer.to_string() });
+            }
+        }
+        Ok(killers)
     }
 
     /// Waits for work on a bin, and notes at its beginning and now and then that it gets on.

@@ -15,6 +15,11 @@ const UNITS: &str = "units";
 const BINS: &str = "bins";
 /// Folder of the signs that somebody is at work.
 const NOTES: &str = "notes";
+/// Folder of the notes that a unit was begun, and of those that it was given up alive.
+const BEGUN: &str = "begun";
+const GIVEN_UP: &str = "given_up";
+/// Folder of the files that are left out.
+const KILLERS: &str = "killers";
 /// That the CPU time is spent.
 const SPENT: &str = "spent.json";
 
@@ -36,6 +41,18 @@ struct PlannedFile {
     path: String,
     source: Option<String>,
     facts: String,
+}
+
+/// A file that is left out, since whoever tried it alone died of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeftOut {
+    /// Its repository.
+    pub(super) repo: Option<String>,
+    /// Its path.
+    pub(super) path: String,
+    /// What became of those who tried it.
+    pub(super) reason: String,
 }
 
 /// The documents of one audit.
@@ -157,6 +174,53 @@ impl AuditRecords {
         Ok(self.facts.audit_documents(&self.audit, NOTES).await?.into_iter().collect())
     }
 
+    /// Attempts at a bin under a condition that have not ended: they died, were cut off, or are still at work.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn unfinished(&self, bin: u32, condition: &str) -> Result<usize> {
+        let begun = self.facts.audit_documents(&self.audit, &format!("{BEGUN}/{bin:06}/{condition}")).await?;
+        if begun.is_empty() {
+            return Ok(0);
+        }
+        let given_up = self.facts.audit_documents(&self.audit, &format!("{GIVEN_UP}/{bin:06}/{condition}")).await?;
+        Ok(begun.iter().filter(|attempt| !given_up.contains(attempt)).count())
+    }
+
+    /// Notes that an attempt at a bin under a condition begins.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn begin(&self, bin: u32, condition: &str, attempt: &AttemptId) -> Result<()> {
+        self.facts.create_audit_document(&self.audit, &format!("{BEGUN}/{bin:06}/{condition}/{attempt}.json"), "{}".into()).await?;
+        Ok(())
+    }
+
+    /// Notes that an attempt has ended without a record, but alive.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn give_up(&self, bin: u32, condition: &str, attempt: &AttemptId) -> Result<()> {
+        self.facts.create_audit_document(&self.audit, &format!("{GIVEN_UP}/{bin:06}/{condition}/{attempt}.json"), "{}".into()).await?;
+        Ok(())
+    }
+
+    /// The files of a bin that are left out at a level of optimisation.
+    ///
+    /// # Errors
+    /// If the store fails, or they are not written down as they should be.
+    pub(super) async fn left_out(&self, bin: u32, level: Option<u8>) -> Result<Vec<LeftOut>> {
+        Ok(self.read(&killers_name(bin, level)).await?.unwrap_or_default())
+    }
+
+    /// Writes down the files of a bin that are left out at a level of optimisation; gives what stands there if somebody was faster.
+    ///
+    /// # Errors
+    /// If the store fails, or what stands there is damaged.
+    pub(super) async fn leave_out(&self, bin: u32, level: Option<u8>, files: Vec<LeftOut>) -> Result<Vec<LeftOut>> {
+        self.create(&killers_name(bin, level), files).await
+    }
+
     /// A document by its name below the audit's folder, if it is there.
     ///
     /// # Errors
@@ -199,6 +263,11 @@ fn bin_name(number: u32) -> String {
     format!("{BINS}/{number:06}.json")
 }
 
+fn killers_name(bin: u32, level: Option<u8>) -> String {
+    let level = level.map_or_else(|| "run".to_owned(), |level| level.to_string());
+    format!("{KILLERS}/{bin:06}/{level}.json")
+}
+
 fn digest(hex: &str) -> Option<Digest> {
     let mut digest = Digest::default();
     hex::decode_to_slice(hex, &mut digest).ok()?;
@@ -214,6 +283,7 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
+    use crate::attempt_id::AttemptIds;
 
     fn records() -> AuditRecords {
         AuditRecords::new(FactsStore::new(Arc::new(InMemory::new()), Path::from("facts")), RunId::new("a").unwrap())
@@ -235,6 +305,21 @@ mod tests {
         records.plan_bin(7, &files).await.unwrap();
         assert_eq!(records.bin(7).await.unwrap(), files);
         assert!(records.bin(8).await.unwrap_err().to_string().contains("is damaged"));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_is_unfinished_until_it_is_given_up() {
+        let (records, ids) = (records(), AttemptIds::new());
+        let (one, other) = (ids.next(), ids.next());
+        for attempt in [&one, &other] {
+            records.begin(3, "c", attempt).await.unwrap();
+        }
+        records.begin(3, "other", &one).await.unwrap();
+        assert_eq!(records.unfinished(3, "c").await.unwrap(), 2);
+        records.give_up(3, "c", &one).await.unwrap();
+        assert_eq!(records.unfinished(3, "c").await.unwrap(), 1);
+        assert_eq!(records.unfinished(30, "c").await.unwrap(), 0);
+        assert!(records.recorded().await.unwrap().is_empty(), "none of these is a record");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use arrow::compute::concat_batches;
 use bytefacts_audit::changes::{FileFacts, Name};
 use bytefacts_audit::digests::{DeriveError, Derived, Deriver, SourceFile};
 use bytefacts_audit::matrix::Condition;
-use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, no_worker, unknown};
+use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, killer, no_worker, unknown};
 use bytefacts_audit::row;
 use bytefacts_bytecode::flow::UnknownOpname;
 use bytefacts_compile::{Interpreter, PoolError};
@@ -17,10 +17,14 @@ use bytefacts_landing::RunId;
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
 use datafusion::common::DataFusionError;
+use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::records::UnitRecord;
+use super::records::{LeftOut, UnitRecord};
 use crate::job::{InterpreterId, Job, open_corpus};
+
+/// Files that are asked for their size at a time.
+const SIZES: usize = 16;
 
 /// Why a unit has no verdicts. No file is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +80,24 @@ impl AuditWorker {
         })
     }
 
+    /// Bytes that the sources of a bin take, before they are read.
+    pub async fn bytes(&self, bin: &[(Name, FileFacts)]) -> u64 {
+        let names: Vec<_> = bin.iter().map(|(name, _)| entry(name)).collect();
+        let size = |entry: Entry| async move { self.corpus.size(&entry).await };
+        futures::stream::iter(names)
+            .map(size)
+            .buffer_unordered(SIZES)
+            .fold(0, |sum: u64, size| async move { sum.saturating_add(size) })
+            .await
+    }
+
     /// Reads the sources of a bin.
     ///
     /// # Errors
     /// When the corpus does not answer.
     pub async fn open(&self, bin: &[(Name, FileFacts)]) -> Result<OpenBin<'_>, UnitError> {
-        let mut opened = OpenBin { worker: self, files: Vec::new(), landed: Vec::new(), gaps: Vec::new(), first: Vec::new() };
+        let mut opened =
+            OpenBin { worker: self, files: Vec::new(), landed: Vec::new(), gaps: Vec::new(), left_out: Vec::new(), first: Vec::new() };
         for (name, facts) in bin {
             match self.source(name, facts).await? {
                 Ok(file) => {
@@ -96,8 +112,7 @@ impl AuditWorker {
 
     /// The source of a file if it is the one that the run had, else why not.
     async fn source(&self, name: &Name, landed: &FileFacts) -> Result<Result<SourceFile, (Gap, String)>, UnitError> {
-        let entry = Entry { repo: name.repo.clone(), path: name.path.clone(), size: 0 };
-        let source = match self.corpus.read(&entry).await {
+        let source = match self.corpus.read(&entry(name)).await {
             Ok(source) => source,
             Err(error) if error.is_transient() || error.is_fault() => {
                 return Err(UnitError::Read { path: name.path.clone(), source: error });
@@ -141,6 +156,8 @@ pub struct OpenBin<'a> {
     files: Vec<SourceFile>,
     landed: Vec<FileFacts>,
     gaps: Vec<(Name, Gap, String)>,
+    /// Files that are not derived, and why.
+    left_out: Vec<LeftOut>,
     /// First derivations, by level of optimisation; `None` is the run's.
     first: Vec<(Option<u8>, Vec<Derived>)>,
 }
@@ -152,6 +169,21 @@ impl OpenBin<'_> {
         &self.files
     }
 
+    /// Leaves those of its files out that are among these: each of them fails under every condition, for its reason. To be called before anything is
+    /// derived.
+    pub(super) fn leave_out(&mut self, known: &[LeftOut]) {
+        let both = std::mem::take(&mut self.files).into_iter().zip(std::mem::take(&mut self.landed));
+        for (file, landed) in both {
+            match known.iter().find(|other| (&other.repo, &other.path) == (&file.repo, &file.path)) {
+                Some(known) => self.left_out.push(known.clone()),
+                None => {
+                    self.files.push(file);
+                    self.landed.push(landed);
+                }
+            }
+        }
+    }
+
     /// Derives the bin under a condition, and judges each file. The first derivation is charged to the condition that needs it first.
     ///
     /// # Errors
@@ -159,6 +191,10 @@ impl OpenBin<'_> {
     pub async fn under(&mut self, name: &str, condition: &Condition) -> Result<UnitRecord, UnitError> {
         let worker = self.worker;
         let mut verdicts: Vec<Verdict> = self.gaps.iter().map(|(file, gap, detail)| unknown(file, name, *gap, detail)).collect();
+        verdicts.extend(self.left_out.iter().map(|LeftOut { repo, path, reason }| {
+            let file = Name { repo: repo.clone(), path: path.clone() };
+            killer(&file, name, reason)
+        }));
         // Another level of optimisation has a first derivation of its own.
         let level = level(condition);
         let mut cpu = self.derive_first(name, level).await?;
@@ -212,6 +248,10 @@ impl OpenBin<'_> {
 /// The level of optimisation of the first derivation that a condition is compared with; `None` is the run's.
 pub(super) fn level(condition: &Condition) -> Option<u8> {
     if condition.committed { None } else { condition.optimize }
+}
+
+fn entry(name: &Name) -> Entry {
+    Entry { repo: name.repo.clone(), path: name.path.clone(), size: 0 }
 }
 
 fn name_of(file: &SourceFile) -> Name {

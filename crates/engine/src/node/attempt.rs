@@ -10,14 +10,13 @@ use bytefacts_corpus::Entry;
 use bytefacts_landing::{FactsStore, RunId};
 use bytes::Bytes;
 use datafusion::common::Result;
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
-use tokio::task::JoinSet;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Node;
 use super::open_attempts::{Notes, OwnAttempts};
 use super::trial::{Killer, Trials};
-use crate::error::{landing_error, lasting};
+use crate::error::landing_error;
 use crate::job::Job;
 use crate::signs::NOTE_EVERY;
 
@@ -28,8 +27,8 @@ pub(crate) struct Attempt {
     notes: Notes,
     /// Whether attempts before this one have not ended.
     careful: bool,
-    /// Used by one file at a time; none where this process cannot start a trial.
-    trials: Option<Arc<AsyncMutex<Trials>>>,
+    /// None where this process cannot start a trial.
+    trials: Option<Trials>,
     files_done: AtomicU32,
     noted_at: Mutex<Instant>,
 }
@@ -51,7 +50,7 @@ impl Attempt {
             noted_at: Mutex::new(Instant::now()),
         };
         if careful {
-            this.trials = node.trials(job)?.map(|trials| Arc::new(AsyncMutex::new(trials)));
+            this.trials = node.trials(job)?;
             let tried = this.trials.is_some();
             tracing::warn!(%run, bin, unfinished, tried, "attempts at this bin did not end, or are still at work: its files are taken one by one");
         }
@@ -75,32 +74,8 @@ impl Attempt {
 
     /// Tries a file in a process of its own; says so if it kills.
     pub(crate) async fn try_alone(&self, entry: &Entry, source: &Bytes) -> Result<Option<Killer>> {
-        let Some(trials) = &self.trials else { return Ok(None) };
-        let (entry, source) = (entry.clone(), source.clone());
-        let (run, bin) = (self.notes.run.clone(), self.notes.bin);
-        let mut trials = Arc::clone(trials).lock_owned().await;
-        // A task's own runtime need not know of processes. What is no longer waited for is aborted, and the process killed.
-        let mut tried = JoinSet::new();
-        tried.spawn_on(
-            async move {
-                let killer = trials.of(&entry, &source).await?;
-                if let Some(Killer { deaths, how }) = &killer {
-                    tracing::error!(
-                        %run,
-                        bin,
-                        repo = entry.repo,
-                        path = entry.path,
-                        deaths,
-                        how,
-                        "this file kills whoever works on it: it becomes an error row"
-                    );
-                }
-                Ok(killer)
-            },
-            self.node.runtime(),
-        );
-        match tried.join_next().await {
-            Some(tried) => tried.map_err(lasting)?,
+        match &self.trials {
+            Some(trials) => trials.of(entry.clone(), source.clone()).await,
             None => Ok(None),
         }
     }

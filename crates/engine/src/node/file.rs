@@ -300,12 +300,7 @@ fn read_failure(error: &ReadError) -> FactError {
 
 /// Why a file is left alone. The words say what killed and nothing of where.
 fn quarantined(killer: &Killer) -> FactError {
-    FactError {
-        stage: "quarantine".to_owned(),
-        error_type: "Quarantined".to_owned(),
-        message: format!("{} processes that worked on nothing else died of it ({}); it is left out", killer.deaths, killer.how),
-        ..FactError::default()
-    }
+    FactError { stage: "quarantine".to_owned(), error_type: "Quarantined".to_owned(), message: killer.to_string(), ..FactError::default() }
 }
 
 /// A compiler's diagnostic as an error of the contract.

@@ -130,7 +130,7 @@ impl Node {
     /// Never for a job that travelled: it is serialised once more.
     pub(crate) fn trials(&self, job: &Job) -> Result<Option<Trials>> {
         let Some(command) = self.trial.clone() else { return Ok(None) };
-        Trials::new(command, job, &self.interpreter, &self.options.worker).map(Some)
+        Trials::new(command, job, &self.interpreter, &self.options.worker, self.runtime.clone()).map(Some)
     }
 
     /// The attempts that are noted in journals.

@@ -7,8 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::meta;
-use super::schema::sorted;
-use super::source::Source;
+use super::schema::{Table, sorted};
 
 /// Keywords worth completing: those of queries, not all that the parser knows.
 const KEYWORDS: &[&str] = &[
@@ -98,22 +97,18 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names as they are now.
-    ///
-    /// # Errors
-    /// When tables and views cannot be told.
-    pub async fn of(source: &Source<'_>) -> datafusion::common::Result<Self> {
-        let tables = source.tables().await?;
+    /// Of these tables and functions.
+    pub fn new(tables: &[Table], functions: Vec<String>) -> Self {
         let columns_of: BTreeMap<_, Vec<_>> = tables
             .iter()
             .map(|table| (table.name.clone(), sorted(table.schema.fields().iter().map(|field| field.name().clone()).collect())))
             .collect();
-        Ok(Self {
-            tables: sorted(tables.into_iter().map(|table| table.name).collect()),
+        Self {
+            tables: sorted(tables.iter().map(|table| table.name.clone()).collect()),
             columns: sorted(columns_of.values().flatten().cloned().collect()),
             columns_of,
-            functions: sorted(source.functions().await),
-        })
+            functions: sorted(functions),
+        }
     }
 }
 

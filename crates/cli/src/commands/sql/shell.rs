@@ -15,8 +15,9 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::complete::{Names, complete};
+use super::complete::complete;
 use super::console::{Console, Footer};
+use super::source::AtHand;
 use super::{LINE, input, interrupted, message, meta};
 use crate::signals;
 use crate::table::{Layout, Limits};
@@ -49,7 +50,7 @@ pub async fn run(mut console: Console<'_>, greeting: &str) -> anyhow::Result<()>
     }
     let mut typed = String::new();
     loop {
-        let names = Names::of(&console.source).await.map_err(|error| message::error(&error, &[]))?;
+        let names = console.source.names().await.map_err(|error| message::error(&error, &[]))?;
         editor.set_helper(Some(Assistant { names, above: typed.clone(), colour: console.output.colour() }));
         let prompt = if typed.is_empty() { PROMPT } else { CONTINUATION };
         match tokio::task::block_in_place(|| editor.readline(prompt)) {
@@ -169,7 +170,7 @@ fn history_file() -> Option<PathBuf> {
 
 /// What helps while typing.
 struct Assistant {
-    names: Names,
+    names: AtHand,
     /// The lines of the statement above this one.
     above: String,
     colour: bool,
@@ -193,6 +194,6 @@ impl Completer for Assistant {
     type Candidate = String;
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete(&self.above, line, position, &self.names))
+        Ok(complete(&self.above, line, position, &self.names.names()))
     }
 }

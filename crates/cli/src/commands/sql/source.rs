@@ -1,5 +1,6 @@
 //! Who answers the shell: a session of this process over facts, or a server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -16,6 +17,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tokio::sync::OnceCell;
 
+use super::complete::Names;
 use super::input::Parsed;
 use super::schema::{Table, sorted};
 use super::threads;
@@ -43,7 +45,25 @@ pub enum Source<'a> {
         facts: &'a Facts,
     },
     /// A server.
-    There(Box<Server>),
+    There(Arc<Server>),
+}
+
+/// Names, when whoever types asks for help.
+pub enum AtHand {
+    /// Those of a session as it is now.
+    Here(Names),
+    /// What a server has told by then.
+    There(Arc<Server>),
+}
+
+impl AtHand {
+    /// The names.
+    pub fn names(&self) -> Cow<'_, Names> {
+        match self {
+            Self::Here(names) => Cow::Borrowed(names),
+            Self::There(server) => Cow::Owned(Names::new(server.known_tables(), server.known_functions().to_vec())),
+        }
+    }
 }
 
 /// A server, and what it has told of itself.
@@ -56,7 +76,7 @@ pub struct Server {
 impl Source<'_> {
     /// A server.
     pub fn server(connection: Connection) -> Self {
-        Self::There(Box::new(Server { connection, tables: OnceCell::new(), functions: OnceCell::new() }))
+        Self::There(Arc::new(Server { connection, tables: OnceCell::new(), functions: OnceCell::new() }))
     }
 
     /// Tables and views, the root table first.
@@ -84,17 +104,23 @@ impl Source<'_> {
         }
     }
 
-    /// The names of functions.
-    pub async fn functions(&self) -> Vec<String> {
+    /// Where the names are found that help whoever types now. Nobody waits for a server.
+    ///
+    /// # Errors
+    /// When tables and views of this process cannot be told.
+    pub async fn names(&self) -> Result<AtHand> {
         match self {
             Self::Here { session, .. } => {
                 let state = session.state();
                 let scalar = state.scalar_functions().keys().cloned();
                 let aggregate = state.aggregate_functions().keys().cloned();
-                scalar.chain(aggregate).chain(state.window_functions().keys().cloned()).collect()
+                let functions = scalar.chain(aggregate).chain(state.window_functions().keys().cloned()).collect();
+                Ok(AtHand::Here(Names::new(&tables_here(session).await?, functions)))
             }
-            // Who types helps themselves without them.
-            Self::There(server) => server.functions().await.map(<[_]>::to_vec).unwrap_or_default(),
+            Self::There(server) => {
+                server.ask_in_background();
+                Ok(AtHand::There(Arc::clone(server)))
+            }
         }
     }
 
@@ -127,6 +153,30 @@ impl Source<'_> {
 }
 
 impl Server {
+    /// Asks for what it has not told yet, without anybody waiting.
+    pub fn ask_in_background(self: &Arc<Self>) {
+        if self.tables.initialized() && self.functions.initialized() {
+            return;
+        }
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            // Whoever needs them is told what is wrong.
+            if let Err(error) = server.tables().await.and(server.functions().await) {
+                tracing::debug!(%error, "the server does not tell what there is");
+            }
+        });
+    }
+
+    /// Tables and views, as far as it has told them.
+    pub fn known_tables(&self) -> &[Table] {
+        self.tables.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Names of functions, as far as it has told them.
+    pub fn known_functions(&self) -> &[String] {
+        self.functions.get().map_or(&[], Vec::as_slice)
+    }
+
     /// What it lists. It lists the same as long as it runs.
     async fn tables(&self) -> Result<&[Table]> {
         let asked = async || self.connection.tables().await.map(|tables| ordered(tables.into_iter().map(told).collect()));

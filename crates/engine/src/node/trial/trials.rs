@@ -1,10 +1,11 @@
 //! The executor's side of trials: processes that try files, and what their deaths say.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytefacts_compile::{Ending, Interpreter, Witness, WorkerSettings};
 use bytefacts_corpus::Entry;
@@ -12,6 +13,9 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::wire::{self, DONE, READY};
@@ -34,9 +38,51 @@ pub(crate) struct Killer {
     pub(crate) how: String,
 }
 
+impl fmt::Display for Killer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} processes that worked on nothing else died of it ({}); it is left out", self.deaths, self.how)
+    }
+}
+
+/// Trials that are asked for from wherever a task runs, one file at a time. Clones are the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Trials {
+    trials: Arc<Mutex<OneByOne>>,
+    /// The process's: a task's own runtime need not know of processes.
+    runtime: Handle,
+}
+
+impl Trials {
+    pub(crate) fn new(
+        command: TrialCommand,
+        job: &Job,
+        interpreter: &Interpreter,
+        worker: &WorkerSettings,
+        runtime: Handle,
+    ) -> Result<Self> {
+        Ok(Self { trials: Arc::new(Mutex::new(OneByOne::new(command, job, interpreter, worker)?)), runtime })
+    }
+
+    /// Tries a file in a process of its own; says so if it is a killer. One that fails without killing anybody is none: the normal way meets the
+    /// same failure, and says what it is.
+    ///
+    /// # Errors
+    /// When processes cannot be started, or are killed from outside again and again.
+    pub(crate) async fn of(&self, entry: Entry, source: Bytes) -> Result<Option<Killer>> {
+        let mut trials = Arc::clone(&self.trials).lock_owned().await;
+        // What is no longer waited for is aborted, and the process killed.
+        let mut tried = JoinSet::new();
+        tried.spawn_on(async move { trials.of(&entry, &source).await }, &self.runtime);
+        match tried.join_next().await {
+            Some(tried) => tried.map_err(lasting)?,
+            None => Ok(None),
+        }
+    }
+}
+
 /// The trials of one attempt's files.
 #[derive(Debug)]
-pub(crate) struct Trials {
+struct OneByOne {
     command: TrialCommand,
     /// For the log.
     run: String,
@@ -64,8 +110,8 @@ enum TrialError {
     Killed { losses: u32, how: String },
 }
 
-impl Trials {
-    pub(crate) fn new(command: TrialCommand, job: &Job, interpreter: &Interpreter, worker: &WorkerSettings) -> Result<Self> {
+impl OneByOne {
+    fn new(command: TrialCommand, job: &Job, interpreter: &Interpreter, worker: &WorkerSettings) -> Result<Self> {
         let setup = wire::Setup { job: job.clone(), interpreter: interpreter.clone(), worker: worker.clone() };
         Ok(Self {
             command,
@@ -76,12 +122,7 @@ impl Trials {
         })
     }
 
-    /// Tries a file; says so if it is a killer. One that fails without killing anybody is none: the normal way meets the same failure, and
-    /// says what it is.
-    ///
-    /// # Errors
-    /// When processes cannot be started, or are killed from outside again and again.
-    pub(crate) async fn of(&mut self, entry: &Entry, source: &Bytes) -> Result<Option<Killer>> {
+    async fn of(&mut self, entry: &Entry, source: &Bytes) -> Result<Option<Killer>> {
         let (mut deaths, mut losses) = (0, 0);
         loop {
             let fresh = self.process.is_none();
@@ -116,6 +157,8 @@ impl Trials {
             tracing::warn!(run = self.run, repo = entry.repo, path = entry.path, how, fresh, "a process that tried a file died of it");
             deaths += u32::from(fresh);
             if deaths >= self.limit {
+                let (run, repo, path) = (&self.run, &entry.repo, &entry.path);
+                tracing::error!(run, repo, path, deaths, how, "this file kills whoever works on it: it is left out");
                 return Ok(Some(Killer { deaths, how }));
             }
         }
