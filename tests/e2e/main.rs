@@ -48,6 +48,7 @@ mod selection;
 mod servers;
 mod service;
 mod service_access;
+mod service_audit_log;
 mod service_clients;
 mod service_cluster;
 mod service_hostile;

@@ -51,7 +51,12 @@ impl Service {
             line.extend(["--listen", "127.0.0.1:0"]);
         }
         let mut command = bytefacts(home.path(), &[&line, args].concat()).await;
-        command.env("BYTEFACTS_CONFIG", home.path().join("settings.yaml"));
+        Self::over_with(facts, args, settings, &[]).await
+    }
+
+    /// Over these facts, with variables of the environment.
+    pub async fn over_with(facts: TempDir, args: &[&str], settings: &str, environment: &[(&str, &str)]) -> Self {
+        command.env("BYTEFACTS_CONFIG", home.path().join("settings.yaml")).envs(environment.iter().copied());
         let daemon = Daemon::start(command, &home.path().join("log"));
         Self { daemon, facts, _home: home }
     }

@@ -19,7 +19,8 @@ fn sha256(token: &str) -> String {
     hex::encode(sha2::Sha256::digest(token))
 }
 
-fn users() -> String {
+/// A file of ada, with a password, and bob, with tokens.
+pub fn users() -> String {
     format!(
         "users:\n- name: ada\n  password: {SECRET}\n- name: bob\n  limits: {{rows: 3}}\n  tokens:\n  - sha256: {}\n  - {{sha256: {}, expires: 2020-01-01T00:00:00Z}}\n",
         sha256("good token"),

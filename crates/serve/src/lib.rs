@@ -9,11 +9,14 @@
 //!                                  └ messages              (wire.rs)
 //! ```
 //!
+//! What came of it stands in the audit log (audit_log.rs).
+//!
 //! Why a service of its own and not Ballista's: that compresses what it sends, which the JDBC driver cannot read; it waits for the whole job before
 //! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. Large queries
 //! go to a cluster's executors all the same (`spread.rs`), by plans that are made here.
 
 mod access;
+mod audit_log;
 mod catalog;
 mod connections;
 mod contract;
@@ -57,12 +60,14 @@ pub use self::error::ServeError;
 pub use self::options::{Limits, MOST_SECONDS, OwnLimits, ServeOptions};
 pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread};
 pub use self::users::Users;
+pub use self::audit_log::AUDIT_LOG;
 
 use self::access::Door;
 use self::execution::Execution;
 use self::flight::{PUTS, Service};
 use self::metrics::Metrics;
 use self::planner::Planner;
+use self::audit_log::AuditLog;
 use self::prepared::PreparedStatements;
 use self::queries::Queries;
 use self::runs::Runs;
@@ -111,7 +116,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let seal = Arc::new(Seal::random()?);
         let sessions = Arc::new(Sessions::new(options.login));
-        let queries = Arc::new(Queries::new(options.running, Arc::clone(&metrics)));
+        let queries = Arc::new(Queries::new(options.running, AuditLog::new(options.audit_log), Arc::clone(&metrics)));
         let execution = Arc::new(Execution::new(options.threads)?);
         let runs = Arc::new(Runs::open(stores, location)?);
         let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread, Arc::clone(&metrics)).await?);
@@ -159,6 +164,7 @@ impl Server {
 
     /// Waits until it fails: it does not end by itself.
     pub async fn failed(&mut self) -> String {
+            audit_log: AuditLog::new(options.audit_log),
         match (&mut self.serving).await {
             Ok(Ok(())) => "its server ended".to_owned(),
             Ok(Err(error)) => error.to_string(),

@@ -240,5 +240,6 @@ impl ServeSettings {
             login: seconds(self.login_seconds),
             message_bytes: self.message_bytes,
         }
+            audit_log: self.audit_log,
     }
 }
