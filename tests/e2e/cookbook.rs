@@ -5,10 +5,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
+use bytefacts_cluster::RemoteScheduler;
 use bytefacts_landing::RunId;
 use bytefacts_query::{facts_session, register_listings};
 use bytefacts_stores::Stores;
+use tempfile::TempDir;
 
+use crate::processes::Processes;
+use crate::service::{Service, ask, ask_text};
 use crate::support::{Shape, extract, folder, url};
 
 fn repository(path: &str) -> PathBuf {
@@ -54,10 +59,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_question_has_its_answer() {
-    let recipes = recipes();
-    assert!(recipes.len() >= 30, "{} questions", recipes.len());
+/// Facts of the corpus in two runs.
+async fn two_nights() -> TempDir {
     let (facts, later) = (folder(), folder());
     extract(&repository("tests/cookbook/corpus"), facts.path(), &Shape { run: "night-1", ..Shape::default() }).await;
     // The next night a file is gone, and others are new or written anew.
@@ -66,6 +69,19 @@ async fn every_question_has_its_answer() {
     }
     std::fs::remove_file(later.path().join("tools/copy.py")).unwrap();
     extract(later.path(), facts.path(), &Shape { run: "night-2", ..Shape::default() }).await;
+    facts
+}
+
+/// Rows as they stand beside a question.
+fn answer(rows: &[RecordBatch]) -> String {
+    format!("{}\n", arrow::util::pretty::pretty_format_batches(rows).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_has_its_answer() {
+    let recipes = recipes();
+    assert!(recipes.len() >= 30, "{} questions", recipes.len());
+    let facts = two_nights().await;
     let first = Some(RunId::new("night-1").unwrap());
     let session = facts_session(&Stores::default(), &url(facts.path()), first.clone()).await.unwrap();
     register_listings(&session, &Stores::default(), &url(facts.path()), first).unwrap();
@@ -74,12 +90,48 @@ async fn every_question_has_its_answer() {
         let rows = session.sql(&sql).await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let rows = rows.collect().await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(rows.iter().any(|batch| batch.num_rows() > 0), "{}: a question without an answer tests nothing", path.display());
-        let answer = format!("{}\n", arrow::util::pretty::pretty_format_batches(&rows).unwrap());
+        let answer = answer(&rows);
         if !holds(&path.with_extension("txt"), &answer) {
             let _ = write!(wrong, "{}:\n{answer}", path.display());
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What a client of the service is answered by the service itself, and by a cluster of processes, is what stands beside the question.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_has_its_answer_from_a_service_and_from_a_cluster() {
+    // Of runs themselves the cluster knows nothing.
+    const OF_THE_SERVER: [&str; 2] = ["39-two-nights", "40-parquet-files"];
+    let (processes, facts) = (Processes::new(), two_nights().await);
+    let scheduler = processes.scheduler(0).await;
+    let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
+    let service = Service::over(facts, &["--cluster", &format!("df://{}", scheduler.address)], "").await;
+    let mut wrong = String::new();
+    for execution in ["local", "cluster"] {
+        let mut client = service.client().await;
+        client.handshake("anybody", "anything").await.unwrap();
+        for set in ["SET bytefacts.run = 'night-1'".to_owned(), format!("SET bytefacts.execution = {execution}")] {
+            client.execute_update(set, None).await.unwrap();
+        }
+        assert_eq!(ask_text(&mut client, "SHOW bytefacts.execution").await[0][1], execution);
+        for Recipe { path, sql, .. } in recipes() {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap();
+            match ask(&mut client, &sql).await {
+                Ok((_, rows)) if answer(&rows) == expected => {}
+                Err(status)
+                    if execution == "cluster"
+                        && OF_THE_SERVER.contains(&name)
+                        && status.message().contains("what only this server has") => {}
+                Ok((_, rows)) => _ = write!(wrong, "{name}, {execution}:\n{}", answer(&rows)),
+                Err(status) => _ = writeln!(wrong, "{name}, {execution}: {status}"),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let jobs = RemoteScheduler::new(&scheduler.address.to_string()).status().await.unwrap().jobs.len();
+    assert!(jobs >= recipes().len() - OF_THE_SERVER.len(), "the cluster has had {jobs} jobs");
 }
 
 #[test]
