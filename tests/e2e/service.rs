@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, UnionArray};
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{
@@ -513,6 +513,37 @@ async fn primary_keys_are_keys() {
             keys += 1;
         }
     }
+/// Limits that drivers are told are those that hold: what keeps to them is answered, and what goes beyond is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_are_told_hold() {
+    let service = Service::start(&[], "serve: {connections: 4, message_bytes: 1048576}").await;
+    let mut client = service.client().await;
+    let limits = [SqlInfo::SqlMaxConnections, SqlInfo::SqlMaxRowSize, SqlInfo::SqlMaxStatementLength];
+    let mut told = Vec::new();
+    for limit in limits {
+        let info = client.get_sql_info(vec![limit]).await.unwrap();
+        let (_, batches) = fetch(&mut client, info).await.unwrap();
+        let value = batches[0].column(1).as_any().downcast_ref::<UnionArray>().unwrap().value(0);
+        told.push(usize::try_from(value.as_primitive::<Int64Type>().value(0)).unwrap());
+    }
+    let [connections, row, length] = told[..] else { panic!("{told:?}") };
+    assert_eq!((connections, row), (4, 1 << 20), "those of the settings");
+    let long = |bytes: usize| format!("SELECT s || s FROM (VALUES ('{}')) AS t(s)", "x".repeat(bytes / 2));
+    let padded = |bytes: usize| format!("SELECT 1 --{}", "x".repeat(bytes - 11));
+    for (within, beyond) in [(long(row - 4096), long(row + 1)), (padded(length), padded(length + 1))] {
+        ask(&mut client, &within).await.unwrap_or_else(|status| panic!("{}…: {status}", &within[..40]));
+        ask(&mut client, &beyond).await.map(|_| panic!("{}… was answered", &beyond[..40])).unwrap_err();
+    }
+    let mut others = Vec::new();
+    for _ in 1..connections {
+        let mut other = service.client().await;
+        ask(&mut other, "SELECT 1").await.unwrap();
+        others.push(other);
+    }
+    service.client_without_tls().await.unwrap_err();
+    ask(&mut client, "SELECT 1").await.unwrap();
+}
+
     assert_eq!(keys, 12);
 }
 

@@ -418,8 +418,8 @@ impl FlightService for Service {
         let Some(schema) = metadata::schema(&command) else { return Err(unknown(command.type_url())) };
         let (planner, options) = (Arc::clone(&self.planner), caller.options.clone());
         let user = caller.user.as_deref();
-        let limit = caller.limits.time;
-        let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, limit).await });
+        let (told, limit) = (self.options, caller.limits.time);
+        let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, &told, limit).await });
         let answered = answered.await?.map_err(|error| status(&error))?;
         let mut encoder = Encoder::new(self.options.message_bytes);
         if let Some(batch) = answered {
