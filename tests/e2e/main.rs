@@ -52,6 +52,7 @@ mod service_audit_log;
 mod service_clients;
 mod service_cluster;
 mod service_hostile;
+mod service_jdbc;
 mod service_limits;
 mod shared_cache;
 mod shell;

@@ -13,7 +13,8 @@ use crate::service::Service;
 use crate::service_access::{certify, with_users};
 use crate::support::{Shape, extract, folder, not_tested, query_text, write_files};
 
-fn script(name: &str) -> PathBuf {
+/// A script beside the tests.
+pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e").join(name)
 }
 
@@ -34,7 +35,7 @@ async fn adbc(arguments: &[&str]) -> Option<Value> {
 }
 
 /// A service over two runs: `first`, of one file, and then the corpus of `tests/sql`.
-async fn over_two_runs() -> Service {
+pub async fn over_two_runs() -> Service {
     let (corpus, facts) = (folder(), folder());
     write_files(corpus.path(), &[("one.py", b"answer = 42\n")]);
     extract(corpus.path(), facts.path(), &Shape { run: "first", ..Shape::default() }).await;
@@ -130,7 +131,7 @@ async fn adbc_trusts_the_certificate_that_is_there_now() {
 }
 
 /// The JDBC driver, as the package index of Java has it; none if that cannot be reached or there is no Java.
-fn jdbc_driver() -> Option<PathBuf> {
+pub fn jdbc_driver() -> Option<PathBuf> {
     const DRIVER: &str = "org.apache.arrow:flight-sql-jdbc-driver:18.3.0";
     let works = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !works(Command::new("java").arg("-version")) {
