@@ -15,6 +15,7 @@ use tonic::metadata::{KeyRef, MetadataMap};
 
 use crate::error::internal;
 use crate::options::{Limits, NAMES, ServeOptions, SessionOptions};
+use crate::queries::Whose;
 use crate::seal::{Purpose, Seal, random_id};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::{Denied, UsedToken, User, Users, now_seconds};
@@ -45,6 +46,8 @@ pub enum Access {
 pub(crate) struct Caller {
     /// The user; none where anybody may ask.
     pub(crate) user: Option<String>,
+    /// Whether it sees what others ask.
+    is_operator: bool,
     /// Where it calls from, which headers do not say.
     pub(crate) client: Option<SocketAddr>,
     /// Its session.
@@ -55,6 +58,16 @@ pub(crate) struct Caller {
     pub(crate) options: SessionOptions,
     /// What a query of it may take.
     pub(crate) limits: Limits,
+}
+
+impl Caller {
+    /// Whose queries it is told of: its own, or all, where it is an operator or there are no users.
+    pub(crate) fn sees(&self) -> Whose {
+        match &self.user {
+            Some(user) if !self.is_operator => Whose::Of(user.clone()),
+            _ => Whose::All,
+        }
+    }
 }
 
 /// What a login says.
@@ -135,7 +148,8 @@ impl Door {
         let limits = user.as_ref().map_or(self.options.limits, |user| user.limits.over(self.options.limits));
         // Who has shown nothing is asked whether it keeps cookies.
         let cookie = (keeping == Keeping::Nothing).then(|| NEW.to_owned());
-        Ok(Caller { user: user.map(|user| user.name), client: None, keeping, cookie, options, limits })
+        let is_operator = user.as_ref().is_some_and(|user| user.operator);
+        Ok(Caller { user: user.map(|user| user.name), is_operator, client: None, keeping, cookie, options, limits })
     }
 
     /// The user whose name these headers show, whether or not it is them; none of what is nobody's name.

@@ -134,7 +134,7 @@ impl Service {
         let announced = known.filter(|_| values.is_some()).map(|known| known.schema);
         let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
         let planned = self.execution.plan(user, limit, async move {
-            let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
+            let asked = Asked { sees: caller.sees(), options: &caller.options, limits: caller.limits };
             planner.plan(&parsed, values, announced.as_deref(), &asked).await
         });
         planned.await?.map_err(|error| self.refused(&error))
@@ -150,7 +150,7 @@ impl Service {
         let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
         let limit = caller.limits.time;
         let prepared = self.execution.plan(user, limit, async move {
-            let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
+            let asked = Asked { sees: caller.sees(), options: &caller.options, limits: caller.limits };
             planner.prepare(&parsed, &parameters, &asked).await
         });
         prepared.await?.map(Some).map_err(|error| self.refused(&error))

@@ -82,6 +82,24 @@ impl Outcome {
     }
 }
 
+/// Whose queries somebody is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of a user.
+    Of(String),
+}
+
+impl Whose {
+    fn includes(&self, record: &Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(user) => record.user.as_ref() == Some(user),
+        }
+    }
+}
+
 /// Who asks for what.
 pub(crate) struct Question {
     /// The user.
@@ -513,13 +531,13 @@ impl Queries {
         }
     }
 
-    /// What is told of the queries of a user; of all, where there are no users.
-    pub(crate) fn records(&self, user: Option<&str>) -> Vec<Record> {
+    /// What is told of queries to whoever sees these.
+    pub(crate) fn records(&self, sees: &Whose) -> Vec<Record> {
         let over = lock(&self.over).clone();
         let known: std::collections::BTreeSet<_> = over.iter().map(|record| record.id.clone()).collect();
         let open: Vec<_> =
             lock(&self.open).queries.values().map(|query| query.record()).filter(|record| !known.contains(&record.id)).collect();
-        let mut all: Vec<_> = over.into_iter().chain(open).filter(|record| record.user.as_deref() == user).collect();
+        let mut all: Vec<_> = over.into_iter().chain(open).filter(|record| sees.includes(record)).collect();
         all.sort_by(|a, b| (a.started_at_ms, &a.id).cmp(&(b.started_at_ms, &b.id)));
         all
     }
