@@ -54,6 +54,7 @@ mod service_cluster;
 mod service_hostile;
 mod service_jdbc;
 mod service_limits;
+mod service_vanished;
 mod shared_cache;
 mod shell;
 mod shell_connect;
