@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::clients::installed;
+use crate::clients::{ADBC, DUCKDB, NOTEBOOK, UNREACHABLE, installed, without};
 use crate::service::Service;
-use crate::support::{bytefacts, folder, not_tested, query_text};
+use crate::support::{bytefacts, folder, query_text};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -23,9 +23,8 @@ fn block(language: &str, beginning: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duckdb_reads_the_files_of_a_run_by_their_list() {
-    let Some(python) = installed("duckdb", &["duckdb", "pyarrow"]).await else {
-        not_tested("DuckDB reads a run", "the package index cannot be reached");
-        return;
+    let Some(python) = installed("duckdb", &DUCKDB).await else {
+        return without("DuckDB reads a run", UNREACHABLE);
     };
     let (service, home) = (Service::start(&[], "").await, folder());
     // What an attempt has left that lost must not be read.
@@ -46,10 +45,8 @@ async fn duckdb_reads_the_files_of_a_run_by_their_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_notebook_runs() {
-    let packages = ["nbclient", "nbformat", "ipykernel", "adbc-driver-flightsql", "adbc-driver-manager", "pyarrow", "pandas", "polars"];
-    let Some(python) = installed("notebook", &packages).await else {
-        not_tested("the notebook runs", "the package index cannot be reached");
-        return;
+    let Some(python) = installed("notebook", &[&NOTEBOOK[..], &ADBC].concat()).await else {
+        return without("the notebook runs", UNREACHABLE);
     };
     let service = Service::start(&[], "").await;
     service.commit("second", "x = eval('1')\n").await;

@@ -16,10 +16,10 @@ use bytefacts_facts::views::{self, View};
 use serde_json::{Value, json};
 
 use crate::chaos::{Random, number};
-use crate::clients::installed;
+use crate::clients::{DUCKDB, UNREACHABLE, installed, without};
 use crate::processes::Processes;
 use crate::service::Service;
-use crate::support::{Shape, extract, folder, library_corpus, manifest_json, not_tested, python};
+use crate::support::{Shape, extract, folder, library_corpus, manifest_json, python};
 
 /// How many are asked without a word.
 const SAMPLE: u64 = 60;
@@ -390,9 +390,8 @@ fn queries_are_the_same_for_a_seed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_engines_answer_alike() {
-    let Some(judge) = installed("duckdb", &["duckdb", "pyarrow"]).await else {
-        not_tested("DuckDB answers as we do", "the package index cannot be reached");
-        return;
+    let Some(judge) = installed("duckdb", &DUCKDB).await else {
+        return without("DuckDB answers as we do", UNREACHABLE);
     };
     let (facts, processes) = (folder(), Processes::new());
     let corpus = library_corpus(&python().await, &["json", "importlib"]);

@@ -14,7 +14,7 @@ use crate::chaos::{LIMIT, landed};
 use crate::processes::{Daemon, Processes, get};
 use crate::s3::S3;
 use crate::servers::{environment, free_port, put};
-use crate::service::Service;
+use crate::service::{NOT_SERVING, SERVING, Service, health};
 use crate::service_access::certify;
 use crate::support::{Gate, Shape, extract, folder, python, run, write_files};
 
@@ -284,6 +284,19 @@ async fn who_cannot_reach_its_stores_is_not_ready_and_says_why() {
     assert!(executor.metric("bytefacts_store_requests_total") >= 3.0);
     let counted = executor.get("/metrics").1;
     assert!(counted.contains("operation=\"list\",outcome=\"ok\"") || counted.contains("outcome=\"ok\",operation=\"list\""), "{counted}");
+
+    // A service of SQL tells it by gRPC too.
+    let line = ["serve", "--facts", "s3://sometime/facts", "--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0"];
+    let service = Daemon::start(processes.command(&line).await, &processes.home.path().join("serve.log"));
+    until("a reason", || ready(&service).1.ends_with("the bucket does not exist\n")).await;
+    assert_eq!(health(service.address).await, NOT_SERVING);
+    put(s3.address.port(), "/sometime").unwrap();
+    until("the store", || ready(&service).0 == 200).await;
+    let begun = Instant::now();
+    while health(service.address).await != SERVING {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is ready, and says by gRPC that it is not");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     // A store where nobody listens, and a scheduler that is gone.
     processes.environment.retain(|(name, _)| name != "AWS_ENDPOINT");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, UnionArray};
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{
@@ -19,9 +19,17 @@ use prost::Message as _;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::processes::Daemon;
 use crate::support::{Shape, bytefacts, extract, folder, query, texts, write_files};
+
+/// As gRPC tells health.
+pub const SERVING: i32 = ServingStatus::Serving as i32;
+/// See [`SERVING`].
+pub const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
 
 /// A client.
 pub type Client = FlightSqlServiceClient<Channel>;
@@ -43,6 +51,11 @@ impl Service {
 
     /// Over these facts.
     pub async fn over(facts: TempDir, args: &[&str], settings: &str) -> Self {
+        Self::over_with(facts, args, settings, &[]).await
+    }
+
+    /// Over these facts, with variables of the environment.
+    pub async fn over_with(facts: TempDir, args: &[&str], settings: &str, environment: &[(&str, &str)]) -> Self {
         let home = folder();
         write_files(home.path(), &[("settings.yaml", settings.as_bytes())]);
         let path = facts.path().display().to_string();
@@ -51,7 +64,7 @@ impl Service {
             line.extend(["--listen", "127.0.0.1:0"]);
         }
         let mut command = bytefacts(home.path(), &[&line, args].concat()).await;
-        command.env("BYTEFACTS_CONFIG", home.path().join("settings.yaml"));
+        command.env("BYTEFACTS_CONFIG", home.path().join("settings.yaml")).envs(environment.iter().copied());
         let daemon = Daemon::start(command, &home.path().join("log"));
         Self { daemon, facts, _home: home }
     }
@@ -78,6 +91,12 @@ impl Service {
 /// A client of a service.
 pub async fn client(address: SocketAddr) -> Client {
     FlightSqlServiceClient::new(channel(address).await)
+}
+
+/// What a service says of its health.
+pub async fn health(address: SocketAddr) -> i32 {
+    let request = HealthCheckRequest { service: String::new() };
+    HealthClient::new(channel(address).await).check(request).await.unwrap().into_inner().status
 }
 
 async fn channel(address: SocketAddr) -> Channel {
@@ -213,37 +232,39 @@ async fn every_column_of_the_contract_has_a_comment() {
     }
 }
 
+/// A value of each type that a query can answer.
+pub const EXPRESSIONS: [&str; 24] = [
+    "NULL",
+    "true",
+    "CAST(1 AS TINYINT)",
+    "CAST(1 AS SMALLINT)",
+    "CAST(1 AS INT)",
+    "CAST(1 AS BIGINT)",
+    "CAST(1 AS INT UNSIGNED)",
+    "CAST(1.5 AS REAL)",
+    "CAST(1.5 AS DOUBLE)",
+    "CAST(1.25 AS DECIMAL(10, 2))",
+    "'text'",
+    "arrow_cast('view', 'Utf8View')",
+    "arrow_cast('large', 'LargeUtf8')",
+    "arrow_cast('word', 'Dictionary(Int32, Utf8)')",
+    "X'00ff'",
+    "arrow_cast(X'00ff', 'BinaryView')",
+    "DATE '2026-01-31'",
+    "TIMESTAMP '2026-01-31T12:00:00'",
+    "TIME '12:00:00'",
+    "INTERVAL '1 month'",
+    "make_array('a', NULL)",
+    "make_array(arrow_cast('in a list', 'Utf8View'))",
+    "named_struct('a', 1, 'b', arrow_cast('in a struct', 'Utf8View'))",
+    "make_map('k', 'v')",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_and_its_nulls_arrive_as_they_were_announced() {
     let service = Service::start(&[], "").await;
     let mut client = service.client().await;
-    let expressions = [
-        "NULL",
-        "true",
-        "CAST(1 AS TINYINT)",
-        "CAST(1 AS SMALLINT)",
-        "CAST(1 AS INT)",
-        "CAST(1 AS BIGINT)",
-        "CAST(1 AS INT UNSIGNED)",
-        "CAST(1.5 AS REAL)",
-        "CAST(1.5 AS DOUBLE)",
-        "CAST(1.25 AS DECIMAL(10, 2))",
-        "'text'",
-        "arrow_cast('view', 'Utf8View')",
-        "arrow_cast('large', 'LargeUtf8')",
-        "arrow_cast('word', 'Dictionary(Int32, Utf8)')",
-        "X'00ff'",
-        "arrow_cast(X'00ff', 'BinaryView')",
-        "DATE '2026-01-31'",
-        "TIMESTAMP '2026-01-31T12:00:00'",
-        "TIME '12:00:00'",
-        "INTERVAL '1 month'",
-        "make_array('a', NULL)",
-        "make_array(arrow_cast('in a list', 'Utf8View'))",
-        "named_struct('a', 1, 'b', arrow_cast('in a struct', 'Utf8View'))",
-        "make_map('k', 'v')",
-    ];
-    for expression in expressions {
+    for expression in EXPRESSIONS {
         let (announced, batches) =
             ask(&mut client, &format!("SELECT {expression} AS a")).await.unwrap_or_else(|status| panic!("{expression}: {status}"));
         assert!(is_plain(announced.field(0).data_type()), "{expression}: {announced}");
@@ -492,6 +513,37 @@ async fn metadata_has_the_columns_of_the_protocol() {
     }
 }
 
+/// Limits that drivers are told are those that hold: what keeps to them is answered, and what goes beyond is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_are_told_hold() {
+    let service = Service::start(&[], "serve: {connections: 4, message_bytes: 1048576}").await;
+    let mut client = service.client().await;
+    let limits = [SqlInfo::SqlMaxConnections, SqlInfo::SqlMaxRowSize, SqlInfo::SqlMaxStatementLength];
+    let mut told = Vec::new();
+    for limit in limits {
+        let info = client.get_sql_info(vec![limit]).await.unwrap();
+        let (_, batches) = fetch(&mut client, info).await.unwrap();
+        let value = batches[0].column(1).as_any().downcast_ref::<UnionArray>().unwrap().value(0);
+        told.push(usize::try_from(value.as_primitive::<Int64Type>().value(0)).unwrap());
+    }
+    let [connections, row, length] = told[..] else { panic!("{told:?}") };
+    assert_eq!((connections, row), (4, 1 << 20), "those of the settings");
+    let long = |bytes: usize| format!("SELECT s || s FROM (VALUES ('{}')) AS t(s)", "x".repeat(bytes / 2));
+    let padded = |bytes: usize| format!("SELECT 1 --{}", "x".repeat(bytes - 11));
+    for (within, beyond) in [(long(row - 4096), long(row + 1)), (padded(length), padded(length + 1))] {
+        ask(&mut client, &within).await.unwrap_or_else(|status| panic!("{}…: {status}", &within[..40]));
+        ask(&mut client, &beyond).await.map(|_| panic!("{}… was answered", &beyond[..40])).unwrap_err();
+    }
+    let mut others = Vec::new();
+    for _ in 1..connections {
+        let mut other = service.client().await;
+        ask(&mut other, "SELECT 1").await.unwrap();
+        others.push(other);
+    }
+    service.client_without_tls().await.unwrap_err();
+    ask(&mut client, "SELECT 1").await.unwrap();
+}
+
 /// What is told to be a key is one: no value twice, and none that is null.
 #[tokio::test(flavor = "multi_thread")]
 async fn primary_keys_are_keys() {
@@ -534,16 +586,23 @@ async fn schemas_are_told_without_a_query() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_within_a_second_and_tells_who_reads() {
     let mut service = Service::start(&[], "").await;
-    let mut health = tonic_health::pb::health_client::HealthClient::new(channel(service.daemon.address).await);
-    let request = tonic_health::pb::HealthCheckRequest { service: "arrow.flight.protocol.FlightService".to_owned() };
-    assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
-    assert_eq!(service.daemon.get("/readyz").0, 200);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        assert_eq!(service.daemon.get("/readyz").0, 200);
+        let mut watched = Vec::new();
+        for name in ["", "arrow.flight.protocol.FlightService"] {
+            let request = HealthCheckRequest { service: name.to_owned() };
+            let mut watching = HealthClient::new(channel(service.daemon.address).await).watch(request).await.unwrap().into_inner();
+            assert_eq!(watching.message().await.unwrap().unwrap().status, SERVING, "{name}");
+            watched.push(watching);
+        }
         let mut client = service.client().await;
         let reading = tokio::spawn(async move { ask(&mut client, ENDLESS).await.unwrap_err() });
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         let begun = std::time::Instant::now();
         service.daemon.signal(signal);
+        for mut watching in watched {
+            assert_eq!(watching.message().await.unwrap().unwrap().status, NOT_SERVING, "whoever watches is told before it ends");
+        }
         while service.daemon.is_running() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

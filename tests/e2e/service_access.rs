@@ -19,11 +19,13 @@ fn sha256(token: &str) -> String {
     hex::encode(sha2::Sha256::digest(token))
 }
 
-fn users() -> String {
+/// A file of ada, with a password, bob, with tokens, and an operator.
+pub fn users() -> String {
     format!(
-        "users:\n- name: ada\n  password: {SECRET}\n- name: bob\n  limits: {{rows: 3}}\n  tokens:\n  - sha256: {}\n  - {{sha256: {}, expires: 2020-01-01T00:00:00Z}}\n",
+        "users:\n- name: ada\n  password: {SECRET}\n- name: bob\n  limits: {{rows: 3}}\n  tokens:\n  - sha256: {}\n  - {{sha256: {}, expires: 2020-01-01T00:00:00Z}}\n- name: oncall\n  operator: true\n  tokens: [{{sha256: {}}}]\n",
         sha256("good token"),
-        sha256("old token")
+        sha256("old token"),
+        sha256("token of an operator")
     )
 }
 
@@ -91,7 +93,13 @@ async fn what_one_user_asks_is_nothing_to_another() {
     assert_eq!(fetch(&mut bob, of_ada.clone()).await.unwrap_err().code(), Code::NotFound);
     assert!(fetch(&mut ada, of_ada).await.is_ok());
     ask(&mut bob, "SELECT 1").await.unwrap();
-    assert_eq!(ask_text(&mut bob, "SELECT DISTINCT \"user\" FROM system.queries").await, [["bob"]]);
+    let seen = "SELECT DISTINCT \"user\" FROM system.queries ORDER BY 1";
+    assert_eq!(ask_text(&mut bob, seen).await, [["bob"]]);
+    assert_eq!(ask_text(&mut ada, seen).await, [["ada"]]);
+    let mut operator = service.client().await;
+    operator.set_token("token of an operator".to_owned());
+    assert_eq!(ask_text(&mut operator, seen).await, [["ada"], ["bob"], ["oncall"]]);
+    assert_eq!(fetch(&mut operator, bob.execute("SELECT 1".to_owned(), None).await.unwrap()).await.unwrap_err().code(), Code::NotFound);
     let status = ask(&mut bob, "SELECT path FROM bytecode_files_v1").await.unwrap_err();
     assert!(status.message().contains("more than 3 rows"), "bob has limits of his own: {status}");
     assert!(ask_text(&mut ada, "SELECT path FROM bytecode_files_v1").await.len() > 3);

@@ -1,4 +1,4 @@
-//! The SQL service, asked by clients that are not ours: ADBC as the package index has it today, with pyarrow, pandas and polars on top, and the JDBC
+//! The SQL service, asked by clients that are not ours: ADBC with pyarrow, pandas and polars on top, and the JDBC
 //! driver where there is a Java.
 
 use std::io::Write as _;
@@ -8,19 +8,20 @@ use std::process::{Command, Stdio};
 use bytefacts_facts::views;
 use serde_json::{Value, json};
 
-use crate::clients::installed;
+use crate::clients::{ADBC, UNREACHABLE, installed, without};
 use crate::service::Service;
 use crate::service_access::{certify, with_users};
 use crate::support::{Shape, extract, folder, not_tested, query_text, write_files};
 
-fn script(name: &str) -> PathBuf {
+/// A script beside the tests.
+pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e").join(name)
 }
 
 /// What the script answers; none if the package index cannot be reached.
 async fn adbc(arguments: &[&str]) -> Option<Value> {
-    let Some(python) = installed("adbc", &["adbc-driver-flightsql", "adbc-driver-manager", "pyarrow", "pandas", "polars"]).await else {
-        not_tested("ADBC asks the SQL service", "the package index cannot be reached");
+    let Some(python) = installed("adbc", &ADBC).await else {
+        without("ADBC asks the SQL service", UNREACHABLE);
         return None;
     };
     let names: Vec<_> = views::all().iter().map(|view| view.name).chain(["bytecode_files_v1"]).collect();
@@ -34,7 +35,7 @@ async fn adbc(arguments: &[&str]) -> Option<Value> {
 }
 
 /// A service over two runs: `first`, of one file, and then the corpus of `tests/sql`.
-async fn over_two_runs() -> Service {
+pub async fn over_two_runs() -> Service {
     let (corpus, facts) = (folder(), folder());
     write_files(corpus.path(), &[("one.py", b"answer = 42\n")]);
     extract(corpus.path(), facts.path(), &Shape { run: "first", ..Shape::default() }).await;
@@ -130,11 +131,11 @@ async fn adbc_trusts_the_certificate_that_is_there_now() {
 }
 
 /// The JDBC driver, as the package index of Java has it; none if that cannot be reached or there is no Java.
-fn jdbc_driver() -> Option<PathBuf> {
+pub fn jdbc_driver() -> Option<PathBuf> {
     const DRIVER: &str = "org.apache.arrow:flight-sql-jdbc-driver:18.3.0";
     let works = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !works(Command::new("java").arg("-version")) {
-        not_tested("JDBC asks the SQL service", "there is no java");
+        without("JDBC asks the SQL service", "there is no java");
         return None;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients/jdbc");
@@ -142,7 +143,7 @@ fn jdbc_driver() -> Option<PathBuf> {
     let driver = folder.join("flight-sql-jdbc-driver-18.3.0.jar");
     let copy = ["-q", "dependency:copy", &format!("-Dartifact={DRIVER}"), &format!("-DoutputDirectory={}", folder.display())];
     if !driver.exists() && !works(Command::new("mvn").current_dir(&folder).args(copy)) {
-        not_tested("JDBC asks the SQL service", "Maven is not there, or cannot reach its index");
+        without("JDBC asks the SQL service", "Maven is not there, or cannot reach its index");
         return None;
     }
     Some(driver)

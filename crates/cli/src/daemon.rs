@@ -3,12 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytefacts_cluster::{Probes, listen, serve_probes};
+use bytefacts_serve::Health;
 use prometheus::Registry;
 use serde::Serialize;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::args::Format;
 use crate::output::Output;
@@ -22,9 +25,16 @@ pub fn reachable_host(address: SocketAddr) -> Option<IpAddr> {
 pub struct ProbeServer {
     /// Where they are served.
     pub address: SocketAddr,
+    readiness: Readiness,
     leaving: Arc<AtomicBool>,
-    serving: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
+
+/// Whether a daemon is to be given work now, and if not, why.
+type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// How often it is looked whether health as gRPC tells it is still true.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl ProbeServer {
     /// Serves probes at `address`.
@@ -39,8 +49,22 @@ impl ProbeServer {
         let (listener, address) = listen(address).context("health and metrics")?;
         let leaving = Arc::new(AtomicBool::new(false));
         let left = Arc::clone(&leaving);
-        let readiness = Arc::new(move || if left.load(Ordering::Relaxed) { Err("it is about to end".to_owned()) } else { readiness() });
-        Ok(Self { address, leaving, serving: serve_probes(listener, Probes { readiness, metrics }) })
+        let readiness: Readiness =
+            Arc::new(move || if left.load(Ordering::Relaxed) { Err("it is about to end".to_owned()) } else { readiness() });
+        let serving = serve_probes(listener, Probes { readiness: Arc::clone(&readiness), metrics });
+        Ok(Self { address, readiness, leaving, tasks: vec![serving] })
+    }
+
+    /// Has an SQL service say of its health what `/readyz` says.
+    pub async fn tell(&mut self, health: Health) {
+        let readiness = Arc::clone(&self.readiness);
+        health.set(readiness().is_ok()).await;
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                sleep(LOOK).await;
+                health.set(readiness().is_ok()).await;
+            }
+        }));
     }
 
     /// Lets go of the address.
@@ -58,7 +82,7 @@ impl ProbeServer {
 
 impl Drop for ProbeServer {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 
+use bytefacts_serve::AUDIT_LOG;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -35,10 +36,15 @@ pub fn start(wanted: Option<&str>, default: &str, format: Format) -> Result<(), 
 
 fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter, UsageError> {
     // An empty variable counts as unset, as everywhere.
-    let Some(wanted) = wanted.filter(|text| !text.trim().is_empty()) else { return Ok(default.into()) };
-    EnvFilter::try_new(wanted).map_err(|error| {
-        UsageError(format!("BYTEFACTS_LOG: {wanted:?} is no filter: {error}; one is `info`, another `warn,bytefacts_engine=debug`"))
-    })
+    let filter = match wanted.filter(|text| !text.trim().is_empty()) {
+        None => EnvFilter::from(default),
+        Some(wanted) => EnvFilter::try_new(wanted).map_err(|error| {
+            UsageError(format!("BYTEFACTS_LOG: {wanted:?} is no filter: {error}; one is `info`, another `warn,bytefacts_engine=debug`"))
+        })?,
+    };
+    // Who wants to see less of what a process does has not said that nobody is to know what it was asked: a setting says that.
+    let always = format!("{AUDIT_LOG}=info").parse().map_err(|error| UsageError(format!("the audit log: {error}")))?;
+    Ok(filter.add_directive(always))
 }
 
 /// What Ballista says through the `log` crate, as events of ours under the target `ballista`.
@@ -121,6 +127,8 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -129,9 +137,17 @@ mod tests {
             let error = filter(Some(bad), "warn").unwrap_err().to_string();
             assert!(error.starts_with("BYTEFACTS_LOG: ") && error.contains(bad), "{error}");
         }
-        assert_eq!(filter(Some("bytefacts_engine=debug"), "warn").unwrap().to_string(), "bytefacts_engine=debug");
+        let directives = |wanted: Option<&str>| {
+            let filter = filter(wanted, "warn").unwrap().to_string();
+            filter.split(',').map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let with_audit_log = |others: &str| BTreeSet::from([others.to_owned(), format!("{AUDIT_LOG}=info")]);
+        assert_eq!(directives(Some("bytefacts_engine=debug")), with_audit_log("bytefacts_engine=debug"));
         for unset in [None, Some(""), Some(" ")] {
-            assert_eq!(filter(unset, "warn").unwrap().to_string(), "warn");
+            assert_eq!(directives(unset), with_audit_log("warn"));
         }
+        // Whoever wants to see nothing sees it all the same.
+        assert_eq!(directives(Some("off")), with_audit_log("off"));
+        assert_eq!(directives(Some("bytefacts::audit=off")), BTreeSet::from([format!("{AUDIT_LOG}=info")]));
     }
 }

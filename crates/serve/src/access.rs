@@ -3,6 +3,7 @@
 //! Drivers log in once by `Basic` and get a `Bearer` back, which they show from then on; others show `Basic` or a token of the users file with every
 //! call. A login that we hand out is sealed and says all that is to be known of it, so that there is no list of logins that could fill up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use tonic::metadata::{KeyRef, MetadataMap};
 
 use crate::error::internal;
 use crate::options::{Limits, NAMES, ServeOptions, SessionOptions};
+use crate::queries::Whose;
 use crate::seal::{Purpose, Seal, random_id};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::{Denied, UsedToken, User, Users, now_seconds};
@@ -44,6 +46,10 @@ pub enum Access {
 pub(crate) struct Caller {
     /// The user; none where anybody may ask.
     pub(crate) user: Option<String>,
+    /// Whether it sees what others ask.
+    is_operator: bool,
+    /// Where it calls from, which headers do not say.
+    pub(crate) client: Option<SocketAddr>,
     /// Its session.
     pub(crate) keeping: Keeping,
     /// The cookie that it is to be given.
@@ -52,6 +58,16 @@ pub(crate) struct Caller {
     pub(crate) options: SessionOptions,
     /// What a query of it may take.
     pub(crate) limits: Limits,
+}
+
+impl Caller {
+    /// Whose queries it is told of: its own, or all, where it is an operator or there are no users.
+    pub(crate) fn sees(&self) -> Whose {
+        match &self.user {
+            Some(user) if !self.is_operator => Whose::Of(user.clone()),
+            _ => Whose::All,
+        }
+    }
 }
 
 /// What a login says.
@@ -132,14 +148,23 @@ impl Door {
         let limits = user.as_ref().map_or(self.options.limits, |user| user.limits.over(self.options.limits));
         // Who has shown nothing is asked whether it keeps cookies.
         let cookie = (keeping == Keeping::Nothing).then(|| NEW.to_owned());
-        Ok(Caller { user: user.map(|user| user.name), keeping, cookie, options, limits })
+        let is_operator = user.as_ref().is_some_and(|user| user.operator);
+        Ok(Caller { user: user.map(|user| user.name), is_operator, client: None, keeping, cookie, options, limits })
     }
 
-    /// The token that stands for a login by these headers from now on.
+    /// The user whose name these headers show, whether or not it is them; none of what is nobody's name.
+    pub(crate) fn named(&self, headers: &MetadataMap) -> Option<String> {
+        match (&self.access, shown(headers)) {
+            (Access::Users(users), Ok(Shown::Basic { user, .. })) => users.named(&user).map(|user| user.name),
+            _ => None,
+        }
+    }
+
+    /// The token that stands for a login by these headers from now on, and whose it is.
     ///
     /// # Errors
     /// UNAUTHENTICATED when it is nobody who may.
-    pub(crate) async fn login(&self, headers: &MetadataMap) -> Result<String, Status> {
+    pub(crate) async fn login(&self, headers: &MetadataMap) -> Result<(String, Option<String>), Status> {
         let Identity { user, login, token } = self.identify(shown(headers)?).await?;
         // A login that is shown for another one lasts no longer by it, and neither does a token.
         let ends = [login.as_ref().map(|login| login.expires), token.as_ref().and_then(|token| token.expires)];
@@ -151,8 +176,8 @@ impl Door {
             expires,
             token: token.map(|token| token.sha256).or_else(|| login.and_then(|login| login.token)),
         };
-        let login = serde_json::to_string(&login).map_err(internal)?;
-        Ok(format!("{LOGIN}{}", self.seal.seal(Purpose::Login, &login)))
+        let said = serde_json::to_string(&login).map_err(internal)?;
+        Ok((format!("{LOGIN}{}", self.seal.seal(Purpose::Login, &said)), login.user))
     }
 
     /// Begins a session for a caller, who gets a cookie for it; its id.
@@ -282,7 +307,8 @@ mod tests {
     #[tokio::test]
     async fn a_login_says_who_calls_until_it_is_taken_away() {
         let (folder, door) = with_users();
-        let login = door.login(&headers(&[("authorization", "Bearer a token")])).await.unwrap();
+        let (login, user) = door.login(&headers(&[("authorization", "Bearer a token")])).await.unwrap();
+        assert_eq!(user.as_deref(), Some("ada"));
         let shown = headers(&[("authorization", &format!("Bearer {login}"))]);
         let caller = door.caller(&shown).await.unwrap();
         assert_eq!(caller.user.as_deref(), Some("ada"));
@@ -312,7 +338,7 @@ mod tests {
     #[tokio::test]
     async fn a_login_lasts_no_longer_than_its_token() {
         let (folder, door) = with_users();
-        let mint = async |shown: &str| door.login(&headers(&[("authorization", &format!("Bearer {shown}"))])).await;
+        let mint = async |shown: &str| door.login(&headers(&[("authorization", &format!("Bearer {shown}"))])).await.map(|(login, _)| login);
         let file =
             |tokens: &str| std::fs::write(folder.path().join("users.yaml"), format!("users: [{{name: ada, tokens: [{tokens}]}}]")).unwrap();
         let (ours, other) = (hex::encode(Sha256::digest("a token")), hex::encode(Sha256::digest("another")));
@@ -367,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_login_of_before_is_an_error_where_a_token_of_others_is_none() {
         let (before, now) = (door(Access::Open), door(Access::Open));
-        let login = before.login(&MetadataMap::new()).await.unwrap();
+        let (login, _) = before.login(&MetadataMap::new()).await.unwrap();
         assert!(denied(&now, &format!("Bearer {login}")).await.contains("log in again"));
         let caller = now.caller(&headers(&[("authorization", "Bearer of-a-dashboard")])).await.unwrap();
         assert_eq!(caller.keeping, Keeping::Nothing);

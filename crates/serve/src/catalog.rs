@@ -24,7 +24,7 @@ use datafusion::common::{Result, plan_err};
 
 use crate::options::SessionOptions;
 use crate::plan::Asked;
-use crate::queries::Queries;
+use crate::queries::{Queries, Whose};
 use crate::runs::Runs;
 use crate::spread::Executors;
 use crate::{contract, listing};
@@ -52,7 +52,7 @@ pub(crate) fn of(
         runs: Arc::clone(&runs),
         run: run.clone(),
         queries: Arc::clone(queries),
-        user: asked.user.map(str::to_owned),
+        sees: asked.sees.clone(),
         options: asked.options.clone(),
         executors,
     };
@@ -161,7 +161,7 @@ struct Told {
     runs: Arc<Runs>,
     run: Option<RunId>,
     queries: Arc<Queries>,
-    user: Option<String>,
+    sees: Whose,
     options: SessionOptions,
     executors: Option<Arc<dyn Executors>>,
 }
@@ -197,7 +197,7 @@ struct OfService {
 #[async_trait]
 impl Rows for OfService {
     async fn rows(&self) -> Result<RecordBatch> {
-        let Told { runs, run, queries, user, options, executors } = &*self.told;
+        let Told { runs, run, queries, sees, options, executors } = &*self.told;
         let cluster = async || match executors {
             Some(executors) => executors.state().await.map(Some),
             None => Ok(None),
@@ -208,7 +208,7 @@ impl Rows for OfService {
             "bins" => listing::bins(&runs.facts(), run.as_ref()).await,
             "cache" => listing::cache(&runs.facts()).await,
             "options" => listing::options(options, run.as_ref()),
-            _ => listing::queries(&queries.records(user.as_deref())),
+            _ => listing::queries(&queries.records(sees)),
         }
     }
 }

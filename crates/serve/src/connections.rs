@@ -5,6 +5,7 @@
 
 use std::future::Future as _;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,10 @@ pub(crate) fn incoming(
 
 /// A connection, as what is asked over it knows it.
 #[derive(Clone, Default)]
-pub(crate) struct Connection(Arc<Closing>);
+pub(crate) struct Connection {
+    closing: Arc<Closing>,
+    peer: Option<SocketAddr>,
+}
 
 #[derive(Default)]
 struct Closing {
@@ -62,8 +66,13 @@ struct Closing {
 impl Connection {
     /// Closes it, with all that is under way over it.
     pub(crate) fn close(&self) {
-        self.0.is_closed.store(true, Ordering::Release);
-        self.0.waker.wake();
+        self.closing.is_closed.store(true, Ordering::Release);
+        self.closing.waker.wake();
+    }
+
+    /// Where its client is: a proxy, where one stands in between.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 }
 
@@ -99,14 +108,14 @@ impl Connected for Guarded {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.connection.clone()
+        Connection { peer: self.stream.socket().peer_addr().ok(), ..self.connection.clone() }
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.connection.0.waker.register(context.waker());
-        if self.connection.0.is_closed.load(Ordering::Acquire) {
+        self.connection.closing.waker.register(context.waker());
+        if self.connection.closing.is_closed.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();

@@ -7,6 +7,7 @@
 mod actions;
 mod put;
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::put::PUTS;
 use crate::access::{COOKIE, Caller, Door};
+use crate::audit_log::AuditLog;
 use crate::connections::Connection;
 use crate::error::{internal, short, status};
 use crate::execution::Execution;
@@ -37,7 +39,7 @@ use crate::options::ServeOptions;
 use crate::plan::{Asked, Planned, Prepared};
 use crate::planner::{Planner, values};
 use crate::prepared::{PreparedStatement, PreparedStatements};
-use crate::queries::{Queries, Query};
+use crate::queries::{Queries, Query, Question};
 use crate::seal::{Purpose, Seal};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::now_seconds;
@@ -59,6 +61,7 @@ pub(crate) struct Service {
     pub(crate) puts: Arc<Semaphore>,
     pub(crate) door: Arc<Door>,
     pub(crate) seal: Arc<Seal>,
+    pub(crate) audit_log: AuditLog,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -78,19 +81,29 @@ impl Drop for Untold {
 impl Service {
     /// Who calls, and whether it is to be given a cookie.
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let caller = self.door.caller(request.metadata()).await;
-        if caller.as_ref().is_err_and(|error| error.code() == tonic::Code::Unauthenticated) {
-            self.metrics.unauthenticated.inc();
-        }
-        caller
+        let caller = self.door.caller(request.metadata()).await.inspect_err(|error| {
+            if error.code() == tonic::Code::Unauthenticated {
+                self.denied(request, error);
+            }
+        });
+        Ok(Caller { client: client(request), ..caller? })
+    }
+
+    /// Somebody is not let in.
+    fn denied<T>(&self, request: &Request<T>, why: &Status) {
+        self.metrics.unauthenticated.inc();
+        self.audit_log.denied(self.door.named(request.metadata()).as_deref(), client(request), why);
     }
 
     /// Reads a statement where there is the stack for it.
     async fn read(&self, text: &str, caller: &Caller) -> Result<Statement, Status> {
-        gate::check_length(text).map_err(|refused| self.not_passed(&refused))?;
-        let text = text.to_owned();
-        let read = self.execution.plan(caller.user.as_deref(), caller.limits.time, async move { gate::read(&text) }).await?;
-        read.map_err(|refused| self.not_passed(&refused))
+        let reading = async {
+            gate::check_length(text).map_err(|refused| self.not_passed(&refused))?;
+            let text = text.to_owned();
+            let read = self.execution.plan(caller.user.as_deref(), caller.limits.time, async move { gate::read(&text) }).await?;
+            read.map_err(|refused| self.not_passed(&refused))
+        };
+        reading.await.inspect_err(|why| self.audit_log.refused(caller, text, why))
     }
 
     fn not_passed(&self, refused: &gate::Refused) -> Status {
@@ -121,19 +134,23 @@ impl Service {
         let announced = known.filter(|_| values.is_some()).map(|known| known.schema);
         let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
         let planned = self.execution.plan(user, limit, async move {
-            let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
+            let asked = Asked { sees: caller.sees(), options: &caller.options, limits: caller.limits };
             planner.plan(&parsed, values, announced.as_deref(), &asked).await
         });
         planned.await?.map_err(|error| self.refused(&error))
     }
 
     /// The columns and parameters of a statement that is to be prepared.
-    async fn columns(&self, statement: &Statement, caller: &Caller) -> Result<Option<Prepared>, Status> {
+    async fn columns(&self, text: &str, statement: &Statement, caller: &Caller) -> Result<Option<Prepared>, Status> {
+        self.known(statement, caller).await.inspect_err(|why| self.audit_log.refused(caller, text, why))
+    }
+
+    async fn known(&self, statement: &Statement, caller: &Caller) -> Result<Option<Prepared>, Status> {
         let Statement::Query { parsed, parameters } = statement.clone() else { return Ok(None) };
         let (planner, caller, user) = (Arc::clone(&self.planner), caller.clone(), caller.user.as_deref());
         let limit = caller.limits.time;
         let prepared = self.execution.plan(user, limit, async move {
-            let asked = Asked { user: caller.user.as_deref(), options: &caller.options, limits: caller.limits };
+            let asked = Asked { sees: caller.sees(), options: &caller.options, limits: caller.limits };
             planner.prepare(&parsed, &parameters, &asked).await
         });
         prepared.await?.map(Some).map_err(|error| self.refused(&error))
@@ -153,9 +170,14 @@ impl Service {
         bound: Option<&PreparedStatement>,
         wait: Duration,
     ) -> Result<Arc<Query>, Status> {
-        let admitted = self.queries.admit(caller.user.as_deref(), &caller.limits)?;
-        let planned = self.plan(statement, bound, caller, admitted.left(&caller.limits)).await?;
-        let query = self.queries.start(admitted, short(text), planned, caller.limits, &self.options, &self.execution).map_err(internal)?;
+        let planning = async {
+            let admitted = self.queries.admit(caller.user.as_deref(), &caller.limits)?;
+            let planned = self.plan(statement, bound, caller, admitted.left(&caller.limits)).await?;
+            Ok((admitted, planned))
+        };
+        let (admitted, planned) = planning.await.inspect_err(|why| self.audit_log.refused(caller, text, why))?;
+        let question = Question::new(caller, text);
+        let query = self.queries.start(admitted, question, planned, caller.limits, &self.options, &self.execution).map_err(internal)?;
         let mut untold = Untold(Some(Arc::clone(&query)));
         query.is_ready(wait).await;
         match query.failure() {
@@ -237,6 +259,12 @@ impl Service {
 
     /// Sets an option of the session of a caller, who must be able to keep one.
     async fn set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
+        let set = self.try_to_set(caller, name, value).await;
+        self.audit_log.option(caller, name, value, set.as_ref().err().map(Status::message));
+        set
+    }
+
+    async fn try_to_set(&self, caller: &mut Caller, name: &str, value: Option<&str>) -> Result<(), Status> {
         let mut wanted = caller.options.clone();
         wanted.set(name, value).map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.planner.check(&wanted).await.map_err(|error| self.refused(&error))?;
@@ -260,7 +288,7 @@ impl Service {
             return Ok(schema);
         }
         let known = match command {
-            Command::CommandStatementQuery(query) => self.columns(&self.read(&query.query, caller).await?, caller).await?,
+            Command::CommandStatementQuery(query) => self.columns(&query.query, &self.read(&query.query, caller).await?, caller).await?,
             Command::CommandPreparedStatementQuery(query) => {
                 self.prepared.get(&query.prepared_statement_handle, caller.user.as_deref())?.known
             }
@@ -268,6 +296,11 @@ impl Service {
         };
         Ok(known.map_or_else(|| Arc::new(Schema::empty()), |known| known.schema))
     }
+}
+
+/// Where a call comes from.
+fn client<T>(request: &Request<T>) -> Option<SocketAddr> {
+    request.extensions().get::<Connection>().and_then(Connection::peer)
 }
 
 /// An announcement without an endpoint.
@@ -319,7 +352,8 @@ impl FlightService for Service {
     type DoExchangeStream = Messages<FlightData>;
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
-        let login = self.door.login(request.metadata()).await.inspect_err(|_| self.metrics.unauthenticated.inc())?;
+        let (login, user) = self.door.login(request.metadata()).await.inspect_err(|error| self.denied(&request, error))?;
+        self.audit_log.login(user.as_deref(), client(&request));
         let payload = HandshakeResponse { protocol_version: 0, payload: login.clone().into() };
         let mut response = Response::new(one(payload));
         let header = MetadataValue::try_from(format!("Bearer {login}")).map_err(internal)?;
@@ -384,8 +418,8 @@ impl FlightService for Service {
         let Some(schema) = metadata::schema(&command) else { return Err(unknown(command.type_url())) };
         let (planner, options) = (Arc::clone(&self.planner), caller.options.clone());
         let user = caller.user.as_deref();
-        let limit = caller.limits.time;
-        let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, limit).await });
+        let (told, limit) = (self.options, caller.limits.time);
+        let answered = self.execution.plan(user, limit, async move { metadata::answer(command, &planner, &options, &told, limit).await });
         let answered = answered.await?.map_err(|error| status(&error))?;
         let rows = wire::messages(answered.unwrap_or_else(|| futures::stream::empty().boxed()), self.options.message_bytes);
         Ok(respond(&caller, futures::stream::once(async move { Ok(wire::schema_message(&schema)) }).chain(rows).boxed()))

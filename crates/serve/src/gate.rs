@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 1000;
 /// How deep the parser may go: brackets, queries in queries.
 const MAX_BRACKETS: usize = 100;
 /// Tables, and queries that are joined by UNION and the like. What WITH names counts wherever it is used, since that is where it is planned.
-const MAX_TABLES: usize = 500;
+pub(crate) const MAX_TABLES: usize = 500;
 /// WITH in what WITH names. Each is walked twice, once for what it counts and once with the whole, so that the time doubles with each.
 const MAX_WITHS: usize = 6;
 

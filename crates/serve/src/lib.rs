@@ -9,11 +9,14 @@
 //!                                  └ messages              (wire.rs)
 //! ```
 //!
+//! What came of it stands in the audit log (audit_log.rs).
+//!
 //! Why a service of its own and not Ballista's: that compresses what it sends, which the JDBC driver cannot read; it waits for the whole job before
 //! it answers; it knows no parameters and cannot cancel; and statements that write never come to a gate. Large queries
 //! go to a cluster's executors all the same (`spread.rs`), by plans that are made here.
 
 mod access;
+mod audit_log;
 mod catalog;
 mod connections;
 mod contract;
@@ -41,6 +44,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -51,8 +55,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 pub use self::access::Access;
+pub use self::audit_log::AUDIT_LOG;
 pub use self::error::ServeError;
 pub use self::listing::SYSTEM;
 pub use self::options::{Limits, MOST_SECONDS, OwnLimits, ServeOptions};
@@ -60,6 +68,7 @@ pub use self::spread::{ClusterState, ExecutorState, Executors, JobState, Spread}
 pub use self::users::Users;
 
 use self::access::Door;
+use self::audit_log::AuditLog;
 use self::execution::Execution;
 use self::flight::{PUTS, Service};
 use self::metrics::Metrics;
@@ -85,11 +94,41 @@ const STREAMS: u32 = 128;
 /// How long streams get to tell their readers that the service ends.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// What a service says of its health by gRPC, of itself and as a whole.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reporter: HealthReporter,
+    is_serving: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// Of a service that serves nobody yet.
+    async fn new(reporter: HealthReporter) -> Self {
+        let health = Self { reporter, is_serving: Arc::default() };
+        health.tell(ServingStatus::NotServing).await;
+        health
+    }
+
+    /// Whether it serves from now on. Who watches it is told when that has changed.
+    pub async fn set(&self, is_serving: bool) {
+        if self.is_serving.swap(is_serving, Ordering::Relaxed) != is_serving {
+            self.tell(if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        }
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for name in ["", <FlightServiceServer<Service> as NamedService>::NAME] {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}
+
 /// A running service. Dropping it stops it.
 pub struct Server {
     address: SocketAddr,
     metrics: Arc<Metrics>,
     queries: Arc<Queries>,
+    health: Health,
     leave: watch::Sender<bool>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
 }
@@ -112,7 +151,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let seal = Arc::new(Seal::random()?);
         let sessions = Arc::new(Sessions::new(options.login));
-        let queries = Arc::new(Queries::new(options.running, Arc::clone(&metrics)));
+        let queries = Arc::new(Queries::new(options.running, AuditLog::new(options.audit_log), Arc::clone(&metrics)));
         let execution = Arc::new(Execution::new(options.threads)?);
         let runs = Arc::new(Runs::open(stores, location)?);
         let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread, Arc::clone(&metrics)).await?);
@@ -126,16 +165,17 @@ impl Server {
             sessions,
             puts: Arc::new(Semaphore::new(PUTS)),
             seal,
+            audit_log: AuditLog::new(options.audit_log),
             metrics: Arc::clone(&metrics),
         };
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<FlightServiceServer<Service>>().await;
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::new(reporter).await;
         let (leave, mut left) = watch::channel(false);
         let router = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(Some(STREAMS))
-            .add_service(health)
+            .add_service(health_service)
             .add_service(FlightServiceServer::new(service).max_decoding_message_size(MAX_INCOMING));
         let told_to_leave = async move {
             // Whoever has let the sender go wants it to end too.
@@ -143,13 +183,19 @@ impl Server {
         };
         let connections = connections::incoming(listener, tls, options.connections, metrics.connections.clone());
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(connections, told_to_leave));
-        Ok(Self { address, metrics, queries, leave, serving })
+        Ok(Self { address, metrics, queries, health, leave, serving })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it says of its health by gRPC: that it serves nobody, until it is told that it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Its metrics.
@@ -169,6 +215,7 @@ impl Server {
 
     /// Ends all queries, tells their readers why, and lets go of the port.
     pub async fn stop(mut self) {
+        self.health.set(false).await;
         self.leave.send_replace(true);
         self.queries.cancel_all("the server is being stopped: ask again");
         if timeout(GOODBYE, &mut self.serving).await.is_err() {

@@ -21,7 +21,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use crate::catalog::{FACTS, PUBLIC, RUNS};
 use crate::contract::{self, Kind};
 use crate::listing;
-use crate::options::SessionOptions;
+use crate::options::{ServeOptions, SessionOptions};
 use crate::planner::Planner;
 
 type Result<T> = std::result::Result<T, DataFusionError>;
@@ -50,7 +50,13 @@ pub(crate) fn schema(command: &Command) -> Option<SchemaRef> {
 ///
 /// # Errors
 /// When the facts cannot be read.
-pub(crate) async fn answer(command: Command, planner: &Planner, options: &SessionOptions, limit: Duration) -> Result<Option<Answer>> {
+pub(crate) async fn answer(
+    command: Command,
+    planner: &Planner,
+    options: &SessionOptions,
+    told: &ServeOptions,
+    limit: Duration,
+) -> Result<Option<Answer>> {
     let Some(schema) = schema(&command) else { return Ok(None) };
     let rows = match command {
         Command::CommandGetCatalogs(_) => {
@@ -66,7 +72,7 @@ pub(crate) async fn answer(command: Command, planner: &Planner, options: &Sessio
             names.sort_unstable();
             RecordBatch::try_new(schema, vec![Arc::new(StringArray::from_iter_values(names))])?
         }
-        Command::CommandGetSqlInfo(command) => info::data(limit)?.record_batch(command.info).map_err(arrow)?,
+        Command::CommandGetSqlInfo(command) => info::data(told, limit)?.record_batch(command.info).map_err(arrow)?,
         Command::CommandGetXdbcTypeInfo(command) => types::data()?.record_batch(command.data_type).map_err(arrow)?,
         Command::CommandGetPrimaryKeys(command) => primary_keys(&command, schema)?,
         // Ids of views refer to each other, but nothing declares it.

@@ -79,6 +79,8 @@ pub struct ServeOptions {
     pub login: Duration,
     /// Bytes of one message, which a single row must fit into. Go and Python read 16 MiB unless they are told otherwise.
     pub message_bytes: usize,
+    /// Whether there is an audit log.
+    pub audit_log: bool,
 }
 
 impl Default for ServeOptions {
@@ -93,6 +95,7 @@ impl Default for ServeOptions {
             connections: 1024,
             login: Duration::from_hours(24),
             message_bytes: 16 << 20,
+            audit_log: true,
         }
     }
 }

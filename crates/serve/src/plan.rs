@@ -8,6 +8,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::options::{Limits, SessionOptions};
+use crate::queries::Whose;
 use crate::spread::Executors;
 
 /// A query that can run.
@@ -35,8 +36,8 @@ pub(crate) struct Prepared {
 
 /// Who asks, and how.
 pub(crate) struct Asked<'a> {
-    /// The user.
-    pub(crate) user: Option<&'a str>,
+    /// Whose queries are told of.
+    pub(crate) sees: Whose,
     /// What the session has set.
     pub(crate) options: &'a SessionOptions,
     /// What the query may take.

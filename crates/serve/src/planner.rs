@@ -30,7 +30,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::options::{Execution, Limits, SessionOptions};
 use crate::plan::{Asked, Planned, Prepared};
-use crate::queries::Queries;
+use crate::queries::{Queries, Whose};
 use crate::runs::Runs;
 use crate::spread::{Executors, Spread, scanned_bytes};
 use crate::{width, wire};
@@ -238,7 +238,7 @@ impl Planner {
         let Ok(Statement::Query { parsed, .. }) = statement else { return plan_err!("there is no table {name}") };
         // No cluster is asked for what only names columns.
         let options = SessionOptions { execution: Execution::Local, ..SessionOptions::default() };
-        let asked = Asked { user: None, options: &options, limits: Limits::default() };
+        let asked = Asked { sees: Whose::All, options: &options, limits: Limits::default() };
         let schema = self.plan(&parsed, None, None, &asked).await?.schema;
         lock(&self.columns).insert(name, Arc::clone(&schema));
         Ok(schema)

@@ -1,6 +1,7 @@
 //! The queries that are open, and the last that were.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,12 +15,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 use tonic::Status;
 
+use crate::access::Caller;
+use crate::audit_log::{self, AuditLog};
 use crate::connections::Connection;
-use crate::error::{ServeError, fault, internal, status};
+use crate::error::{ServeError, fault, internal, short, status};
 use crate::execution::{self, Execution};
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::options::{Limits, ServeOptions};
+use crate::options::{Execution as Where, Limits, ServeOptions};
 use crate::plan::Planned;
 use crate::seal::random_id;
 use crate::wire::{self, Encoder};
@@ -79,12 +82,41 @@ impl Outcome {
     }
 }
 
+/// Whose queries somebody is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of a user.
+    Of(String),
+}
+
+impl Whose {
+    fn includes(&self, record: &Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(user) => record.user.as_ref() == Some(user),
+        }
+    }
+}
+
 /// Who asks for what.
 pub(crate) struct Question {
     /// The user.
     pub(crate) user: Option<String>,
+    /// Where it is asked.
+    client: Option<SocketAddr>,
     /// The statement, or its beginning.
-    pub(crate) statement: String,
+    statement: String,
+    /// What all of it hashes to.
+    sha256: String,
+}
+
+impl Question {
+    /// What a caller asks.
+    pub(crate) fn new(caller: &Caller, statement: &str) -> Self {
+        Self { user: caller.user.clone(), client: caller.client, statement: short(statement), sha256: audit_log::sha256(statement) }
+    }
 }
 
 /// A query that is open.
@@ -95,6 +127,8 @@ pub(crate) struct Query {
     pub(crate) question: Question,
     /// What is announced and delivered.
     pub(crate) schema: SchemaRef,
+    /// Where its work is done.
+    execution: Where,
     started: Instant,
     started_at: SystemTime,
     rows: AtomicU64,
@@ -291,6 +325,7 @@ pub(crate) struct Queries {
     /// What may work at a time.
     places: Arc<Semaphore>,
     running: usize,
+    audit_log: AuditLog,
     metrics: Arc<Metrics>,
 }
 
@@ -354,10 +389,10 @@ impl std::fmt::Debug for Queries {
 
 impl Queries {
     /// None yet.
-    pub(crate) fn new(running: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(running: usize, audit_log: AuditLog, metrics: Arc<Metrics>) -> Self {
         let running = running.max(1);
         let places = Arc::new(Semaphore::new(running));
-        Self { open: Mutex::default(), over: Mutex::default(), places, running, metrics }
+        Self { open: Mutex::default(), over: Mutex::default(), places, running, audit_log, metrics }
     }
 
     /// Lets a further query in, unless too many are open.
@@ -384,7 +419,7 @@ impl Queries {
     pub(crate) fn start(
         self: &Arc<Self>,
         mut admitted: Admitted,
-        statement: String,
+        question: Question,
         planned: Planned,
         limits: Limits,
         options: &ServeOptions,
@@ -393,8 +428,9 @@ impl Queries {
         let (sender, receiver) = mpsc::channel(READY);
         let query = Arc::new(Query {
             id: random_id()?,
-            question: Question { user: admitted.user.clone(), statement },
+            question,
             schema: Arc::clone(&planned.schema),
+            execution: if planned.executors.is_some() { Where::Cluster } else { Where::Local },
             started: admitted.begun,
             started_at: SystemTime::now().checked_sub(admitted.begun.elapsed()).unwrap_or_else(SystemTime::now),
             rows: AtomicU64::new(0),
@@ -467,17 +503,7 @@ impl Queries {
         *lock(&query.ended) = Some((outcome, elapsed));
         query.ready.send_replace(true);
         let record = query.record();
-        tracing::info!(
-            query = record.id,
-            user = record.user,
-            outcome = record.state,
-            milliseconds = record.milliseconds,
-            rows = record.rows,
-            bytes = record.bytes,
-            error = record.error,
-            statement = record.statement,
-            "a query is over"
-        );
+        self.audit_log.query(&record, query.question.client, &query.question.sha256, query.execution.name());
         let mut over = lock(&self.over);
         over.push_back(record);
         if over.len() > REMEMBERED {
@@ -505,13 +531,13 @@ impl Queries {
         }
     }
 
-    /// What is told of the queries of a user; of all, where there are no users.
-    pub(crate) fn records(&self, user: Option<&str>) -> Vec<Record> {
+    /// What is told of queries to whoever sees these.
+    pub(crate) fn records(&self, sees: &Whose) -> Vec<Record> {
         let over = lock(&self.over).clone();
         let known: std::collections::BTreeSet<_> = over.iter().map(|record| record.id.clone()).collect();
         let open: Vec<_> =
             lock(&self.open).queries.values().map(|query| query.record()).filter(|record| !known.contains(&record.id)).collect();
-        let mut all: Vec<_> = over.into_iter().chain(open).filter(|record| record.user.as_deref() == user).collect();
+        let mut all: Vec<_> = over.into_iter().chain(open).filter(|record| sees.includes(record)).collect();
         all.sort_by(|a, b| (a.started_at_ms, &a.id).cmp(&(b.started_at_ms, &b.id)));
         all
     }
@@ -664,8 +690,9 @@ mod tests {
         sender.try_send(FlightData::default()).unwrap();
         Arc::new(Query {
             id: "q".to_owned(),
-            question: Question { user: None, statement: String::new() },
+            question: Question { user: None, client: None, statement: String::new(), sha256: String::new() },
             schema: Arc::new(Schema::empty()),
+            execution: Where::Local,
             started: Instant::now(),
             started_at: SystemTime::now(),
             rows: AtomicU64::new(1),

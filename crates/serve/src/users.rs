@@ -6,6 +6,7 @@
 //!     password: $argon2id$v=19$m=19456,t=2,p=1$…        # argon2 "$(openssl rand -hex 16)" -id -e
 //!     tokens:
 //!       - {sha256: 9f86d0…, expires: 2027-01-01T00:00:00Z}   # openssl rand -hex 32; sha256sum of that
+//!     operator: true                                    # sees what all others ask
 //!     limits: {seconds: 60, rows: 1000000, memory_bytes: 268435456, queries: 4}
 //! ```
 //!
@@ -42,6 +43,9 @@ pub(crate) struct User {
     password: Option<String>,
     #[serde(default)]
     tokens: Vec<Token>,
+    /// Whether it sees what others ask.
+    #[serde(default)]
+    pub(crate) operator: bool,
     /// Limits of its own.
     #[serde(default)]
     pub(crate) limits: OwnLimits,

@@ -80,7 +80,10 @@ pub async fn run(args: args::Scheduler, output: &mut Output) -> anyhow::Result<E
     let mut registries = vec![metrics::of_daemon(None, certificates)?, metrics::of_scheduler(view.clone())?];
     registries.extend(sql.as_ref().map(Server::metrics));
     registries.extend(freshness.as_ref().map(Freshness::metrics).transpose()?);
-    let probes = ProbeServer::start(settings.probes, registries, readiness).await?;
+    let mut probes = ProbeServer::start(settings.probes, registries, readiness).await?;
+    if let Some(sql) = &sql {
+        probes.tell(sql.health()).await;
+    }
     let sql_address = sql.as_ref().map(Server::address);
     Announcement { role: "scheduler", id: options.external_host.clone(), address, probes: probes.address, sql: sql_address, next: None }
         .write(args.daemon.format, output)?;

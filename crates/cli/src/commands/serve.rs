@@ -46,7 +46,8 @@ pub async fn run(args: args::Serve, output: &mut Output) -> anyhow::Result<Exit>
     let reach = StoreWatch::start([facts.location.clone()]);
     let freshness = Freshness::start(facts.store.clone());
     let registries = vec![metrics::of_daemon(None, own.uses())?, service.metrics(), freshness.metrics()?];
-    let probes = ProbeServer::start(own.probes, registries, move || reach.readiness()).await?;
+    let mut probes = ProbeServer::start(own.probes, registries, move || reach.readiness()).await?;
+    probes.tell(service.health()).await;
     let address = service.address();
     let id = match reachable_host(address) {
         Some(host) => host.to_string(),
@@ -239,6 +240,7 @@ impl ServeSettings {
             connections: self.connections,
             login: seconds(self.login_seconds),
             message_bytes: self.message_bytes,
+            audit_log: self.audit_log,
         }
     }
 }

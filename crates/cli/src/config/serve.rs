@@ -55,6 +55,8 @@ pub struct ServeSettings {
     pub login_seconds: u64,
     /// Bytes of one message, which a single row must fit into.
     pub message_bytes: usize,
+    /// Whether there is an audit log.
+    pub audit_log: bool,
 }
 
 impl ServeSettings {
@@ -88,6 +90,7 @@ impl Default for ServeSettings {
             connections: 1024,
             login_seconds: 86400,
             message_bytes: 16 << 20,
+            audit_log: true,
         }
     }
 }

@@ -92,7 +92,7 @@ impl Service {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         no_transaction(request.transaction_id.as_deref())?;
         let statement = self.read(&request.query, caller).await?;
-        let known = self.columns(&statement, caller).await?;
+        let known = self.columns(&request.query, &statement, caller).await?;
         let schema = |schema: &Schema| -> Result<Bytes, Status> {
             let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(internal)?;
             Ok(message.0)
@@ -114,8 +114,11 @@ impl Service {
         let ticket = ticket.ok_or_else(|| Status::invalid_argument("what was announced has no ticket"))?;
         let Command::TicketStatementQuery(ticket) = command(&ticket.ticket)? else { return Ok(CancelStatus::NotCancellable) };
         match self.of_ticket(&ticket, caller) {
-            Ok(query) if query.cancel("the query was cancelled") => Ok(CancelStatus::Cancelled),
-            Ok(_) => Ok(CancelStatus::NotCancellable),
+            Ok(query) => {
+                let is_cancelled = query.cancel("the query was cancelled");
+                self.audit_log.cancel(caller, &query.id, is_cancelled);
+                Ok(if is_cancelled { CancelStatus::Cancelled } else { CancelStatus::NotCancellable })
+            }
             Err(status) if status.code() == tonic::Code::NotFound => Ok(CancelStatus::NotCancellable),
             Err(forged) => Err(forged),
         }
@@ -133,19 +136,20 @@ impl Service {
         };
         let mut errors = BTreeMap::new();
         for (name, value) in request.session_options {
-            let value = match value.value {
-                None => Ok(None),
-                Some(OptionValue::Text(text)) => Ok(Some(text)),
-                Some(_) => Err(SetErrorValue::InvalidValue),
+            let (text, is_text) = match value.value {
+                None => (None, true),
+                Some(OptionValue::Text(text)) => (Some(text), true),
+                Some(_) => (None, false),
             };
-            let set = match value {
-                Ok(value) if !self.is_there(caller, &name, value.as_deref()).await? => Err(SetErrorValue::InvalidValue),
-                Ok(value) => self.sessions.set(&id, caller.user.as_deref(), &name, value.as_deref())?.map_err(|error| match error {
+            let set = if is_text && self.is_there(caller, &name, text.as_deref()).await? {
+                self.sessions.set(&id, caller.user.as_deref(), &name, text.as_deref())?.map_err(|error| match error {
                     BadOption::Name(_) => SetErrorValue::InvalidName,
                     BadOption::Value(_) => SetErrorValue::InvalidValue,
-                }),
-                Err(error) => Err(error),
+                })
+            } else {
+                Err(SetErrorValue::InvalidValue)
             };
+            self.audit_log.option(caller, &name, text.as_deref(), set.is_err().then_some("there is no such option, or no such value"));
             if let Err(error) = set {
                 errors.insert(name, SetError { value: error.into() });
             }

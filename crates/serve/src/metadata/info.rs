@@ -7,7 +7,8 @@ use arrow_flight::sql::SqlInfo as I;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use datafusion::error::DataFusionError;
 
-use crate::gate::MAX_BYTES;
+use crate::gate::{MAX_BYTES, MAX_TABLES};
+use crate::options::ServeOptions;
 
 /// A bit for each of these.
 const fn bits(ordinals: &[u32]) -> i32 {
@@ -22,15 +23,15 @@ const fn bits(ordinals: &[u32]) -> i32 {
 /// Version of Arrow, as its crates give it.
 const ARROW_VERSION: &str = arrow::ARROW_VERSION;
 
-/// What there is to say to somebody whose statements may take so long.
+/// What there is to say, by what the service was told, to somebody whose statements may take so long.
 ///
 /// # Errors
 /// Never, for constants: a test sees to it.
-pub(super) fn data(limit: Duration) -> Result<SqlInfoData, DataFusionError> {
-    build(limit).build().map_err(|error| DataFusionError::Internal(error.to_string()))
+pub(super) fn data(options: &ServeOptions, limit: Duration) -> Result<SqlInfoData, DataFusionError> {
+    build(options, limit).build().map_err(|error| DataFusionError::Internal(error.to_string()))
 }
 
-fn build(limit: Duration) -> SqlInfoDataBuilder {
+fn build(options: &ServeOptions, limit: Duration) -> SqlInfoDataBuilder {
     let mut info = SqlInfoDataBuilder::new();
     info.append(I::FlightSqlServerName, "bytefacts");
     info.append(I::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
@@ -100,23 +101,30 @@ fn build(limit: Duration) -> SqlInfoDataBuilder {
         I::SqlMaxColumnsInOrderBy,
         I::SqlMaxColumnsInSelect,
         I::SqlMaxColumnsInTable,
-        I::SqlMaxConnections,
         I::SqlMaxCursorNameLength,
         I::SqlMaxIndexLength,
         I::SqlDbSchemaNameLength,
         I::SqlMaxProcedureNameLength,
         I::SqlMaxCatalogNameLength,
-        I::SqlMaxRowSize,
         I::SqlMaxStatements,
         I::SqlMaxTableNameLength,
-        I::SqlMaxTablesInSelect,
         I::SqlMaxUsernameLength,
     ];
     for limit in unlimited {
         info.append(limit, 0i64);
     }
     info.append(I::SqlMaxRowSizeIncludesBlobs, true);
-    info.append(I::SqlMaxStatementLength, i64::try_from(MAX_BYTES).unwrap_or(i64::MAX));
+    let limited = [
+        (I::SqlMaxConnections, options.connections),
+        // A row is not sent in parts.
+        (I::SqlMaxRowSize, options.message_bytes),
+        (I::SqlMaxStatementLength, MAX_BYTES),
+        // The SELECT itself counts as one of them.
+        (I::SqlMaxTablesInSelect, MAX_TABLES - 1),
+    ];
+    for (limit, most) in limited {
+        info.append(limit, i64::try_from(most).unwrap_or(i64::MAX));
+    }
     info.append(I::SqlDefaultTransactionIsolation, 0i64);
     info.append(I::SqlTransactionsSupported, false);
     info.append(I::SqlSupportedTransactionsIsolationLevels, bits(&[0]));
@@ -138,13 +146,28 @@ fn build(limit: Duration) -> SqlInfoDataBuilder {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{AsArray as _, UnionArray};
+    use arrow::datatypes::Int64Type;
+
     use super::*;
+    use crate::gate;
 
     #[test]
     fn everything_is_answered() {
         // 12 of the server, 77 of SQL; the Substrait versions are of what there is not.
-        let data = data(Duration::from_secs(600)).unwrap();
+        let data = data(&ServeOptions::default(), Duration::from_secs(600)).unwrap();
         assert_eq!(data.record_batch(Vec::new()).unwrap().num_rows(), 12 - 2 + 77 + 2);
         assert_eq!(data.record_batch([0, 3, 9]).unwrap().num_rows(), 3);
+    }
+
+    #[test]
+    fn a_select_of_as_many_tables_as_are_told_passes_and_of_one_more_does_not() {
+        let data = data(&ServeOptions::default(), Duration::from_secs(600)).unwrap();
+        let batch = data.record_batch([I::SqlMaxTablesInSelect as u32]).unwrap();
+        let value = batch.column(1).as_any().downcast_ref::<UnionArray>().unwrap().value(0);
+        let most = usize::try_from(value.as_primitive::<Int64Type>().value(0)).unwrap();
+        let select = |tables: usize| format!("SELECT 1 FROM {}", vec!["t"; tables].join(", "));
+        assert!(gate::read(&select(most)).is_ok());
+        assert!(gate::read(&select(most + 1)).is_err());
     }
 }

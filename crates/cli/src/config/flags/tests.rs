@@ -143,6 +143,7 @@ const ROWS: &[Row] = &[
     ("serve.connections", "1", "2", &[]),
     ("serve.login_seconds", "1", "2", &[]),
     ("serve.message_bytes", "2000000", "3000000", &[]),
+    ("serve.audit_log", "false", "true", &[]),
 ];
 
 /// Options of these commands that give no setting: what is done, where, and how it is told.
