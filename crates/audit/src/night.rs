@@ -148,7 +148,7 @@ pub async fn derive(bench: &Bench, name: &str, condition: &Condition, bin: &[Sou
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The same facts.
+    /// The same facts, but for an order that CPython draws from the hash seed and that does nothing.
     Good,
     /// Other facts.
     Bad,
@@ -225,7 +225,7 @@ pub struct Verdict {
     pub condition: String,
     /// What became of it.
     pub kind: Kind,
-    /// Code of the cause: of a difference, or of a stream that differs though the facts do not.
+    /// Code of the cause: of a difference, or of what is good though streams differ.
     pub cause: Option<String>,
     /// Why it was not covered, if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,11 +284,14 @@ pub fn judge(name: &str, condition: &Condition, file: &SourceFile, first: &Deriv
         return verdict(Kind::Fail, Some(cause::of_failure(failure, other)), reason, None);
     }
     let found = compare(&first.compiled, &second.compiled);
-    let code = cause::of_difference(condition, &file.source, first, second, &found);
+    let (kind, code) = match cause::of_order(condition, first, second) {
+        Some(code) => (Kind::Good, code),
+        None => (Kind::Bad, cause::of_difference(condition, &file.source, first, second, &found)),
+    };
     let title = cause::by_code(code).map_or("", |cause| cause.title);
     let inside = if found.unit.is_empty() { String::new() } else { format!(" of {}", found.unit) };
     let reason = format!("{title}: {}{inside} is {} first and {} under the condition", found.field, found.left, found.right);
-    verdict(Kind::Bad, Some(code), reason, Some(found))
+    verdict(kind, Some(code), reason, Some(found))
 }
 
 fn verdict_of(
