@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytefacts_audit::night::{Kind, Verdict};
 use bytefacts_audit::report::intoto::{self, Subject};
 use bytefacts_audit::report::{
-    Counts, Night, Plan, Report, audit_columns, file_name, findings_sql, html, junit, markdown, sarif, summary_columns,
+    Counts, Night, Plan, Report, Standing, audit_columns, file_name, findings_sql, html, junit, markdown, sarif, summary_columns,
 };
 use bytefacts_landing::{AuditAsked, AuditCounts, AuditHeader, ConcludedAudit, RunId};
 use bytefacts_query::listings;
@@ -55,7 +55,7 @@ async fn report_of(facts: &Facts, header: &AuditHeader) -> anyhow::Result<Report
 }
 
 /// Commits the results: tables and report under names that say their content, then the header that names them. The report that stands is returned:
-/// another process may have been faster.
+/// another process may have been faster. `by_hand` are audits of other conditions than the preset's.
 ///
 /// # Errors
 /// When the store fails.
@@ -64,7 +64,7 @@ pub(super) async fn conclude(
     asked: &AuditAsked,
     report: Report,
     verdicts: &[Verdict],
-    policy: &Policy,
+    by_hand: bool,
 ) -> anyhow::Result<Report> {
     let audit = &asked.audit;
     let tables = [
@@ -90,7 +90,8 @@ pub(super) async fn conclude(
         night: report.plan.night,
         preset: report.plan.preset.clone(),
         complete: report.complete,
-        passed: policy.passes(&report),
+        passed: report.standing() == Standing::Passed,
+        by_hand,
         conditions: report.plan.conditions.len() as u64,
         files: report.files,
         sampled: report.sampled,
@@ -114,7 +115,7 @@ fn parquet_of(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When one cannot be written, or what it tells of cannot be read.
-pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: &Policy) -> anyhow::Result<()> {
+pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report) -> anyhow::Result<()> {
     let write = |path: &Path, text: String| std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
     let mut earlier = Vec::new();
     if args.html.is_some() || args.sarif.is_some() {
@@ -146,7 +147,7 @@ pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: 
     }
     if let Some(path) = &args.intoto {
         let subjects = subjects(facts, &report.plan).await?;
-        write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects, policy.passes(report)))? + "\n")?;
+        write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects))? + "\n")?;
     }
     Ok(())
 }
