@@ -211,7 +211,9 @@ impl<'a> Work<'a> {
         let _held = self.node.reserve(bytes).await?;
         let record = opened.under(name, condition).await.map_err(unit_error)?;
         tracing::info!(audit = self.audit.audit, bin, condition = name, files = record.verdicts.len(), "bin derived under a condition");
-        self.records.record(bin, name, record).await.map_err(landing_error)
+        let record = self.records.record(bin, name, record).await.map_err(landing_error)?;
+        self.node.progress().add_audited();
+        Ok(record)
     }
 
     /// Waits for work on a bin, and notes at its beginning and now and then that it gets on.
