@@ -30,7 +30,8 @@ pub struct Sample {
 }
 
 /// Chooses the files of a night, of so many that all are covered after. Which night a file belongs to follows from its name and content alone; so
-/// does its bin.
+/// does its bin. With which bin the night begins is another thing each time that the same files have their turn: where the budget ends before the
+/// sample does, it is not the same files that are left out for ever.
 #[must_use]
 pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: usize) -> Sample {
     let mut sample = Sample::default();
@@ -53,7 +54,16 @@ pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: u
         bin.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         sample.bins.push(bin);
     }
+    let begins = beginning(night / nights.max(1), sample.bins.len());
+    sample.bins.rotate_left(begins);
     sample
+}
+
+/// The bin that a turn begins with: the first, then the one half way, then those at the quarters and so on, so that whatever share of the bins a budget
+/// is enough for, each has its turn: of 2ⁿ turns from a multiple of that on, each begins in another of as many parts.
+fn beginning(turn: u64, bins: usize) -> usize {
+    let part = u128::from(turn.reverse_bits()) * bins as u128 >> u64::BITS;
+    usize::try_from(part).unwrap_or(0)
 }
 
 fn is_of_night(rank: u64, night: u64, nights: u64) -> bool {
@@ -418,6 +428,22 @@ mod tests {
             }
         }
         assert_eq!(covered.len(), 4_950);
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_leaves_no_file_out_for_ever() {
+        let files = files(5_000);
+        let nights = 7;
+        for (share, first, turns) in [(2, 2_000, 2), (2, 2_001, 3), (2, 2_003, 3), (4, 2_000, 4), (4, 2_001, 7), (5, 2_003, 15)] {
+            let mut covered = BTreeSet::new();
+            for night in first * nights..(first + turns) * nights {
+                let bins = sample(&files, night, nights, 16).bins;
+                let enough = bins.len().div_ceil(share);
+                covered.extend(bins.into_iter().take(enough).flatten().map(|(name, _)| name));
+            }
+            assert_eq!(covered.len(), 4_950, "{turns} turns from {first} on, with a budget for one of {share} parts of the sample");
+        }
+        assert!((0..1_000).all(|turn| beginning(turn, 0) == 0 && beginning(turn, 1) == 0 && beginning(turn, 3) < 3));
     }
 
     #[test]
