@@ -7,6 +7,7 @@
 
 mod attempts;
 mod audit_cluster;
+mod audit_seeds;
 mod audits;
 mod bad_inputs;
 mod builds;
