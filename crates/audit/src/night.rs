@@ -250,11 +250,12 @@ pub struct Verdict {
     pub second: Option<Digests>,
 }
 
-/// Compares what a run has landed with a fresh derivation.
+/// Compares what a run has landed with a fresh derivation: the digest of the facts, and the `marshal_digest` of the row, which that is not made of.
 #[must_use]
-pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, fresh: &Derived) -> Verdict {
+pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, marshal: Option<&str>, fresh: &Derived) -> Verdict {
     let verdict = verdict_of(condition, file, Some(fresh.digests.clone()), None);
-    if landed.facts == fresh.digests.facts {
+    let fresh_marshal = fresh.digests.marshal.map(hex::encode);
+    if landed.facts == fresh.digests.facts && marshal == fresh_marshal.as_deref() {
         return verdict(Kind::Good, None, String::new(), None);
     }
     if let Some(failure) = limited(&fresh.compiled) {
@@ -265,7 +266,12 @@ pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, fres
             None,
         );
     }
-    let difference = Difference::of_file(FieldKind::Column, "facts_digest", hex::encode(landed.facts), hex::encode(fresh.digests.facts));
+    let difference = if landed.facts == fresh.digests.facts {
+        let shown = |digest: Option<&str>| digest.unwrap_or("none").to_owned();
+        Difference::of_file(FieldKind::Column, "marshal_digest", shown(marshal), shown(fresh_marshal.as_deref()))
+    } else {
+        Difference::of_file(FieldKind::Column, "facts_digest", hex::encode(landed.facts), hex::encode(fresh.digests.facts))
+    };
     let reason = "what the run has landed is not what compiling gives: a cache entry, or the row, was changed".to_owned();
     verdict(Kind::Bad, Some("X01"), reason, Some(difference))
 }
