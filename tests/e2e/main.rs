@@ -8,6 +8,7 @@
 mod attempts;
 mod audit_cluster;
 mod audit_reports;
+mod audit_seeds;
 mod audits;
 mod bad_inputs;
 mod builds;

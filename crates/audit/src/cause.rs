@@ -8,6 +8,7 @@ use bytefacts_compile::{Diagnostic, MEMORY_LIMIT, Outcome, SIZE_LIMIT, TIME_LIMI
 use crate::difference::{Difference, FieldKind};
 use crate::digests::Derived;
 use crate::matrix::Condition;
+use crate::slots;
 use crate::stream::StreamDifference;
 
 /// What differs first because of a cause.
@@ -73,7 +74,7 @@ const fn cause(code: &'static str, layer: Layer, title: &'static str, met: Met) 
 }
 
 /// The catalogue, in order of the codes; last what is not CPython's.
-pub const CATALOGUE: [Cause; 51] = {
+pub const CATALOGUE: [Cause; 52] = {
     use Layer::{Code, Header, Outcome, Output, Stream, Text};
     use Met::{Excluded, Injected, Open, Provoked};
     [
@@ -169,6 +170,12 @@ pub const CATALOGUE: [Cause; 51] = {
         cause("C44", Output, "metadata of a schema in hash order", Excluded("fixed in arrow 59, which sorts")),
         cause("C45", Output, "sorting columns of hive writes", Excluded("no partitioned writer of DataFusion is used")),
         cause("C46", Output, "version of a compressor", Excluded("digests are over rows, not over files")),
+        cause(
+            "C47",
+            Code,
+            "locals of inlined comprehensions in the order of a set",
+            Provoked("slots::locals_of_inlined_comprehensions_follow_the_hash_seed_and_are_no_other_fact"),
+        ),
         cause("X00", Code, "no cause of the catalogue", Injected("faults: an instruction too many")),
         cause(
             "X01",
@@ -200,6 +207,19 @@ pub fn of_stream(condition: &Condition, found: &StreamDifference) -> &'static st
         found if found.interning > 0 => "C06",
         _ => "C02",
     }
+}
+
+/// The code of what made two derivations of a source differ, if all that differs is an order that CPython draws from the hash seed and that does
+/// nothing: no other fact of the source.
+#[must_use]
+pub fn of_order(condition: &Condition, left: &Derived, right: &Derived) -> Option<&'static str> {
+    let (Outcome::Code(one), Outcome::Code(other)) = (&left.compiled.outcome, &right.compiled.outcome) else { return None };
+    // Under the seed of the first derivation it cannot be that.
+    if condition.worker().hash_seed == Condition::default().worker().hash_seed || left.compiled.warnings != right.compiled.warnings {
+        return None;
+    }
+    let (one, other) = (marshal::read_code(one).ok()?, marshal::read_code(other).ok()?);
+    slots::only_renumbered(&one, &other).then_some("C47")
 }
 
 /// The code of what made two derivations of a source differ.
@@ -360,7 +380,7 @@ mod tests {
     fn every_cause_of_the_field_guide_is_in_the_catalogue_once() {
         let codes: BTreeSet<_> = CATALOGUE.iter().map(|cause| cause.code).collect();
         assert_eq!(codes.len(), CATALOGUE.len());
-        for number in 1..=46 {
+        for number in 1..=47 {
             assert!(codes.contains(format!("C{number:02}").as_str()), "{number}");
         }
         assert_eq!(by_code("C07b").unwrap().layer, Layer::Stream);

@@ -6,6 +6,7 @@
 //! changes       two runs, from the root down              cause         the catalogue of causes, and which of them it was
 //! pyc           a `.pyc` against its source               drift         equal edits between two interpreters, counted together
 //! row           rows of two runs: first field that differs, instructions side by side
+//! slots         code whose locals are numbered in an order of their own
 //! matrix        what is varied, as YAML data              night         which files and conditions a night covers, verdicts
 //! allow         what is known and let pass until a day      report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML, in-toto
 //! ```
@@ -24,6 +25,7 @@ pub mod night;
 pub mod pyc;
 pub mod report;
 pub mod row;
+pub mod slots;
 pub mod stream;
 pub mod tree;
 

@@ -30,7 +30,8 @@ pub struct Sample {
 }
 
 /// Chooses the files of a night, of so many that all are covered after. Which night a file belongs to follows from its name and content alone; so
-/// does its bin.
+/// does its bin. With which bin the night begins is another thing each time that the same files have their turn: where the budget ends before the
+/// sample does, it is not the same files that are left out for ever.
 #[must_use]
 pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: usize) -> Sample {
     let mut sample = Sample::default();
@@ -53,7 +54,16 @@ pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: u
         bin.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         sample.bins.push(bin);
     }
+    let begins = beginning(night / nights.max(1), sample.bins.len());
+    sample.bins.rotate_left(begins);
     sample
+}
+
+/// The bin that a turn begins with: the first, then the one half way, then those at the quarters and so on, so that whatever share of the bins a budget
+/// is enough for, each has its turn: of 2ⁿ turns from a multiple of that on, each begins in another of as many parts.
+fn beginning(turn: u64, bins: usize) -> usize {
+    let part = u128::from(turn.reverse_bits()) * bins as u128 >> u64::BITS;
+    usize::try_from(part).unwrap_or(0)
 }
 
 fn is_of_night(rank: u64, night: u64, nights: u64) -> bool {
@@ -148,7 +158,7 @@ pub async fn derive(bench: &Bench, name: &str, condition: &Condition, bin: &[Sou
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The same facts.
+    /// The same facts, but for an order that CPython draws from the hash seed and that does nothing.
     Good,
     /// Other facts.
     Bad,
@@ -225,7 +235,7 @@ pub struct Verdict {
     pub condition: String,
     /// What became of it.
     pub kind: Kind,
-    /// Code of the cause: of a difference, or of a stream that differs though the facts do not.
+    /// Code of the cause: of a difference, or of what is good though streams differ.
     pub cause: Option<String>,
     /// Why it was not covered, if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,11 +250,12 @@ pub struct Verdict {
     pub second: Option<Digests>,
 }
 
-/// Compares what a run has landed with a fresh derivation.
+/// Compares what a run has landed with a fresh derivation: the digest of the facts, and the `marshal_digest` of the row, which that is not made of.
 #[must_use]
-pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, fresh: &Derived) -> Verdict {
+pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, marshal: Option<&str>, fresh: &Derived) -> Verdict {
     let verdict = verdict_of(condition, file, Some(fresh.digests.clone()), None);
-    if landed.facts == fresh.digests.facts {
+    let fresh_marshal = fresh.digests.marshal.map(hex::encode);
+    if landed.facts == fresh.digests.facts && marshal == fresh_marshal.as_deref() {
         return verdict(Kind::Good, None, String::new(), None);
     }
     if let Some(failure) = limited(&fresh.compiled) {
@@ -255,7 +266,12 @@ pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, fres
             None,
         );
     }
-    let difference = Difference::of_file(FieldKind::Column, "facts_digest", hex::encode(landed.facts), hex::encode(fresh.digests.facts));
+    let difference = if landed.facts == fresh.digests.facts {
+        let shown = |digest: Option<&str>| digest.unwrap_or("none").to_owned();
+        Difference::of_file(FieldKind::Column, "marshal_digest", shown(marshal), shown(fresh_marshal.as_deref()))
+    } else {
+        Difference::of_file(FieldKind::Column, "facts_digest", hex::encode(landed.facts), hex::encode(fresh.digests.facts))
+    };
     let reason = "what the run has landed is not what compiling gives: a cache entry, or the row, was changed".to_owned();
     verdict(Kind::Bad, Some("X01"), reason, Some(difference))
 }
@@ -284,11 +300,14 @@ pub fn judge(name: &str, condition: &Condition, file: &SourceFile, first: &Deriv
         return verdict(Kind::Fail, Some(cause::of_failure(failure, other)), reason, None);
     }
     let found = compare(&first.compiled, &second.compiled);
-    let code = cause::of_difference(condition, &file.source, first, second, &found);
+    let (kind, code) = match cause::of_order(condition, first, second) {
+        Some(code) => (Kind::Good, code),
+        None => (Kind::Bad, cause::of_difference(condition, &file.source, first, second, &found)),
+    };
     let title = cause::by_code(code).map_or("", |cause| cause.title);
     let inside = if found.unit.is_empty() { String::new() } else { format!(" of {}", found.unit) };
     let reason = format!("{title}: {}{inside} is {} first and {} under the condition", found.field, found.left, found.right);
-    verdict(Kind::Bad, Some(code), reason, Some(found))
+    verdict(kind, Some(code), reason, Some(found))
 }
 
 fn verdict_of(
@@ -421,6 +440,22 @@ mod tests {
             }
         }
         assert_eq!(covered.len(), 4_950);
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_leaves_no_file_out_for_ever() {
+        let files = files(5_000);
+        let nights = 7;
+        for (share, first, turns) in [(2, 2_000, 2), (2, 2_001, 3), (2, 2_003, 3), (4, 2_000, 4), (4, 2_001, 7), (5, 2_003, 15)] {
+            let mut covered = BTreeSet::new();
+            for night in first * nights..(first + turns) * nights {
+                let bins = sample(&files, night, nights, 16).bins;
+                let enough = bins.len().div_ceil(share);
+                covered.extend(bins.into_iter().take(enough).flatten().map(|(name, _)| name));
+            }
+            assert_eq!(covered.len(), 4_950, "{turns} turns from {first} on, with a budget for one of {share} parts of the sample");
+        }
+        assert!((0..1_000).all(|turn| beginning(turn, 0) == 0 && beginning(turn, 1) == 0 && beginning(turn, 3) < 3));
     }
 
     #[test]

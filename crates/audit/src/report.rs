@@ -158,6 +158,17 @@ pub enum FailOn {
     Never,
 }
 
+/// What a night came to, by its verdicts alone: what is on record and in statements does not hang on what ends a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All of the sample was derived again, and nothing differs, has failed or is allowed no longer.
+    Passed,
+    /// Nothing differs but what is allowed; something has failed, was left out, or is allowed no longer, or nothing was derived at all.
+    Warned,
+    /// Something differs.
+    Failed,
+}
+
 /// An earlier night, for the trend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Night {
@@ -365,6 +376,19 @@ impl Report {
         !found && max_unknown_share.is_none_or(|share| self.unknown_share() <= share)
     }
 
+    /// What it came to.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let differs = |finding: &Finding| finding.verdict.kind == Kind::Bad && finding.allowed.is_none();
+        if self.findings.iter().any(differs) {
+            Standing::Failed
+        } else if self.findings.is_empty() && self.stale.is_empty() && self.complete && self.covered > 0 {
+            Standing::Passed
+        } else {
+            Standing::Warned
+        }
+    }
+
     /// How much of the night's sample was not covered, over files and conditions: 0 to 1. What other nights cover does not count.
     #[must_use]
     pub fn unknown_share(&self) -> f64 {
@@ -534,6 +558,35 @@ pub(crate) mod tests {
         let with_pyc = Report { pyc: Some(PycReport { findings: vec![finding], ..PycReport::default() }), ..report(0) };
         assert!(with_pyc.passes(FailOn::Findings, None) && !with_pyc.passes(FailOn::Pyc, None));
     }
+
+    #[test]
+    fn what_a_night_came_to_follows_from_its_verdicts_whatever_ends_the_command() {
+        let (clean, found) = (report(0), report(10));
+        assert_eq!((clean.standing(), found.standing()), (Standing::Passed, Standing::Failed));
+        assert!(found.passes(FailOn::Never, None), "and the command ends well");
+        let failed = |kind: Kind| {
+            let mut report = report(10);
+            report.findings.retain(|finding| finding.verdict.kind == kind);
+            report
+        };
+        assert_eq!(failed(Kind::Fail).standing(), Standing::Warned);
+        let allowed = Allowed { reason: "known".to_owned(), owner: "o".to_owned(), link: "l".to_owned(), until: "2027-01-31".to_owned() };
+        let mut known = failed(Kind::Bad);
+        known.findings.iter_mut().for_each(|finding| finding.allowed = Some(allowed.clone()));
+        assert_eq!(known.standing(), Standing::Warned);
+        assert_eq!(Report { complete: false, ..report(0) }.standing(), Standing::Warned);
+        assert_eq!(Report { covered: 0, ..report(0) }.standing(), Standing::Warned, "of nothing nothing is known");
+        let mut expired = report(0);
+        let list = AllowList::parse(EXPIRED).unwrap();
+        expired.allow(&list, 30_000);
+        assert_eq!((expired.stale.len(), expired.standing()), (1, Standing::Warned));
+    }
+
+    /// An entry whose last day is over.
+    const EXPIRED: &str = "version: 1
+allow:
+  - {files: '**', cause: C09, reason: known, owner: o@example.org, link: 'https://example.org/1', until: 2026-01-31}
+";
 
     #[test]
     fn the_share_of_what_is_unknown_is_of_the_sample_alone() {

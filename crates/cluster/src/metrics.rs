@@ -77,6 +77,7 @@ pub fn of_executor(node: Arc<Node>, view: ExecutorView) -> Result<Registry, Clus
             Reading::seconds("bytefacts_compile_cpu_seconds_total", "CPU time of the compile workers.", now.compile_cpu_us),
             Reading::seconds("bytefacts_analysis_seconds_total", "Time spent on decoding, analysis and rows.", now.analyse_us),
             Reading::counter("bytefacts_bins_landed_total", "Bins landed.", now.bins),
+            Reading::counter("bytefacts_bins_audited_total", "Bins derived under a condition of an audit.", now.audited),
             Reading::counter("bytefacts_landed_bytes_total", "Bytes of Parquet landed.", now.landed_bytes),
             Reading::gauge("bytefacts_bins_running", "Bins that are being worked on.", node.open_bins()),
             Reading::durations(
@@ -179,7 +180,7 @@ fn of_runs(jobs: &[JobStatus]) -> Vec<Reading> {
     vec![
         Reading::gauge(
             "bytefacts_bins_waiting",
-            "Bins of jobs under way that are not landed yet: what to scale executors by.",
+            "Bins of jobs under way that are not landed yet, and tasks of audits that are not done: what to scale executors by.",
             waiting.sum(),
         ),
         of_each("bytefacts_run_bins", "Bins of a run.", &|job| job.progress.bins),

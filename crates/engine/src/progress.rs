@@ -35,6 +35,8 @@ pub struct Reading {
     pub cache_misses: u64,
     /// Bins landed here.
     pub bins: u64,
+    /// Bins under a condition of an audit that were derived and put on record here.
+    pub audited: u64,
     /// Bytes of Parquet landed here.
     pub landed_bytes: u64,
     /// Bins landed here by what they took: up to each of [`BIN_SECONDS`], and longer than all.
@@ -94,6 +96,11 @@ impl Progress {
                 *count += 1;
             }
         });
+    }
+
+    /// Counts a bin that was derived here under a condition of an audit.
+    pub(crate) fn add_audited(&self) {
+        self.change(|now| now.audited += 1);
     }
 
     /// The counters now.

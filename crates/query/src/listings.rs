@@ -153,7 +153,7 @@ pub const AUDIT: Listing = Listing {
         ("path", Text, false, "its path inside the repository"),
         ("condition", Text, false, "under what it was derived again, by the name in the matrix"),
         ("verdict", Text, false, "`good`: the same facts; `bad`: others; `fail`: the second derivation failed; `unknown`: not covered"),
-        ("cause", Text, true, "code of the cause in the catalogue, of what is not good, or of streams that differ though the facts do not"),
+        ("cause", Text, true, "code of the cause in the catalogue, of what is not good, or of what is good though streams differ"),
         ("gap", Text, true, "why it was not covered: `budget`, `source_gone` or `source_changed`; null where it was"),
         ("reason", Text, false, "all that in words; empty where nothing is to be said"),
         ("unit", Text, true, "the code object that differs first, by its qualpath; empty for the file as a whole"),

@@ -1,38 +1,38 @@
-{{/* The alerts: each has a page docs/alerts/NAME.md, and a case in tests/helm/rules.yaml. Takes {root, of: the release's series, in: its namespace's,
+{{/* The alerts: each has a page docs/alerts/NAME.md, and a case in tests/helm/alerts.test.yaml. Takes {root, of: the release's series, in: its namespace's,
      fullname, settings, rules}. */}}
 {{- define "bytefacts.alerts" -}}
 {{- $values := .root.Values -}}
 {{- if $values.audit.enabled }}
+{{- $nightly := printf "{%s,preset=%q}" .of $values.audit.preset }}
 - alert: BytefactsAuditLate
-  # The last audit that ended, as the SQL service reads it from the store; before the first, when the CronJob was made.
+  # The last night that left nothing out, as the SQL service reads it from the store; before the first, when the CronJob was made.
   {{- $cronjob := printf "{%s,cronjob=%q}" .in (printf "%s-audit" .fullname) }}
   {{- $late := mul (int .rules.auditLateHours) 3600 }}
   {{- if $values.sql.enabled }}
   expr: >-
-    time() - max(bytefacts_audit_last_report_timestamp_seconds{{ printf "{%s}" .of }}) > {{ $late }}
-    or (time() - max(kube_cronjob_created{{ $cronjob }}) > {{ $late }} unless on () max(bytefacts_audit_last_report_timestamp_seconds{{ printf "{%s}" .of }}))
+    time() - max(bytefacts_audit_last_complete_timestamp_seconds{{ $nightly }}) > {{ $late }}
+    or (time() - max(kube_cronjob_created{{ $cronjob }}) > {{ $late }} unless on () max(bytefacts_audit_last_complete_timestamp_seconds{{ $nightly }}))
   {{- else }}
   expr: time() - max(kube_cronjob_status_last_successful_time{{ $cronjob }} or kube_cronjob_created{{ $cronjob }}) > {{ $late }}
   {{- end }}
   for: 5m
   severity: warning
   summary: >-
-    No audit of {{ .fullname }} has ended for {{ .rules.auditLateHours }} hours.
+    No audit of {{ .fullname }} has covered its night for {{ .rules.auditLateHours }} hours.
 {{- if $values.sql.enabled }}
 - alert: BytefactsAuditUnstable
-  expr: sum by (verdict) (max by (verdict) (bytefacts_audit_verdicts{{ printf "{%s,verdict=~\"bad|fail\"}" .of }})) > 0
+  # Of any preset: what one has found, another does not take back.
+  expr: max by (preset, verdict) (bytefacts_audit_verdicts{{ printf "{%s,verdict=~\"bad|fail\"}" .of }}) > 0
   for: 0m
   severity: critical
   summary: >-
-    {{ printf "The last audit has {{ $value }} verdicts {{ $labels.verdict }}: the same source gave other facts, or none." }}
+    {{ printf "The last audit of preset {{ $labels.preset }} has {{ $value }} verdicts {{ $labels.verdict }}: the same source gave other facts, or none." }}
 - alert: BytefactsAuditUnknown
-  expr: >-
-    max(bytefacts_audit_verdicts{{ printf "{%s,verdict=\"unknown\"}" .of }})
-    / sum(max by (verdict) (bytefacts_audit_verdicts{{ printf "{%s}" .of }})) > {{ .rules.unknownShare }}
+  expr: max(bytefacts_audit_unknown_share{{ $nightly }}) > {{ .rules.unknownShare }}
   for: 0m
   severity: warning
   summary: >-
-    {{ printf "The last audit could not tell of {{ $value | humanizePercentage }} of what it was asked." }}
+    {{ printf "The last audit could not tell of {{ $value | humanizePercentage }} of its night." }}
 {{- end }}
 - alert: BytefactsAuditFailed
   # A failed Job is kept for some nights; its own age says whether it is news.
@@ -78,10 +78,11 @@
   expr: >-
     min_over_time(sum(bytefacts_bins_waiting{{ printf "{%s}" .of }})[{{ .rules.stuckMinutes }}m:1m]) > 0
     and (sum(increase(bytefacts_bins_landed_total{{ printf "{%s}" .of }}[{{ .rules.stuckMinutes }}m])) or vector(0)) == 0
+    and (sum(increase(bytefacts_bins_audited_total{{ printf "{%s}" .of }}[{{ .rules.stuckMinutes }}m])) or vector(0)) == 0
   for: 5m
   severity: critical
   summary: >-
-    Bins of {{ .fullname }} wait, and none was landed for {{ .rules.stuckMinutes }} minutes.
+    Bins of {{ .fullname }} wait, and none was landed or audited for {{ .rules.stuckMinutes }} minutes.
 - alert: BytefactsJobsFailing
   expr: sum(increase(bytefacts_jobs_total{{ printf "{%s,outcome=\"failed\"}" .of }}[1h])) >= 3
   for: 0m

@@ -188,7 +188,7 @@ fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "</tbody></table></div>\n<p class=\"note\">Streams: the facts are the same and the marshal streams differ, which tells what else a process had compiled and is no fault.</p>"
+        "</tbody></table></div>\n<p class=\"note\">Streams: good, and the marshal streams differ, which tells what else a process had compiled, or its hash seed (C47), and is no fault.</p>"
     )?;
     cut(report.conditions_counted.len().min(ROWS), report.conditions_counted.len(), "condition", page)?;
     writeln!(page, "</section>")

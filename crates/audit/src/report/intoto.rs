@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::Report;
+use super::{Counts, Report, Standing};
 
 /// Something that the statement is about, by its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Subject {
 
 /// The statement, whose predicate is `test-result/v0.1` with the counts beside what that demands.
 #[must_use]
-pub fn statement(report: &Report, subjects: &[Subject], passed: bool) -> Value {
+pub fn statement(report: &Report, subjects: &[Subject]) -> Value {
     let plan = &report.plan;
     let subjects: Vec<Value> = subjects
         .iter()
@@ -27,7 +27,7 @@ pub fn statement(report: &Report, subjects: &[Subject], passed: bool) -> Value {
         })
         .collect();
     // A condition of which nothing is known has neither passed nor failed.
-    let named = |of: &dyn Fn(&super::Counts) -> bool| -> Vec<&str> {
+    let named = |of: &dyn Fn(&Counts) -> bool| -> Vec<&str> {
         report.conditions_counted.iter().filter(|condition| of(&condition.counts)).map(|condition| condition.name.as_str()).collect()
     };
     json!({
@@ -35,11 +35,11 @@ pub fn statement(report: &Report, subjects: &[Subject], passed: bool) -> Value {
         "subject": subjects,
         "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
         "predicate": {
-            "result": match (passed, report.allowed) { (true, 0) => "PASSED", (true, _) => "WARNED", (false, _) => "FAILED" },
+            "result": match report.standing() { Standing::Passed => "PASSED", Standing::Warned => "WARNED", Standing::Failed => "FAILED" },
             "configuration": [{ "name": "matrix", "digest": { "sha256": plan.matrix } }],
             "passedTests": named(&|counts| counts.bad + counts.fail == 0 && counts.good > 0),
-            "warnedTests": [],
-            "failedTests": named(&|counts| counts.bad + counts.fail > 0),
+            "warnedTests": named(&|counts| counts.bad == 0 && counts.fail > 0),
+            "failedTests": named(&|counts| counts.bad > 0),
             "determinism": {
                 "signed": false,
                 "audit": plan.audit,
@@ -67,14 +67,13 @@ mod tests {
     #[test]
     fn it_names_its_subject_and_says_what_passed_and_that_nobody_signed() {
         let subject = [Subject { name: "run.json".to_owned(), digest: vec![("sha256", "00".repeat(32))] }];
-        let clean = statement(&report(0), &subject, true);
+        let clean = statement(&report(0), &subject);
         assert_eq!((&clean["predicate"]["result"], &clean["subject"][0]["digest"]["sha256"]), (&"PASSED".into(), &"00".repeat(32).into()));
         assert_eq!(clean["predicate"]["determinism"]["signed"], false);
         assert_eq!(clean["predicate"]["passedTests"], json!(["hash-seed-1", "reversed"]));
-        let found = statement(&report(10), &subject, false);
+        let found = statement(&report(10), &subject);
         assert_eq!((&found["predicate"]["result"], &found["predicate"]["failedTests"]), (&"FAILED".into(), &json!(["hash-seed-1"])));
-        let mut allowed = report(10);
-        allowed.allowed = 10;
-        assert_eq!(statement(&allowed, &subject, true)["predicate"]["result"], "WARNED");
+        let nothing = Report { covered: 0, ..report(0) };
+        assert_eq!(statement(&nothing, &subject)["predicate"]["result"], "WARNED");
     }
 }

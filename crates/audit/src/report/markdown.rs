@@ -60,7 +60,7 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
             condition.streams
         )?;
     }
-    writeln!(text, "\nStreams: the facts are the same and the marshal streams differ, which is informational.")?;
+    writeln!(text, "\nStreams: good, and the marshal streams differ, which is informational.")?;
     if !report.causes.is_empty() {
         writeln!(text, "\n| cause | what | verdict | count |\n|---|---|---|---:|")?;
         for cause in &report.causes {

@@ -11,7 +11,7 @@ use crate::night::Kind;
 /// Results that readers take: GitHub takes 25,000 a run and shows 5,000. The worst come first.
 const MOST_RESULTS: usize = 5_000;
 
-/// The report as a SARIF log. `known` are the names of what the audit before has found, if there was one.
+/// The report as a SARIF log. `known` are the names of the findings that were there when their files were covered last, if there was an audit before.
 #[must_use]
 pub fn log(report: &Report, known: Option<&BTreeSet<String>>) -> Value {
     let findings: Vec<_> = report.findings.iter().take(MOST_RESULTS).collect();

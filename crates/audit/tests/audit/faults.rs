@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytefacts_audit::cause::{self, Met};
+use bytefacts_audit::changes::FileFacts;
 use bytefacts_audit::matrix::{Condition, Matrix, Order};
 use bytefacts_audit::night::{self, Bench, Kind, Verdict};
 use bytefacts_compile::Interpreter;
@@ -156,4 +157,20 @@ async fn a_limit_that_the_first_derivation_met_is_no_other_fact() {
     let verdict = night::judge("c", &Condition::default(), &bin[0], &first[0], &second[0]);
     assert_eq!((verdict.kind, verdict.cause.as_deref()), (Kind::Fail, Some("C28")), "{verdict:?}");
     assert!(verdict.reason.starts_with("the first derivation failed"), "{verdict:?}");
+}
+
+/// The digest of the facts is made of no `marshal_digest`, so that one alone may be wrong.
+#[tokio::test]
+async fn what_was_landed_is_compared_with_its_code_too() {
+    let bench = bench(interpreter().await);
+    let file = file("a.py", "x = 1\n");
+    let fresh = night::derive(&bench, "first", &Condition::default(), std::slice::from_ref(&file)).await.unwrap().files.remove(0);
+    let landed = FileFacts { source: Some(file.sha256), facts: fresh.digests.facts };
+    let digest = hex::encode(fresh.digests.marshal.unwrap());
+    assert_eq!(night::judge_landed("committed", &file, &landed, Some(&digest), &fresh).kind, Kind::Good);
+    for marshal in [None, Some("00")] {
+        let verdict = night::judge_landed("committed", &file, &landed, marshal, &fresh);
+        assert_eq!((verdict.kind, verdict.cause.as_deref()), (Kind::Bad, Some("X01")), "{verdict:?}");
+        assert_eq!(verdict.difference.unwrap().field, "marshal_digest");
+    }
 }

@@ -5,6 +5,7 @@ mod canonical;
 mod faults;
 mod pyc;
 mod second;
+mod slots;
 
 use std::fs;
 use std::path::{Path, PathBuf};

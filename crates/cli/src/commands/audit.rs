@@ -15,7 +15,7 @@ mod results;
 mod spending;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub async fn run(args: Audit, output: &mut Output) -> anyhow::Result<Exit> {
     let policy = Policy::of(&args)?;
     let (matrix, text) = matrix(&args)?;
     let conditions = conditions(&args, &matrix)?;
+    let by_hand = is_by_hand(&args, &matrix, &conditions)?;
     let settings = Settings::load(&args)?;
     // One file is looked at where it is asked for.
     let on_cluster = settings.client.cluster.is_some() && args.only.is_none();
@@ -95,12 +96,12 @@ pub async fn run(args: Audit, output: &mut Output) -> anyhow::Result<Exit> {
             policy.apply(&mut report);
             match args.only {
                 Some(_) => report,
-                None => results::conclude(&facts, &asked, report, &done.verdicts, &policy).await?,
+                None => results::conclude(&facts, &asked, report, &done.verdicts, by_hand).await?,
             }
         }
     };
     policy.apply(&mut report);
-    results::write(&args, &facts, &report, &policy).await?;
+    results::write(&args, &facts, &report).await?;
     match args.format {
         Format::Json => output.data(serde_json::to_string_pretty(&report)? + "\n")?,
         Format::Text => output.data(results::text(&report, &policy, output.colour())?)?,
@@ -165,6 +166,13 @@ fn conditions(args: &Audit, matrix: &Matrix) -> anyhow::Result<Vec<(String, Cond
         named.insert(name.clone(), condition.clone());
     }
     Ok(named.into_iter().collect())
+}
+
+/// Whether conditions are others than those of the preset.
+fn is_by_hand(args: &Audit, matrix: &Matrix, conditions: &[(String, Condition)]) -> anyhow::Result<bool> {
+    let of_preset = matrix.conditions_of(&args.preset).map_err(|error| UsageError(format!("--preset: {error}")))?;
+    let names = |conditions: &[(String, Condition)]| conditions.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    Ok(names(&of_preset) != names(conditions))
 }
 
 /// An audit, ready to be worked on.

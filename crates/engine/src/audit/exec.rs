@@ -280,7 +280,9 @@ impl<'a> Work<'a> {
         };
         let record = opened.bin.under(name, condition).await.map_err(unit_error)?;
         tracing::info!(audit = self.audit.audit, bin, condition = name, files = record.verdicts.len(), "bin derived under a condition");
-        self.records.record(bin, name, record).await.map_err(landing_error)
+        let record = self.records.record(bin, name, record).await.map_err(landing_error)?;
+        self.node.progress().add_audited();
+        Ok(record)
     }
 
     /// Opens a bin, without the files that are known to kill at a level of optimisation. For a careful attempt each of the others is tried first, and

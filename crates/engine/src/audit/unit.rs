@@ -1,9 +1,10 @@
 //! One bin of a night: its sources, derived first as the run did and then under each condition.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use bytefacts_audit::changes::{FileFacts, Name};
 use bytefacts_audit::digests::{DeriveError, Derived, Deriver, SourceFile};
@@ -16,7 +17,7 @@ use bytefacts_corpus::{Corpus, Entry, ReadError};
 use bytefacts_landing::RunId;
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, internal_err};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -137,10 +138,33 @@ impl AuditWorker {
         Ok(verdict)
     }
 
+    /// The `marshal_digest` that the run has landed of each of these files that has one.
+    async fn marshal_digests(&self, files: &[SourceFile]) -> Result<BTreeMap<Name, String>, DataFusionError> {
+        let paths: BTreeSet<String> = files.iter().map(|file| quoted(&file.path)).collect();
+        if paths.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone())).await?;
+        let paths = paths.into_iter().collect::<Vec<_>>().join(", ");
+        let query = format!("SELECT repo, path, marshal_digest FROM bytecode_files_v1 WHERE path IN ({paths})");
+        let mut digests = BTreeMap::new();
+        for batch in session.sql(&query).await?.collect().await? {
+            let column = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            let (Some(repo), Some(path), Some(digest)) = (column("repo"), column("path"), column("marshal_digest")) else {
+                return internal_err!("a run without digests of its code: {}", batch.schema());
+            };
+            for ((repo, path), digest) in repo.iter().zip(path).zip(digest) {
+                if let (Some(path), Some(digest)) = (path, digest) {
+                    digests.insert(Name { repo: repo.map(str::to_owned), path: path.to_owned() }, digest.to_owned());
+                }
+            }
+        }
+        Ok(digests)
+    }
+
     /// The row that the run has landed of a file.
     async fn row(&self, file: &SourceFile) -> Result<Option<RecordBatch>, DataFusionError> {
         let session = facts_session(&self.stores, &self.facts, Some(self.run.clone())).await?;
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let repo = file.repo.as_ref().map_or_else(|| "IS NULL".to_owned(), |repo| format!("= {}", quoted(repo)));
         let query = format!("SELECT * FROM bytecode_files_v1 WHERE path = {} AND repo {repo}", quoted(&file.path));
         let batches = session.sql(&query).await?.collect().await?;
@@ -200,8 +224,10 @@ impl OpenBin<'_> {
         let mut cpu = self.derive_first(name, level).await?;
         let first = self.first(level);
         if condition.committed {
+            let marshal = worker.marshal_digests(&self.files).await?;
             for (file, (landed, first)) in self.files.iter().zip(self.landed.iter().zip(first)) {
-                verdicts.push(worker.explained(judge_landed(name, file, landed, first), file, first).await?);
+                let marshal = marshal.get(&name_of(file)).map(String::as_str);
+                verdicts.push(worker.explained(judge_landed(name, file, landed, marshal, first), file, first).await?);
             }
         } else {
             match night::derive(&worker.bench, name, condition, &self.files).await {
@@ -252,6 +278,11 @@ pub(super) fn level(condition: &Condition) -> Option<u8> {
 
 fn entry(name: &Name) -> Entry {
     Entry { repo: name.repo.clone(), path: name.path.clone(), size: 0 }
+}
+
+/// Text as a statement has it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn name_of(file: &SourceFile) -> Name {

@@ -39,8 +39,11 @@ pub struct AuditHeader {
     pub preset: String,
     /// Whether nothing of the night's sample was left out for want of time.
     pub complete: bool,
-    /// Whether nothing was found that somebody has to look at.
+    /// Whether all of the sample was derived again and nothing was found, allowed or not. What ended the command has no say in it.
     pub passed: bool,
+    /// Whether it was of other conditions than its preset has, as someone looked for by hand: it says nothing of the preset's nights.
+    #[serde(default)]
+    pub by_hand: bool,
     /// Conditions.
     pub conditions: u64,
     /// Files of the run.
@@ -68,6 +71,16 @@ pub struct AuditCounts {
     pub fail: u64,
     /// Not covered.
     pub unknown: u64,
+}
+
+impl AuditHeader {
+    /// How much of the night's sample was not covered, over files and conditions: 0 to 1. What other nights cover does not count.
+    #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
+    pub fn unknown_share(&self) -> f64 {
+        let beyond = self.files.saturating_sub(self.sampled).saturating_mul(self.conditions);
+        let all = self.sampled.saturating_mul(self.conditions);
+        if all == 0 { 0.0 } else { self.verdicts.unknown.saturating_sub(beyond) as f64 / all as f64 }
+    }
 }
 
 impl AuditCounts {

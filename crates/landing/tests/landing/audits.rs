@@ -23,6 +23,7 @@ fn header(audit: &str, run: &str) -> AuditHeader {
         preset: "quick".to_owned(),
         complete: true,
         passed: true,
+        by_hand: false,
         conditions: 1,
         files: 5,
         sampled: 5,

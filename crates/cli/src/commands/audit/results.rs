@@ -7,17 +7,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use anyhow::{Context as _, bail};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
 use bytefacts_audit::night::{Kind, Verdict};
 use bytefacts_audit::report::intoto::{self, Subject};
 use bytefacts_audit::report::{
-    Counts, Night, Plan, Report, audit_columns, file_name, findings_sql, html, junit, markdown, sarif, summary_columns,
+    Counts, Night, Plan, Report, Standing, audit_columns, file_name, findings_sql, html, junit, markdown, sarif, summary_columns,
 };
 use bytefacts_landing::{AuditAsked, AuditCounts, AuditHeader, ConcludedAudit, RunId};
 use bytefacts_query::listings;
 use object_store::ObjectStoreExt as _;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest as _, Sha256};
@@ -34,6 +35,8 @@ use crate::table::{Layout, Limits, render};
 const SHOWN: usize = 20;
 /// Edits of a second interpreter that it shows.
 const EDITS: usize = 10;
+/// Audits before this one that are asked whether they have had a finding too, at most.
+const LOOKED_BACK: usize = 100;
 /// The report among the documents of an audit.
 const REPORT: &str = "report";
 
@@ -55,7 +58,7 @@ async fn report_of(facts: &Facts, header: &AuditHeader) -> anyhow::Result<Report
 }
 
 /// Commits the results: tables and report under names that say their content, then the header that names them. The report that stands is returned:
-/// another process may have been faster.
+/// another process may have been faster. `by_hand` are audits of other conditions than the preset's.
 ///
 /// # Errors
 /// When the store fails.
@@ -64,7 +67,7 @@ pub(super) async fn conclude(
     asked: &AuditAsked,
     report: Report,
     verdicts: &[Verdict],
-    policy: &Policy,
+    by_hand: bool,
 ) -> anyhow::Result<Report> {
     let audit = &asked.audit;
     let tables = [
@@ -90,7 +93,8 @@ pub(super) async fn conclude(
         night: report.plan.night,
         preset: report.plan.preset.clone(),
         complete: report.complete,
-        passed: policy.passes(&report),
+        passed: report.standing() == Standing::Passed,
+        by_hand,
         conditions: report.plan.conditions.len() as u64,
         files: report.files,
         sampled: report.sampled,
@@ -114,7 +118,7 @@ fn parquet_of(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When one cannot be written, or what it tells of cannot be read.
-pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: &Policy) -> anyhow::Result<()> {
+pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report) -> anyhow::Result<()> {
     let write = |path: &Path, text: String| std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
     let mut earlier = Vec::new();
     if args.html.is_some() || args.sarif.is_some() {
@@ -133,11 +137,7 @@ pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: 
         write(path, junit::render(report))?;
     }
     if let Some(path) = &args.sarif {
-        let before = earlier.iter().find(|audit| audit.header.preset == report.plan.preset);
-        let known = match before {
-            Some(audit) => Some(names_of_findings(facts, audit).await?),
-            None => None,
-        };
+        let known = known_before(facts, report, &earlier).await?;
         write(path, serde_json::to_string_pretty(&sarif::log(report, known.as_ref()))?)?;
     }
     if let Some(path) = args.metrics_file.as_ref().filter(|_| args.only.is_none()) {
@@ -146,7 +146,7 @@ pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, policy: 
     }
     if let Some(path) = &args.intoto {
         let subjects = subjects(facts, &report.plan).await?;
-        write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects, policy.passes(report)))? + "\n")?;
+        write(path, serde_json::to_string_pretty(&intoto::statement(report, &subjects))? + "\n")?;
     }
     Ok(())
 }
@@ -178,8 +178,60 @@ fn night(audit: &ConcludedAudit) -> Night {
     }
 }
 
-async fn names_of_findings(facts: &Facts, audit: &ConcludedAudit) -> anyhow::Result<BTreeSet<String>> {
-    Ok(report_of(facts, &audit.header).await?.findings.into_iter().map(|finding| finding.id).collect())
+/// Names of the findings that the last audit of the preset which covered their file and condition has had too: the night before covered other files.
+/// `None` where there is no audit before.
+async fn known_before(facts: &Facts, report: &Report, earlier: &[ConcludedAudit]) -> anyhow::Result<Option<BTreeSet<String>>> {
+    let mut before = earlier.iter().filter(|audit| audit.header.preset == report.plan.preset).take(LOOKED_BACK).peekable();
+    if before.peek().is_none() {
+        return Ok(None);
+    }
+    let of = |verdict: &Verdict| (verdict.repo.clone(), verdict.path.clone(), verdict.condition.clone());
+    let mut open: BTreeMap<_, _> = report.findings.iter().map(|finding| (of(&finding.verdict), finding)).collect();
+    let mut known = BTreeSet::new();
+    for audit in before {
+        if open.is_empty() {
+            break;
+        }
+        for (file, found) in covered_by(facts, &audit.header).await? {
+            if let Some(finding) = open.remove(&file)
+                && found.is_some_and(|cause| cause == finding.verdict.cause)
+            {
+                known.insert(finding.id.clone());
+            }
+        }
+    }
+    Ok(Some(known))
+}
+
+/// A file by repository and path, and a condition.
+type Covered = (Option<String>, String, String);
+
+/// What an audit has covered; with the cause, where it has found something.
+async fn covered_by(facts: &Facts, header: &AuditHeader) -> anyhow::Result<Vec<(Covered, Option<Option<String>>)>> {
+    let name = listings::AUDIT.name;
+    let document = header.documents.get(name).with_context(|| format!("audit {} has no {name}", header.audit))?;
+    let bytes = facts.store.audit_result(document).await.with_context(|| facts.unreadable())?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let columns = ["repo", "path", "condition", "verdict", "cause"];
+    let mask = ProjectionMask::columns(reader.parquet_schema(), columns);
+    let mut covered = Vec::new();
+    for batch in reader.with_projection(mask).build()? {
+        let batch = batch?;
+        let texts = columns.map(|column| batch.column_by_name(column).and_then(|column| column.as_string_opt::<i32>()));
+        let [Some(repo), Some(path), Some(condition), Some(verdict), Some(cause)] = texts else {
+            bail!("{name} of audit {} is of another version", header.audit);
+        };
+        for row in 0..batch.num_rows() {
+            let text = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
+            let found = match verdict.value(row) {
+                "unknown" => continue,
+                "good" => None,
+                _ => Some(text(cause)),
+            };
+            covered.push(((text(repo), path.value(row).to_owned(), condition.value(row).to_owned()), found));
+        }
+    }
+    Ok(covered)
 }
 
 /// What a statement is about: the document that commits the run and names all that belongs to it by digests, and the digest of its facts.

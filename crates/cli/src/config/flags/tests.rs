@@ -21,6 +21,7 @@ const ROWS: &[Row] = &[
         "/b",
         &[
             ("extract", "--python=/c", "/c"),
+            ("audit", "--python=/c", "/c"),
             ("demo", "--python=/c", "/c"),
             ("executor", "--python=/c", "/c"),
             ("doctor", "--python=/c", "/c"),
@@ -60,7 +61,7 @@ const ROWS: &[Row] = &[
     ("extract.memory_budget_bytes", "5", "6", &[("extract", "--memory-budget-bytes=7", "7"), ("demo", "--memory-budget-bytes=7", "7")]),
     ("bins.count", "5", "6", &[]),
     ("bins.per_task", "5", "6", &[]),
-    ("embedded.jobs", "5", "6", &[("extract", "--jobs=7", "7"), ("demo", "--jobs=7", "7")]),
+    ("embedded.jobs", "5", "6", &[("extract", "--jobs=7", "7"), ("audit", "--jobs=7", "7"), ("demo", "--jobs=7", "7")]),
     ("embedded.executors", "5", "6", &[("extract", "--executors=7", "7"), ("demo", "--executors=7", "7")]),
     ("cache.enabled", "false", "true", &[("extract", "--no-cache", "false"), ("demo", "--no-cache", "false")]),
     ("cache.folder", "/a", "/b", &[]),
@@ -87,6 +88,7 @@ const ROWS: &[Row] = &[
         "df://b:1",
         &[
             ("extract", "--cluster=c:1", "c:1"),
+            ("audit", "--cluster=c:1", "c:1"),
             ("status", "--cluster=c:1", "c:1"),
             ("jobs", "--cluster=c:1", "c:1"),
             ("executors", "--cluster=c:1", "c:1"),
@@ -147,21 +149,38 @@ const ROWS: &[Row] = &[
 ];
 
 /// Options of these commands that give no setting: what is done, where, and how it is told.
-const NO_SETTINGS: [&str; 19] = [
+const NO_SETTINGS: [&str; 36] = [
+    "allow",
     "another-corpus",
+    "condition",
     "config",
     "corpus",
-    "fail-on",
     "facts",
+    "fail-on",
     "format",
     "help",
+    "html",
     "install-python",
+    "intoto",
+    "junit",
     "log-format",
+    "markdown",
+    "matrix",
+    "max-unknown-share",
+    "metrics-file",
+    "minutes",
+    "night",
+    "no-pyc",
+    "only",
     "out",
+    "preset",
     "progress",
     "repo",
     "resume",
+    "resume-unfinished",
+    "run",
     "run-id",
+    "sarif",
     "tree",
     "verbose",
     "version",
@@ -173,6 +192,7 @@ const NO_SETTINGS: [&str; 19] = [
 fn line(command: &'static str) -> Vec<&'static str> {
     let needed: &[&str] = match command {
         "extract" => &["corpus", "--out", "facts"],
+        "audit" => &["corpus", "--facts", "facts"],
         "serve" => &["--facts", "facts"],
         "cancel" => &["run"],
         _ => &[],
@@ -254,7 +274,7 @@ fn every_setting_is_of_the_command_line_then_the_environment_then_the_file_then_
 fn every_option_gives_a_setting_that_is_tested_or_is_known_to_give_none() {
     let all = Args::command();
     let mut seen = BTreeSet::new();
-    for command in ["extract", "demo", "scheduler", "executor", "serve", "status", "jobs", "executors", "cancel", "doctor"] {
+    for command in ["extract", "audit", "demo", "scheduler", "executor", "serve", "status", "jobs", "executors", "cancel", "doctor"] {
         for argument in all.find_subcommand(command).unwrap().get_arguments() {
             let name = argument.get_long().unwrap_or_else(|| argument.get_id().as_str());
             let option = format!("--{name}");
@@ -275,7 +295,7 @@ fn every_option_gives_a_setting_that_is_tested_or_is_known_to_give_none() {
 
 #[test]
 fn who_gives_no_option_changes_nothing() {
-    for command in ["extract", "demo", "scheduler", "executor", "serve", "status", "doctor"] {
+    for command in ["extract", "audit", "demo", "scheduler", "executor", "serve", "status", "doctor"] {
         assert_eq!(given(command, ""), vec![], "{command}");
     }
 }
