@@ -9,7 +9,9 @@ from .trouble import begin, document_in, ended_well
 
 SPOILT = f"{store.FACTS}/spoilt"
 # All files under all conditions, within CPU minutes that are enough for it.
-ARGUMENTS = {"preset": "full", "minutes": 60, "extraArgs": ["--format", "json", "--night", "1"]}
+ARGUMENTS = {"preset": "full", "minutes": 60, "extraArgs": ["--format", "json"]}
+# Of audits that are begun by hand: midnight begins no other one. (Those of the schedule have theirs from the name of their Job.)
+NIGHT = ["--night", "1"]
 
 # In an executor: forges one constant of one compiled unit in its cache, with a digest that fits, as whoever may write there could.
 FORGE = """
@@ -139,8 +141,8 @@ def part(trial):
 
 
 def records(namespace):
-    """A record for each bin that an audit has judged."""
-    return [key for key in store.files(namespace, "facts/audits") if "/bins/" in key]
+    """A record for each bin that an audit has judged under a condition."""
+    return store.judged_bins(store.files(namespace, "facts/audits"))
 
 
 def ages(namespace, keys):
@@ -150,12 +152,13 @@ def ages(namespace, keys):
 
 
 def begun(deployed, name, facts=None):
-    """A Job as the schedule makes it, perhaps into other facts; its name."""
+    """A Job as the schedule makes it, perhaps into other facts, for a night of its own; its name."""
     namespace = deployed.namespace
     cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
     job = json.loads(namespace.kubectl("create", "job", name, f"--from=cronjob/{cron}", "--dry-run=client", "--output=json"))
+    spec = job["spec"]["template"]["spec"]
+    next(container for container in spec["containers"] if container["name"] == "audit")["command"] += NIGHT
     if facts:
-        spec = job["spec"]["template"]["spec"]
         for container in spec["initContainers"] + spec["containers"]:
             for variable in container["env"]:
                 if variable["name"] == "BYTEFACTS_FACTS":
