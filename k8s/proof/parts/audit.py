@@ -1,4 +1,4 @@
-"""The audit's life in a cluster: evicted in the middle it goes on, an instability fails once, a second firing is skipped, two clusters share a bucket."""
+"""The audit's life in a cluster: evicted in the middle it goes on, executors come to the same verdicts, an instability fails once, a second firing is skipped, two clusters share a bucket."""
 
 import json
 
@@ -71,12 +71,13 @@ def part(trial):
     with report.shows("audit", "a release", namespace.story):
         deployed.bring_up(trial, values)
 
+    expected = None
     with report.shows("audit", "evicted in the middle it goes on in a new pod", namespace.story) as note:
-        expected = outcome(namespace, begun(deployed, "undisturbed"))["verdicts"]
+        expected = outcome(namespace, begun(deployed, values, "undisturbed"))["verdicts"]
         require(expected["bad"] == expected["fail"] == expected["unknown"] == 0 and expected["good"] > 0, f"undisturbed: {expected}")
         note(f"undisturbed {expected}")
         before = set(records(namespace))
-        evicted = begun(deployed, "evicted")
+        evicted = begun(deployed, values, "evicted")
         judged = lambda: sorted(set(records(namespace)) - before)
         kept = until("bins of it are judged", lambda: judged() if len(judged()) >= 2 else None, seconds=600, every=0.2)
         require(not namespace.ended(evicted), "it was over before it could be evicted")
@@ -89,6 +90,12 @@ def part(trial):
         require(ages(namespace, kept) == times, "what had been judged was judged again")
         require(failed(namespace, evicted) == 0, "the eviction was counted as a failure of the Job")
 
+    with report.shows("audit", "executors derive it, with the same verdicts", namespace.story) as note:
+        on_executors = release.merged(values, {"audit": {"useCluster": True}})
+        verdicts = outcome(namespace, begun(deployed, on_executors, "by-executors"))["verdicts"]
+        require(verdicts == expected, f"{verdicts} is not {expected}")
+        note(str(verdicts))
+
     with report.shows("audit", "an instability fails once, and is not tried again", namespace.story) as note:
         # A word that is in the cache of whichever executor compiled it.
         forged = sum(int(namespace.python(pod, FORGE, TRUE, FALSE)) for pod in deployed.pods("executor"))
@@ -96,7 +103,7 @@ def part(trial):
         for pod in deployed.pods("executor"):
             namespace.python(pod, KILL, check=False)
         deployed.healthy(executors=2)
-        job = begun(deployed, "unstable", facts=SPOILT)
+        job = begun(deployed, values, "unstable", facts=SPOILT)
         how = namespace.finished(job)
         codes = list(exit_codes(namespace, job))
         findings = document_in(namespace.log_of(job), "findings", "verdicts")
@@ -151,11 +158,12 @@ def ages(namespace, keys):
     return namespace.shell(store.pod(namespace), script, *keys).split()
 
 
-def begun(deployed, name, facts=None):
-    """A Job as the schedule makes it, perhaps into other facts, for a night of its own; its name."""
+def begun(deployed, values, name, facts=None):
+    """A Job as the schedule makes it with these values, perhaps into other facts, for a night of its own; its name."""
     namespace = deployed.namespace
-    cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
-    job = json.loads(namespace.kubectl("create", "job", name, f"--from=cronjob/{cron}", "--dry-run=client", "--output=json"))
+    rendered = deployed.rendered(values, "audit.yaml")
+    template = json.loads(namespace.kubectl("apply", "--dry-run=client", "--output=json", "--filename=-", given=rendered))["spec"]["jobTemplate"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**template["metadata"], "name": name}, "spec": template["spec"]}
     spec = job["spec"]["template"]["spec"]
     next(container for container in spec["containers"] if container["name"] == "audit")["command"] += NIGHT
     if facts:
