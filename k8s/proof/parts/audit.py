@@ -1,17 +1,16 @@
-"""The audit's life in a cluster: evicted in the middle it goes on, executors come to the same verdicts, an instability fails once, a second firing is skipped, two clusters share a bucket."""
+"""The audit's life in a cluster: evicted in the middle it goes on, executors come to the same verdicts, an instability fails once, a second firing is
+skipped, two clusters share a bucket."""
 
 import json
 
-from .. import release, store
+from .. import audits, release, store
 from ..kube import run, until
 from ..report import require
-from .trouble import begin, document_in, ended_well
+from .trouble import begin, ended_well
 
 SPOILT = f"{store.FACTS}/spoilt"
 # All files under all conditions, within CPU minutes that are enough for it.
 ARGUMENTS = {"preset": "full", "minutes": 60, "extraArgs": ["--format", "json"]}
-# Of audits that are begun by hand: midnight begins no other one. (Those of the schedule have theirs from the name of their Job.)
-NIGHT = ["--night", "1"]
 
 # In an executor: forges one constant of one compiled unit in its cache, with a digest that fits, as whoever may write there could.
 FORGE = """
@@ -73,17 +72,17 @@ def part(trial):
 
     expected = None
     with report.shows("audit", "evicted in the middle it goes on in a new pod", namespace.story) as note:
-        expected = outcome(namespace, begun(deployed, values, "undisturbed"))["verdicts"]
+        expected = audits.verdicts(namespace, audits.begun(deployed, values, "undisturbed"))
         require(expected["bad"] == expected["fail"] == expected["unknown"] == 0 and expected["good"] > 0, f"undisturbed: {expected}")
         note(f"undisturbed {expected}")
-        before = set(records(namespace))
-        evicted = begun(deployed, values, "evicted")
-        judged = lambda: sorted(set(records(namespace)) - before)
+        before = set(audits.records(namespace))
+        evicted = audits.begun(deployed, values, "evicted")
+        judged = lambda: sorted(set(audits.records(namespace)) - before)
         kept = until("bins of it are judged", lambda: judged() if len(judged()) >= 2 else None, seconds=600, every=0.2)
         require(not namespace.ended(evicted), "it was over before it could be evicted")
         times = ages(namespace, kept)
         evict(namespace, pods_of(namespace, evicted)[0])
-        again = outcome(namespace, evicted)["verdicts"]
+        again = audits.verdicts(namespace, evicted)
         pods = pods_of(namespace, evicted)
         note(f"{len(kept)} of {len(judged())} bins judged before the eviction, {len(pods)} pods, verdicts {again}")
         require(again == expected, f"{again} is not {expected}")
@@ -92,7 +91,7 @@ def part(trial):
 
     with report.shows("audit", "executors derive it, with the same verdicts", namespace.story) as note:
         on_executors = release.merged(values, {"audit": {"useCluster": True}})
-        verdicts = outcome(namespace, begun(deployed, on_executors, "by-executors"))["verdicts"]
+        verdicts = audits.verdicts(namespace, audits.begun(deployed, on_executors, "by-executors"))
         require(verdicts == expected, f"{verdicts} is not {expected}")
         note(str(verdicts))
 
@@ -103,10 +102,10 @@ def part(trial):
         for pod in deployed.pods("executor"):
             namespace.python(pod, KILL, check=False)
         deployed.healthy(executors=2)
-        job = begun(deployed, values, "unstable", facts=SPOILT)
+        job = audits.begun(deployed, values, "unstable", facts=SPOILT)
         how = namespace.finished(job)
         codes = list(exit_codes(namespace, job))
-        findings = document_in(namespace.log_of(job), "findings", "verdicts")
+        findings = audits.document_in(namespace.log_of(job), "findings", "verdicts")
         require(how == "Failed" and codes == [3], f"it ended as {how}, its pods with {codes}: {findings['verdicts']}")
         note(f"{forged} forged, verdicts {findings['verdicts']}, one pod with exit code 3")
         for pod in deployed.pods("executor"):
@@ -147,46 +146,16 @@ def part(trial):
     trial.done(namespace)
 
 
-def records(namespace):
-    """A record for each bin that an audit has judged under a condition."""
-    return store.judged_bins(store.files(namespace, "facts/audits"))
-
-
 def ages(namespace, keys):
     """When each was written."""
     script = f'cd "/data/objects/{store.BUCKET}" && stat -c %Y "$@"'
     return namespace.shell(store.pod(namespace), script, *keys).split()
 
 
-def begun(deployed, values, name, facts=None):
-    """A Job as the schedule makes it with these values, perhaps into other facts, for a night of its own; its name."""
-    namespace = deployed.namespace
-    rendered = deployed.rendered(values, "audit.yaml")
-    template = json.loads(namespace.kubectl("apply", "--dry-run=client", "--output=json", "--filename=-", given=rendered))["spec"]["jobTemplate"]
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**template["metadata"], "name": name}, "spec": template["spec"]}
-    spec = job["spec"]["template"]["spec"]
-    next(container for container in spec["containers"] if container["name"] == "audit")["command"] += NIGHT
-    if facts:
-        for container in spec["initContainers"] + spec["containers"]:
-            for variable in container["env"]:
-                if variable["name"] == "BYTEFACTS_FACTS":
-                    variable["value"] = facts
-    namespace.apply([job])
-    return name
-
-
 def evict(namespace, pod):
     """As a drain does it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace.name}}
     run(["kubectl", "create", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}/eviction", "--filename", "-"], given=json.dumps(body))
-
-
-def outcome(namespace, job):
-    """The report of an audit that has ended well."""
-    how = namespace.finished(job, seconds=1500)
-    log = namespace.log_of(job)
-    require(how == "Complete", f"{job} ended as {how}: {log[-1500:]}")
-    return document_in(log, "verdicts")
 
 
 def pods_of(namespace, job):
