@@ -2,12 +2,14 @@
 
 import functools
 import json
+import subprocess
 from pathlib import Path
 
 from . import store
 from .kube import run, until
 
-CHART = Path(__file__).resolve().parents[2] / "helm" / "bytefacts"
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "bytefacts"
 NAME = "bytefacts"
 # What a role is found by, whatever else a pod is called.
 COMPONENT = "app.kubernetes.io/component"
@@ -39,6 +41,25 @@ def values(image, **more):
         "extraction": {"resources": {**small, "limits": {"cpu": "1", "memory": "1Gi"}}},
     }
     return merged(base, more)
+
+
+def previous():
+    """The commit of the chart that installations have before this one: the last release's, else the one before the last change. None without a history."""
+    git = lambda *words: run(["git", "-C", ROOT, *words], check=False)
+    tagged = git("describe", "--tags", "--abbrev=0", "--match=v[0-9]*")
+    if tagged.returncode == 0:
+        return tagged.stdout.strip()
+    changed = git("log", "-1", "--format=%H", "--", "helm/bytefacts").stdout.strip()
+    before = changed if git("diff", "--quiet", "HEAD", "--", "helm/bytefacts").returncode else f"{changed}^"
+    known = git("rev-parse", "--verify", "--quiet", f"{before}^{{commit}}")
+    return known.stdout.strip() if changed and known.returncode == 0 else None
+
+
+def chart_at(revision, folder):
+    """The chart as a commit has it, in a folder."""
+    archive = subprocess.run(["git", "-C", ROOT, "archive", revision, "helm/bytefacts"], check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return Path(folder) / "helm" / "bytefacts"
 
 
 @functools.cache

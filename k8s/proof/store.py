@@ -86,6 +86,16 @@ def files(namespace, below):
     return sorted(found)
 
 
+def concluded_audits(keys):
+    """The headers among keys: one for each audit that is concluded."""
+    return [key for key in keys if re.search(r"(^|/)audits/[^/]+/audit\.json$", key)]
+
+
+def judged_bins(keys):
+    """The records among keys: one for each bin that an audit has judged under a condition."""
+    return [key for key in keys if re.search(r"(^|/)audits/[^/]+/units/[^/]+/[^/]+\.json$", key)]
+
+
 def forget(namespace, below):
     """Deletes what is below a prefix: only for facts of these tests."""
     if not below.startswith("facts"):

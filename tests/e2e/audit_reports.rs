@@ -237,7 +237,7 @@ async fn every_form_of_the_report_is_what_its_schema_says() {
     ] {
         let (report, _) = place.audit(&[&arguments[..], &written].concat());
         keep("docs/schemas/audit.json", &format!("{name}.json"), &report);
-        for (schema, file) in [("tests/e2e/schemas/sarif.json", &sarif), ("tests/e2e/schemas/intoto.json", &intoto)] {
+        for (schema, file) in [("tests/e2e/schemas/sarif-schema-2.1.0.json", &sarif), ("tests/e2e/schemas/intoto.json", &intoto)] {
             keep(schema, &format!("{name}-{}", Path::new(file).file_name().unwrap().to_str().unwrap()), &read(file));
         }
         let text = fs::read_to_string(&junit).unwrap();
@@ -255,7 +255,7 @@ async fn every_form_of_the_report_is_what_its_schema_says() {
     keep("docs/schemas/diff.json", "diff.json", &place.diff(&["clean", "poisoned"]).0);
     keep("docs/schemas/diff.json", "side.json", &place.diff(&["clean", "poisoned", "--file", "r/a.py"]).0);
     for name in ["clean", "found", "allowed", "drift", "unknown"] {
-        jobs.push(serde_json::json!({ "schema": repository("tests/e2e/schemas/junit.xsd"), "document": path(&format!("{name}.xml")) }));
+        jobs.push(serde_json::json!({ "schema": repository("tests/e2e/schemas/junit-10.xsd"), "document": path(&format!("{name}.xml")) }));
     }
     // The statement is about the document that commits the run.
     let (_, _) = place.audit(&[&POISONED[..], &written].concat());

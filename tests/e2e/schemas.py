@@ -30,7 +30,7 @@ def at(document, path):
 
 
 def check_json(schema, document):
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.validators.validator_for(schema)(schema)
     validator.check_schema(schema)
     errors = [f"{'/'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(document)]
     assert not errors, errors

@@ -1,10 +1,11 @@
 """The parts: each a function of what is tried on, and a line that says what it shows."""
 
-from . import audit, image, install, network, scale, sizing, trouble, upgrade
+from . import audit, guide, image, install, network, scale, sizing, trouble, upgrade
 
 PARTS = {
     "image": (image.part, "the image in restricted pods: process 1, signals, zombies, what is written, time to ready"),
     "install": (install.part, "from an empty namespace to the first audit and answer by Helm 4, Helm 3 and kustomize, and away again"),
+    "guide": (guide.part, "docs/kubernetes.md, block by block as it stands"),
     "network": (network.part, "who may reach whom, each pair tried"),
     "audit": (audit.part, "an audit that is evicted goes on; an instability fails once; a second firing is skipped"),
     "trouble": (trouble.part, "pods, nodes, network and store go away under a running extraction, audits and SQL clients"),

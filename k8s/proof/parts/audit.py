@@ -1,15 +1,16 @@
-"""The audit's life in a cluster: evicted in the middle it goes on, an instability fails once, a second firing is skipped, two clusters share a bucket."""
+"""The audit's life in a cluster: evicted in the middle it goes on, executors come to the same verdicts, an instability fails once, a second firing is
+skipped, two clusters share a bucket."""
 
 import json
 
-from .. import release, store
+from .. import audits, release, store
 from ..kube import run, until
 from ..report import require
-from .trouble import begin, document_in, ended_well
+from .trouble import begin, ended_well
 
 SPOILT = f"{store.FACTS}/spoilt"
 # All files under all conditions, within CPU minutes that are enough for it.
-ARGUMENTS = {"preset": "full", "minutes": 60, "extraArgs": ["--format", "json", "--night", "1"]}
+ARGUMENTS = {"preset": "full", "minutes": 60, "extraArgs": ["--format", "json"]}
 
 # In an executor: forges one constant of one compiled unit in its cache, with a digest that fits, as whoever may write there could.
 FORGE = """
@@ -69,23 +70,30 @@ def part(trial):
     with report.shows("audit", "a release", namespace.story):
         deployed.bring_up(trial, values)
 
+    expected = None
     with report.shows("audit", "evicted in the middle it goes on in a new pod", namespace.story) as note:
-        expected = outcome(namespace, begun(deployed, "undisturbed"))["verdicts"]
+        expected = audits.verdicts(namespace, audits.begun(deployed, values, "undisturbed"))
         require(expected["bad"] == expected["fail"] == expected["unknown"] == 0 and expected["good"] > 0, f"undisturbed: {expected}")
         note(f"undisturbed {expected}")
-        before = set(records(namespace))
-        evicted = begun(deployed, "evicted")
-        judged = lambda: sorted(set(records(namespace)) - before)
+        before = set(audits.records(namespace))
+        evicted = audits.begun(deployed, values, "evicted")
+        judged = lambda: sorted(set(audits.records(namespace)) - before)
         kept = until("bins of it are judged", lambda: judged() if len(judged()) >= 2 else None, seconds=600, every=0.2)
         require(not namespace.ended(evicted), "it was over before it could be evicted")
         times = ages(namespace, kept)
         evict(namespace, pods_of(namespace, evicted)[0])
-        again = outcome(namespace, evicted)["verdicts"]
+        again = audits.verdicts(namespace, evicted)
         pods = pods_of(namespace, evicted)
         note(f"{len(kept)} of {len(judged())} bins judged before the eviction, {len(pods)} pods, verdicts {again}")
         require(again == expected, f"{again} is not {expected}")
         require(ages(namespace, kept) == times, "what had been judged was judged again")
         require(failed(namespace, evicted) == 0, "the eviction was counted as a failure of the Job")
+
+    with report.shows("audit", "executors derive it, with the same verdicts", namespace.story) as note:
+        on_executors = release.merged(values, {"audit": {"useCluster": True}})
+        verdicts = audits.verdicts(namespace, audits.begun(deployed, on_executors, "by-executors"))
+        require(verdicts == expected, f"{verdicts} is not {expected}")
+        note(str(verdicts))
 
     with report.shows("audit", "an instability fails once, and is not tried again", namespace.story) as note:
         # A word that is in the cache of whichever executor compiled it.
@@ -94,10 +102,10 @@ def part(trial):
         for pod in deployed.pods("executor"):
             namespace.python(pod, KILL, check=False)
         deployed.healthy(executors=2)
-        job = begun(deployed, "unstable", facts=SPOILT)
+        job = audits.begun(deployed, values, "unstable", facts=SPOILT)
         how = namespace.finished(job)
         codes = list(exit_codes(namespace, job))
-        findings = document_in(namespace.log_of(job), "findings", "verdicts")
+        findings = audits.document_in(namespace.log_of(job), "findings", "verdicts")
         require(how == "Failed" and codes == [3], f"it ended as {how}, its pods with {codes}: {findings['verdicts']}")
         note(f"{forged} forged, verdicts {findings['verdicts']}, one pod with exit code 3")
         for pod in deployed.pods("executor"):
@@ -138,44 +146,16 @@ def part(trial):
     trial.done(namespace)
 
 
-def records(namespace):
-    """A record for each bin that an audit has judged."""
-    return [key for key in store.files(namespace, "facts/audits") if "/bins/" in key]
-
-
 def ages(namespace, keys):
     """When each was written."""
     script = f'cd "/data/objects/{store.BUCKET}" && stat -c %Y "$@"'
     return namespace.shell(store.pod(namespace), script, *keys).split()
 
 
-def begun(deployed, name, facts=None):
-    """A Job as the schedule makes it, perhaps into other facts; its name."""
-    namespace = deployed.namespace
-    cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
-    job = json.loads(namespace.kubectl("create", "job", name, f"--from=cronjob/{cron}", "--dry-run=client", "--output=json"))
-    if facts:
-        spec = job["spec"]["template"]["spec"]
-        for container in spec["initContainers"] + spec["containers"]:
-            for variable in container["env"]:
-                if variable["name"] == "BYTEFACTS_FACTS":
-                    variable["value"] = facts
-    namespace.apply([job])
-    return name
-
-
 def evict(namespace, pod):
     """As a drain does it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace.name}}
     run(["kubectl", "create", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}/eviction", "--filename", "-"], given=json.dumps(body))
-
-
-def outcome(namespace, job):
-    """The report of an audit that has ended well."""
-    how = namespace.finished(job, seconds=1500)
-    log = namespace.log_of(job)
-    require(how == "Complete", f"{job} ended as {how}: {log[-1500:]}")
-    return document_in(log, "verdicts")
 
 
 def pods_of(namespace, job):

@@ -55,9 +55,9 @@ def first_audit(deployed, note, values, apply):
     how = deployed.namespace.finished(job)
     log = deployed.namespace.log_of(job)
     require(how == "Complete", f"the audit ended as {how}: {log[-1500:]}")
-    reports = [key for key in store.files(deployed.namespace, "facts/audits") if key.endswith("report.json")]
-    require(reports, "it has left no report")
-    note(f"{job}: {len(reports)} report")
+    concluded = store.concluded_audits(store.files(deployed.namespace, "facts/audits"))
+    require(concluded, "no audit is concluded")
+    note(f"{job}: {len(concluded)} concluded")
 
 
 def by_helm(trial, helm):

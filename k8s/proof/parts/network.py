@@ -1,9 +1,9 @@
-"""Who may reach whom: a table in which each cell is tried, from a pod of each role to a port of each."""
+"""Who may reach whom: the table of ARCHITECTURE.md, in which each cell is tried, from a pod of each role to a port of each."""
 
 import json
 import time
 
-from .. import clients, release, store
+from .. import clients, flows, release, store
 from ..kube import until
 from ..report import require
 
@@ -22,26 +22,6 @@ print(json.dumps(open_))
 
 PORTS = {"scheduler": ("scheduler", 50050), "executor": ("executor", 50051), "sql": ("sql", 50052)}
 PROBES = {"scheduler probes": ("scheduler", 50060), "executor probes": ("executor", 50061), "sql probes": ("sql", 50062)}
-# As ARCHITECTURE.md has it: who calls whom. What is not here is not let through; nobody needs to be let in by a scheduler's word, since executors dial.
-ALLOWED = {
-    ("scheduler", "store"),
-    ("executor", "scheduler"),
-    ("executor", "executor"),
-    ("executor", "store"),
-    ("sql", "scheduler"),
-    ("sql", "executor"),
-    ("sql", "store"),
-    ("audit", "scheduler"),
-    ("audit", "store"),
-    ("extract", "scheduler"),
-    ("extract", "store"),
-    ("gc", "store"),
-    ("sql client", "sql"),
-}
-# Whether these are open is the chart's own affair: a client may fetch from executors, or not.
-EITHER = {("audit", "executor"), ("extract", "executor"), ("gc", "scheduler"), ("gc", "executor")}
-# Where no policy of ours lets out or keeps in: pods that are not the chart's reach what takes them, such as the store.
-STRANGERS = ("sql client", "stranger", "other namespace")
 
 
 def part(trial):
@@ -61,20 +41,22 @@ def part(trial):
         # Executors twice, so that one asks the other.
         callers = {component: (namespace, deployed.pods(component)[-1]) for component in release.DAEMONS}
         base = {"app.kubernetes.io/name": namespace.get("pods", deployed.selector("sql"))[0]["metadata"]["labels"]["app.kubernetes.io/name"]}
-        for component in ("audit", "extract", "gc"):
+        for component in ("audit", "extract", "gc", "test"):
             labels = {**base, release.INSTANCE: deployed.name, release.COMPONENT: component}
             callers[component] = (namespace, stand_in(trial, namespace, f"as-{component}", labels))
         labels = {label: "true" for label in client_labels(namespace, deployed)}
         callers["sql client"] = (namespace, stand_in(trial, namespace, "as-client", labels))
         callers["stranger"] = (namespace, stand_in(trial, namespace, "as-stranger", {}))
-        callers["other namespace"] = (other, stand_in(trial, other, "as-other", {}))
+        callers["other namespace"] = (other, stand_in(trial, other, "as-other", labels))
+        allowed = flows.table()
+        require(set(callers) == set(allowed), f"ARCHITECTURE.md has {sorted(allowed)}, and tried are {sorted(callers)}")
         for where, name in callers.values():
             until(f"{name} runs", lambda w=where, n=name: w.get(f"pod/{n}")["status"]["phase"] == "Running")
 
         # A policy takes a moment until nodes have it for a new pod.
         for _ in range(TRIES):
             table = {name: json.loads(where.python(pod, CONNECT, json.dumps(targets))) for name, (where, pod) in callers.items()}
-            wrong = list(differences(table))
+            wrong = list(differences(table, allowed))
             if not wrong:
                 break
             time.sleep(3)
@@ -108,17 +90,16 @@ def client_labels(namespace, deployed):
     return found
 
 
-def differences(table):
+def differences(table, allowed):
     """Which cells are not as they should be."""
     for caller, row in table.items():
         for target, is_open in row.items():
-            role = target.split()[0]
+            role, _, probes = target.partition(" ")
+            should = allowed[caller][probes or role]
             # (Of itself a pod is never kept from.)
-            if role == caller != "executor" or (caller, target) in EITHER or (caller in STRANGERS and target == "store"):
+            if role == caller != "executor" or should == "not ours":
                 continue
-            # Probes are the kubelet's, and where told a Prometheus'.
-            should = (caller, target) in ALLOWED
-            if should != is_open:
+            if (should == "yes") != is_open:
                 yield f"{caller} -> {target} is {'open' if is_open else 'shut'}"
 
 

@@ -1,18 +1,21 @@
 """Whatever dies, the run ends right: rounds of trouble under a running extraction, audits and SQL clients.
 
-A round begins an extraction that compiles every file anew, waits until bins are landed, makes trouble, and waits for the end. The digest is to be that of the
-undisturbed run, each file is to have one row, nobody is to be quarantined, and no SQL client is to get another answer than before.
+A round begins an extraction that compiles every file anew, waits until bins are landed (of an audit: judged), makes trouble, and waits for the end. The
+digest is to be that of the undisturbed run, each file is to have one row, nobody is to be quarantined, an audit is to come to the verdicts of the undisturbed
+one, and no SQL client is to get another answer than before. A round that was over before the trouble came shows nothing, and is begun again.
 """
 
 import json
 import random
 import time
 
-from .. import clients, release, store
+from .. import audits, clients, release, store
 from ..kube import Failure, nodes, run, until
 from ..report import require
 
 ASKERS = 2
+# How often a round is begun until its trouble comes in time, and the share of rounds whose trouble may come too late all the same.
+BEGINNINGS, TOO_LATE = 4, 0.05
 # In a pod's own control group: small processes until its memory is at an end, so that the kernel takes a large one, which is the daemon.
 HOG = """
 import os, time
@@ -25,12 +28,22 @@ for _ in range(400):
         os._exit(0)
 time.sleep(20)
 """
+# In the audit's container: its process dies, and process 1 tells of it.
+KILL = """
+import os
+for entry in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        if entry != "1" and b"audit" in open(f"/proc/{entry}/cmdline", "rb").read().split(b"\\0"):
+            os.kill(int(entry), 9)
+    except OSError:
+        pass
+"""
 
 
 def part(trial):
     report, namespace = trial.report, trial.namespace("trouble")
     deployed = release.Release(namespace)
-    values = release.values(trial.image, corpus=trial.corpus, audit={"preset": "quick"})
+    values = release.values(trial.image, corpus=trial.corpus, audit={"minutes": 60, "extraArgs": ["--format", "json"]})
     random_numbers = random.Random(trial.seed)
     wanted = [kind for kind in KINDS if not trial.kinds or any(words in kind for words in trial.kinds)]
     kinds = [kind for kind in wanted if kind not in NEEDS_HOOK or trial.hook]
@@ -47,20 +60,30 @@ def part(trial):
         deployed.bring_up(trial, values, outlives=True)
         expected = extracted(deployed, values, "undisturbed", trial.corpus)
         note(f"digest {expected['digest'][:16]}, {expected['files']} files, {expected['bins']} bins, {expected['seconds']:.0f} s")
-    if expected is None:
+    verdicts = None
+    with report.shows("trouble", "the undisturbed audit", namespace.story) as note:
+        verdicts = audits.verdicts(namespace, audits.begun(deployed, values, "audit-undisturbed"))
+        namespace.remove("job", "audit-undisturbed")
+        note(str(verdicts))
+    if expected is None or verdicts is None:
         return trial.done(namespace)
 
     service, question = f"grpc://{deployed.service('sql')}:50052", clients.QUESTION.format(run=f'runs."{expected["run"]}".')
-    totals = {}
+    totals, late = {}, []
     with clients.Askers(deployed, trial.image, service, question, ASKERS) as askers:
         until("clients get answers", lambda: askers.answers()["right"] >= ASKERS)
         for number, kind in enumerate(order, 1):
             with report.shows("trouble", f"round {number}: {kind}", namespace.story) as note:
-                one_round(trial, deployed, values, f"r{number}", kind, random_numbers, expected, note)
+                if one_round(trial, deployed, values, f"r{number}", kind, expected, verdicts, note):
+                    totals[kind] = totals.get(kind, 0) + 1
+                else:
+                    late.append(number)
                 answers = askers.answers()
                 note(f"answers {answers}")
                 require(not answers["WRONG"], "a SQL client got a wrong answer")
-                totals[kind] = totals.get(kind, 0) + 1
+        with report.shows("trouble", "trouble came in time") as note:
+            require(len(late) <= TOO_LATE * len(order), f"too late in rounds {late} of {len(order)}: what is to be troubled is too short")
+            note(f"{len(order) - len(late)} of {len(order)} rounds")
         with report.shows("trouble", "each file has one row in every run", namespace.story) as note:
             counted = rows_of_all(deployed, trial)
             wrong = {run: row for run, row in counted.items() if row != [expected["files"]] * 3}
@@ -74,31 +97,40 @@ def part(trial):
     return trial.done(namespace)
 
 
-def one_round(trial, deployed, values, name, kind, random_numbers, expected, note):
+def one_round(trial, deployed, values, name, kind, expected, verdicts, note):
+    """Whether the trouble came in time. What was under way ends as if there had been none."""
     namespace = deployed.namespace
-    before = landed(namespace)
-    job = begin(deployed, values, name, trial.corpus)
-    # The audit of every third round is of the undisturbed run, beside the extraction.
-    audit = None
-    if random_numbers.random() < 1 / 3:
-        cron = namespace.names("cronjobs", deployed.selector("audit"))[0]
-        audit = f"audit-{name}"
-        namespace.kubectl("create", "job", audit, f"--from=cronjob/{cron}")
-    wanted = random_numbers.randint(1, max(1, expected["bins"] // 3))
-    until("bins are landed", lambda: len(landed(namespace)) >= len(before) + wanted or namespace.ended(job), seconds=300, every=0.2)
-    early = not namespace.ended(job)
-    begun = time.monotonic()
-    KINDS[kind](trial, deployed, random_numbers)
-    troubled = time.monotonic() - begun
-    summary = ended_well(deployed, job)
-    note(f"trouble for {troubled:.0f} s {'during' if early else 'AFTER'} the run of {summary['seconds']:.0f} s")
-    is_same(summary, expected)
-    if audit:
-        how = namespace.finished(audit, seconds=900)
-        require(how == "Complete", f"the audit ended as {how}: {namespace.log_of(audit)[-1500:]}")
-        note("an audit beside it")
-    namespace.remove("job", job, *([audit] if audit else []))
-    deployed.healthy(executors=2)
+    for beginning in range(BEGINNINGS):
+        one = f"{name}-{beginning}"
+        # Of its own, so that a seed repeats a round however often others were begun.
+        random_numbers = random.Random(f"{trial.seed} {one}")
+        before, judged = len(landed(namespace)), len(audits.records(namespace))
+        job = begin(deployed, values, one, trial.corpus)
+        # Beside every third round, and where it is what is troubled, an audit.
+        audit = audits.begun(deployed, values, f"audit-{one}") if kind in OF_AUDITS or random_numbers.random() < 1 / 3 else None
+        if kind in OF_AUDITS:
+            troubled, wanted = audit, judged + random_numbers.randint(1, 8)
+            has_begun = lambda: len(audits.records(namespace)) >= wanted
+        else:
+            troubled, wanted = job, before + random_numbers.randint(1, max(1, expected["bins"] // 3))
+            has_begun = lambda: len(landed(namespace)) >= wanted
+        until("it is under way", lambda: has_begun() or namespace.ended(troubled), seconds=600, every=0.2)
+        early = not namespace.ended(troubled)
+        begun = time.monotonic()
+        if early:
+            KINDS[kind](trial, deployed, random_numbers)
+        seconds = time.monotonic() - begun
+        summary = ended_well(deployed, job)
+        is_same(summary, expected)
+        if audit:
+            again = audits.verdicts(namespace, audit)
+            require(again == verdicts, f"the audit's verdicts are {again}, not {verdicts}")
+        note(f"trouble for {seconds:.0f} s, run of {summary['seconds']:.0f} s{', an audit beside it' if audit else ''}" if early else "over too early")
+        namespace.remove("job", job, *([audit] if audit else []))
+        deployed.healthy(executors=2)
+        if early:
+            return True
+    return False
 
 
 def is_same(summary, expected):
@@ -155,21 +187,6 @@ def ended_well(deployed, job, seconds=900):
     }
 
 
-def document_in(log, *keys):
-    """The JSON document with these keys among the lines of a log."""
-    decoder, at = json.JSONDecoder(), 0
-    while (at := log.find("{", at)) >= 0:
-        try:
-            document, end = decoder.raw_decode(log, at)
-        except ValueError:
-            at += 1
-            continue
-        if isinstance(document, dict) and all(key in document for key in keys):
-            return document
-        at = end
-    raise Failure(f"nothing with {keys} in: {log[-1500:]}")
-
-
 def landed(namespace):
     """Data files of all runs, those of attempts that lost included."""
     return [key for key in store.files(namespace, "facts") if key.endswith(".parquet") and "/audits/" not in key]
@@ -217,14 +234,20 @@ def all_executors(trial, deployed, random_numbers):
         deployed.namespace.kubectl("delete", "pod", pod, "--wait=false", *FORCE)
 
 
-def client(*how):
-    """The pod of the extraction itself: its Job starts another, which goes on."""
+def client(component, *how):
+    """The pod of the extraction or the audit itself: its Job starts another, which goes on."""
 
     def trouble(trial, deployed, random_numbers):
-        for pod in deployed.pods("extract"):
+        for pod in deployed.pods(component):
             deployed.namespace.kubectl("delete", "pod", pod, "--wait=false", *how)
 
     return trouble
+
+
+def killed_audit(trial, deployed, random_numbers):
+    """The audit's process in its container, which fails then: its Job starts another pod."""
+    for pod in deployed.pods("audit"):
+        deployed.namespace.python(pod, KILL, check=False)
 
 
 def out_of_memory(component):
@@ -308,8 +331,11 @@ KINDS = {
     "the scheduler force-deleted": deleting("scheduler", *FORCE),
     "a SQL pod deleted": deleting("sql"),
     "a SQL pod force-deleted": deleting("sql", *FORCE),
-    "the extraction's pod deleted": client(),
-    "the extraction's pod force-deleted": client(*FORCE),
+    "the extraction's pod deleted": client("extract"),
+    "the extraction's pod force-deleted": client("extract", *FORCE),
+    "the audit's pod deleted": client("audit"),
+    "the audit's pod force-deleted": client("audit", *FORCE),
+    "the audit killed": killed_audit,
     "an executor out of memory": out_of_memory("executor"),
     "the scheduler out of memory": out_of_memory("scheduler"),
     "a node drained": drained(all_of_them=False),
@@ -322,4 +348,6 @@ KINDS = {
     "the scheduler restarted": rolling("scheduler", "deployment"),
     "SQL restarted": rolling("sql", "deployment"),
 }
+# What is of no use without an audit.
+OF_AUDITS = {kind for kind in KINDS if "the audit" in kind}
 NEEDS_HOOK = {"a kubelet frozen for 30 s", "a node cut off for 30 s"}

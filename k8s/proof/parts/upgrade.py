@@ -1,15 +1,12 @@
 """Upgrades and rollbacks with an extraction under way: it goes on, its Job ends well, and SQL clients get right answers all along."""
 
-import subprocess
 import tempfile
-from pathlib import Path
 
 from .. import clients, release
 from ..kube import until
 from ..report import require
 from .trouble import begin, ended_well, extracted, is_same, landed
 
-ROOT = Path(__file__).resolve().parents[3]
 # What the upgrade changes: something of every role.
 CHANGED = {
     "scheduler": {"drainSeconds": 5},
@@ -23,13 +20,14 @@ BROKEN = {"config": {"python": "/nowhere/python3.13"}}
 def part(trial):
     report, namespace = trial.report, trial.namespace("upgrade")
     with tempfile.TemporaryDirectory() as folder:
-        deployed = release.Release(namespace, chart=earlier(trial.earlier, Path(folder)) if trial.earlier else release.CHART)
-        what = f"chart of {trial.earlier}" if trial.earlier else "values before"
+        revision = trial.earlier or release.previous()
+        require(revision, "there is no history with a chart before this one: --earlier REVISION names one")
+        deployed = release.Release(namespace, chart=release.chart_at(revision, folder))
         entry = {"name": "own", "corpus": trial.corpus, "args": ["--no-cache"]}
         old = release.values(trial.image, corpus=trial.corpus)
         new = release.merged(old, {**CHANGED, "extractions": [entry]})
         expected = None
-        with report.shows("upgrade", f"the {what}, and the undisturbed run", namespace.story) as note:
+        with report.shows("upgrade", f"the chart of {revision[:12]}, and the undisturbed run", namespace.story) as note:
             deployed.bring_up(trial, old)
             expected = extracted(deployed, old, "undisturbed", trial.corpus)
             note(f"digest {expected['digest'][:16]}, {expected['bins']} bins, {expected['seconds']:.0f} s")
@@ -88,13 +86,6 @@ def part(trial):
                 require(answers["right"] > 0 and not answers["WRONG"], str(answers))
                 note(f"{len(history)} revisions, answers {answers}")
     trial.done(namespace)
-
-
-def earlier(revision, folder):
-    """The chart as a commit has it."""
-    archive = subprocess.run(["git", "-C", ROOT, "archive", revision, "helm/bytefacts"], check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-    return folder / "helm" / "bytefacts"
 
 
 def own(deployed):

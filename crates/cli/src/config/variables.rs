@@ -17,7 +17,7 @@ const NAMES: [&str; 7] = [
 ];
 
 /// What only tests, benchmarks and builds read. The binary inherits it from them; nobody else is told of it.
-const INHERITED: [&str; 19] = [
+const INHERITED: [&str; 24] = [
     "BYTEFACTS_ALL_CLIENTS",
     "BYTEFACTS_BAD_INPUTS",
     "BYTEFACTS_BENCH_PYARROW",
@@ -35,6 +35,11 @@ const INHERITED: [&str; 19] = [
     "BYTEFACTS_SECOND_PYTHON",
     "BYTEFACTS_SEED",
     "BYTEFACTS_SLT_UPDATE",
+    "BYTEFACTS_TEST_HELM",
+    "BYTEFACTS_TEST_HELM3",
+    "BYTEFACTS_TEST_KUBECTL",
+    "BYTEFACTS_TEST_PROMTOOL",
+    "BYTEFACTS_TEST_REQUIRE",
     "BYTEFACTS_TEST_S3",
     "BYTEFACTS_TRIALS",
 ];
@@ -177,6 +182,9 @@ mod tests {
                 read.extend(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned));
             }
         }
+        // (The chart's test makes names of these.)
+        let tools = ["HELM", "HELM3", "KUBECTL", "PROMTOOL", "REQUIRE"];
+        read.extend(tools.map(|tool| format!("{PREFIX}TEST_{tool}")));
         assert!(read.contains("BYTEFACTS_TRIALS") && read.contains("BYTEFACTS_ALL_CLIENTS"), "{read:?}");
         for name in read {
             assert_eq!(checked(&name, "1"), Ok(()));
