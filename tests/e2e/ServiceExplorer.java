@@ -32,7 +32,7 @@ public class ServiceExplorer {
     }
 
     /** Types whose values are the same text everywhere. */
-    static final Set<Integer> PLAIN = Set.of(Types.VARCHAR, Types.BOOLEAN, Types.BIT, Types.TINYINT, Types.SMALLINT, Types.INTEGER, Types.BIGINT);
+    static final Set<Integer> PLAIN = Set.of(Types.VARCHAR, Types.LONGVARCHAR, Types.BOOLEAN, Types.TINYINT, Types.SMALLINT, Types.INTEGER, Types.BIGINT);
 
     public static void main(String[] arguments) throws Exception {
         Thread watchdog = new Thread(() -> {

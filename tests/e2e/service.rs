@@ -527,7 +527,7 @@ async fn limits_that_are_told_hold() {
         told.push(usize::try_from(value.as_primitive::<Int64Type>().value(0)).unwrap());
     }
     let [connections, row, length] = told[..] else { panic!("{told:?}") };
-    assert_eq!((connections, row), (4, 1 << 20), "those of the settings");
+    assert!(connections == 4 && row < 1 << 20, "those of the settings, less what is around a row: {told:?}");
     let long = |bytes: usize| format!("SELECT s || s FROM (VALUES ('{}')) AS t(s)", "x".repeat(bytes / 2));
     let padded = |bytes: usize| format!("SELECT 1 --{}", "x".repeat(bytes - 11));
     for (within, beyond) in [(long(row - 4096), long(row + 1)), (padded(length), padded(length + 1))] {

@@ -1,6 +1,7 @@
 //! The audit log of the SQL service: what it says, and what it never does.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arrow_flight::{Action, CancelFlightInfoRequest};
@@ -11,16 +12,17 @@ use tempfile::TempDir;
 
 use crate::service::{ENDLESS, Service, ask, ask_number};
 use crate::service_access::users;
-use crate::support::{folder, write_files};
+use crate::support::{Shape, extract, folder, write_files};
 
-/// A service with users, that has a run of one file and logs nothing but what it must.
+/// A service with users that logs nothing but what it must.
 async fn quiet(settings: &str) -> (TempDir, Service) {
     let home = folder();
     write_files(home.path(), &[("users.yaml", users().as_bytes())]);
     let file = home.path().join("users.yaml").display().to_string();
-    let service =
-        Service::over_with(folder(), &["--users", &file], settings, &[("BYTEFACTS_LOG", "off"), ("BYTEFACTS_LOG_FORMAT", "json")]).await;
-    service.commit("run-1", "answer = 42\n").await;
+    let facts = folder();
+    extract(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/corpus"), facts.path(), &Shape::default()).await;
+    let environment = [("BYTEFACTS_LOG", "off"), ("BYTEFACTS_LOG_FORMAT", "json")];
+    let service = Service::over_with(facts, &["--users", &file], settings, &environment).await;
     (home, service)
 }
 

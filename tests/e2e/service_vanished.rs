@@ -36,8 +36,9 @@ impl Relay {
 }
 
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
+    let told = async { silent.wait_for(|silent| *silent).await.is_ok() };
     tokio::select! {
-        _ = silent.wait_for(|silent| *silent) => std::future::pending().await,
+        _ = told => std::future::pending::<()>().await,
         _ = copy(&mut from, &mut to) => {}
     }
 }

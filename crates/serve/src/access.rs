@@ -47,7 +47,7 @@ pub(crate) struct Caller {
     /// The user; none where anybody may ask.
     pub(crate) user: Option<String>,
     /// Whether it sees what others ask.
-    is_operator: bool,
+    pub(crate) is_operator: bool,
     /// Where it calls from, which headers do not say.
     pub(crate) client: Option<SocketAddr>,
     /// Its session.

@@ -501,9 +501,10 @@ impl Queries {
         self.metrics.queries.with_label_values(&[outcome.name()]).inc();
         self.metrics.seconds.observe(elapsed.as_secs_f64());
         *lock(&query.ended) = Some((outcome, elapsed));
-        query.ready.send_replace(true);
         let record = query.record();
+        // Before anybody is told.
         self.audit_log.query(&record, query.question.client, &query.question.sha256, query.execution.name());
+        query.ready.send_replace(true);
         let mut over = lock(&self.over);
         over.push_back(record);
         if over.len() > REMEMBERED {

@@ -21,7 +21,7 @@ use crate::error::{internal, status};
 const TARGET: usize = 4 << 20;
 
 /// What may stand in a message beside the bytes of its batch.
-const ENVELOPE: usize = 64 << 10;
+pub(crate) const ENVELOPE: usize = 64 << 10;
 
 /// The schema as clients get it.
 pub(crate) fn schema(schema: &Schema) -> SchemaRef {

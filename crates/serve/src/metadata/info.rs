@@ -9,6 +9,7 @@ use datafusion::error::DataFusionError;
 
 use crate::gate::{MAX_BYTES, MAX_TABLES};
 use crate::options::ServeOptions;
+use crate::wire::ENVELOPE;
 
 /// A bit for each of these.
 const fn bits(ordinals: &[u32]) -> i32 {
@@ -117,7 +118,7 @@ fn build(options: &ServeOptions, limit: Duration) -> SqlInfoDataBuilder {
     let limited = [
         (I::SqlMaxConnections, options.connections),
         // A row is not sent in parts.
-        (I::SqlMaxRowSize, options.message_bytes),
+        (I::SqlMaxRowSize, options.message_bytes.saturating_sub(ENVELOPE)),
         (I::SqlMaxStatementLength, MAX_BYTES),
         // The SELECT itself counts as one of them.
         (I::SqlMaxTablesInSelect, MAX_TABLES - 1),
