@@ -246,10 +246,9 @@ async fn connections_that_speak_are_bounded() {
     assert_eq!(ask_number(&mut another, "SELECT count(*) FROM bytefacts.runs").await, 1);
 }
 
-/// As many silent connections as may shake hands at a time, and more: whoever shakes hands does so at once.
+/// As many silent connections as may shake hands at a time: whoever speaks shakes hands before their time is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_keep_nobody_from_shaking_hands() {
-    many_connections();
     let home = folder();
     if !certify(home.path(), "own") {
         not_tested("silent connections and TLS", "there is no openssl");
@@ -257,14 +256,20 @@ async fn silent_connections_keep_nobody_from_shaking_hands() {
     }
     let path = |name: &str| home.path().join(name).display().to_string();
     let service = Service::start(&["--tls-cert", &path("own.pem"), "--tls-key", &path("own.key")], "").await;
-    let silent: Vec<_> = (0..600).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
     let mut options = Options::new(&format!("grpc+tls://localhost:{}", service.daemon.address.port()));
     options.ca = Some(home.path().join("own.pem"));
-    let begun = Instant::now();
-    let connection = Connection::open(&options).await.unwrap();
-    assert_eq!(texts(&connection.rows("SELECT 42 AS n").await.unwrap()), [["42"]]);
-    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}: places are free again after ten seconds", begun.elapsed());
-    drop(silent);
+    for _ in 0..3 {
+        let mut silent: Vec<_> = (0..256).map(|_| TcpStream::connect(service.daemon.address).unwrap()).collect();
+        let connection = Connection::open(&options).await.unwrap();
+        assert_eq!(texts(&connection.rows("SELECT 42 AS n").await.unwrap()), [["42"]]);
+        let youngest = silent.last_mut().unwrap();
+        youngest.set_nonblocking(true).unwrap();
+        // On a slow machine its time may be over for another reason.
+        if youngest.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
+            return;
+        }
+    }
+    panic!("who shakes hands waits until those who are silent are closed");
 }
 
 /// A call that puts values and never sends any.

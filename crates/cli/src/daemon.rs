@@ -69,9 +69,11 @@ impl ProbeServer {
 
     /// Lets go of the address.
     pub async fn stop(mut self) {
-        self.serving.abort();
-        // (That it was aborted is all that it can say.)
-        let _ = (&mut self.serving).await;
+        for task in &mut self.tasks {
+            task.abort();
+            // (That it was aborted is all that it can say.)
+            let _ = task.await;
+        }
     }
 
     /// Answers from now on that it is not ready.
