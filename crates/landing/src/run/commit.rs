@@ -221,8 +221,11 @@ impl FactsStore {
     /// What an earlier run had and these repositories have not.
     async fn gone(&self, before: &RunDocument, folded: &Folded) -> Result<Option<Gone>> {
         let mut gone = Gone { repositories: 0, files: 0, of_files: before.run.rows };
-        // Repositories in a shard that both runs have are in both.
-        for shard in before.repos.iter().filter(|shard| !folded.shards.contains(shard)) {
+        for shard in &before.repos {
+            // Repositories in a shard that both runs have are in both.
+            if folded.shards.contains(shard) {
+                continue;
+            }
             let had: Vec<RepoSummary> = match self.read_shard(shard).await {
                 Ok(had) => had,
                 // What has become of an earlier run is `validate`'s to say, and keeps nobody from committing.
