@@ -419,6 +419,10 @@ fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt
         )?;
     }
     writeln!(page, "</tbody></table></div>")?;
+    if drift.clusters.len() > EDITS {
+        let more = (drift.clusters.len() - EDITS) as u64;
+        writeln!(page, "<p class=\"note\">And {}, which the report as JSON has.</p>", many(more, "other edit"))?;
+    }
     for cluster in drift.clusters.iter().take(EDITS) {
         let example = &cluster.example;
         let line = example.line.map_or_else(String::new, |line| format!(", line {line}"));
@@ -526,6 +530,7 @@ mod tests {
     #[test]
     fn a_page_of_many_findings_says_how_many_it_leaves_out() {
         let page = render(&report(10_000), &nights(400));
+        report.drift[0].clusters = vec![report.drift[0].clusters[0].clone(); EDITS + 5];
         assert_eq!(page.matches("<details class=\"finding\"").count(), SHOWN);
         assert!(page.contains("2\u{2009}000 of 10\u{2009}000 findings are shown: <a href=\"#sql\">") && page.contains("id=\"sql\""));
         assert!(page.contains("60 of 401 nights are shown"));
