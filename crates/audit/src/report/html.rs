@@ -503,6 +503,15 @@ mod tests {
         assert_eq!(ids.len(), unique.len());
     }
 
+    /// A closed element has no content on paper.
+    #[test]
+    fn what_is_closed_on_the_screen_is_printed() {
+        let page = render(&report(10), &[]);
+        let print = page.split("@media print {").nth(1).unwrap().split("</style>").next().unwrap();
+        assert!(print.contains("details::details-content { content-visibility: visible; }"), "without scripts");
+        assert!(page.contains("addEventListener(\"beforeprint\"") && page.contains("addEventListener(\"afterprint\""));
+    }
+
     #[test]
     fn nights_are_a_row_each_this_one_first_and_a_first_night_has_no_trend() {
         let page = render(&report(10), &nights(3));
@@ -521,7 +530,9 @@ mod tests {
         report.conditions_counted = vec![condition; 5_000];
         let finding = crate::report::PycFinding { path: "a<b.pyc".to_owned(), status: Status::Orphan, reason: "<r>".to_owned() };
         report.pyc = Some(PycReport { counts: [(Status::Orphan, 300)].into(), findings: vec![finding; 300] });
+        report.drift[0].clusters = vec![report.drift[0].clusters[0].clone(); EDITS + 5];
         let page = render(&report, &[]);
+        assert!(page.contains("And 5 other edits, which the report as JSON has."));
         assert!(page.contains("200 of 5\u{2009}000 conditions are shown") && page.contains("200 of 300 files are shown"));
         assert!(page.contains("a&lt;b.pyc") && !page.contains("<r>"));
         assert!(page.len() < 1 << 20, "{}", page.len());
@@ -530,7 +541,6 @@ mod tests {
     #[test]
     fn a_page_of_many_findings_says_how_many_it_leaves_out() {
         let page = render(&report(10_000), &nights(400));
-        report.drift[0].clusters = vec![report.drift[0].clusters[0].clone(); EDITS + 5];
         assert_eq!(page.matches("<details class=\"finding\"").count(), SHOWN);
         assert!(page.contains("2\u{2009}000 of 10\u{2009}000 findings are shown: <a href=\"#sql\">") && page.contains("id=\"sql\""));
         assert!(page.contains("60 of 401 nights are shown"));
