@@ -6,6 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::python;
+
 /// A corpus and its facts, with a run `one`.
 struct Place {
     folder: TempDir,
@@ -94,11 +96,37 @@ fn what_is_new_is_told_by_the_last_audit_that_covered_the_file() {
         let (report, code) = place.audit(&["--matrix", &matrix, "--preset", "p", "--night", night, "--sarif", &sarif]);
         assert_eq!(code, 3, "{report:#}");
         let log = json(&sarif);
-        let states: Vec<Value> = log["runs"][0]["results"].as_array().unwrap().iter().map(|result| result["baselineState"].clone()).collect();
+        let states: Vec<Value> =
+            log["runs"][0]["results"].as_array().unwrap().iter().map(|result| result["baselineState"].clone()).collect();
         assert!(!states.is_empty() && states.len() < 12, "a night covers some of the files");
         states
     };
     assert!(states("2").iter().all(Value::is_null), "there is nothing before");
     assert!(states("3").iter().all(|state| state == "new"), "no audit has covered these");
     assert!(states("4").iter().all(|state| state == "unchanged"), "the night between covered others");
+}
+
+/// As those of another release of the compiler are.
+#[tokio::test]
+async fn what_pyc_files_hold_otherwise_is_told_by_equal_edits() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a.py", "b.py", "c.py", "d.py"];
+    let write = |text: &str, names: &[&str]| names.iter().for_each(|name| fs::write(folder.path().join(name), text).unwrap());
+    write("x = f(1)\n", &names);
+    let mut compileall = Command::new(python().await.executable);
+    assert!(compileall.args(["-I", "-m", "compileall", "-q"]).arg(folder.path()).status().unwrap().success());
+    write("x = f(2)\n", &names[..3]);
+    write("x = g\n", &names[3..]);
+    let place = Place { folder };
+    let line = ["pyc", place.folder.path().to_str().unwrap(), "--jobs", "1"];
+    let (printed, code) = place.bytefacts(&[&line[..], &["--format", "json"]].concat());
+    let answer: Value = serde_json::from_str(&printed).unwrap();
+    let edits = answer["edits"].as_array().unwrap();
+    assert_eq!((code, &edits[0]["edit"], &edits[0]["files"]), (3, &"LOAD_CONST with another argument".into(), &3.into()), "{answer:#}");
+    assert!(edits[1..].iter().all(|edit| edit["files"] == 1 && edit["example"]["file"] == "__pycache__/d.cpython-313.pyc"), "{answer:#}");
+    let (text, _) = place.bytefacts(&line);
+    assert!(
+        text.contains("equal edits: in many files") && text.contains("3 places in 3 files: LOAD_CONST with another argument"),
+        "{text}"
+    );
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytefacts_bytecode::instruction::{ArgVal, Instruction};
 use bytefacts_bytecode::opcode::op;
 use bytefacts_bytecode::{Code, Unit, disassemble, units};
+use bytefacts_compile::Diagnostic;
 use serde::{Deserialize, Serialize};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -63,18 +64,38 @@ impl Drifts {
     pub fn add(&mut self, file: &str, left: &Code, right: &Code) -> bool {
         let (lefts, rights) = (units(left), units(right));
         let mut in_file = BTreeMap::new();
-        for (one, other) in lefts.iter().zip(&rights) {
-            self.add_unit(file, one, other, &mut in_file);
+        // One code object more on a side shifts none of those behind it.
+        let mut unmatched: BTreeMap<(&str, usize), &Unit<'_>> = named_units(&rights).into_iter().collect();
+        for (name, one) in named_units(&lefts) {
+            match unmatched.remove(&name) {
+                Some(other) => self.add_unit(file, one, other, &mut in_file),
+                None => self.add_lone(file, one, "removed", -1, &mut in_file),
+            }
         }
-        if lefts.len() != rights.len() {
-            let total =
-                |units: &[Unit<'_>]| units.iter().map(|unit| disassemble(unit.code).map_or(0, |list| list.len() as i64)).sum::<i64>();
-            let beyond = lefts.len().min(rights.len());
-            let more = total(rights.get(beyond..).unwrap_or_default()) - total(lefts.get(beyond..).unwrap_or_default());
-            self.instructions += more;
-            let example = Example { file: file.to_owned(), unit: "<module>".to_owned(), line: None, left: Vec::new(), right: Vec::new() };
-            self.count("another number of code objects".to_owned(), "module", more, example, &mut in_file);
+        for (_, other) in named_units(&rights).into_iter().filter(|(name, _)| unmatched.contains_key(name)) {
+            self.add_lone(file, other, "inserted", 1, &mut in_file);
         }
+        self.add_file(&in_file)
+    }
+
+    /// Takes the errors in of a file that neither side has code of. Says whether they differ.
+    pub fn add_errors(&mut self, file: &str, left: &Diagnostic, right: &Diagnostic) -> bool {
+        let mut in_file = BTreeMap::new();
+        if left != right {
+            let edit = match (&left.error_type, &right.error_type) {
+                (one, other) if one == other => format!("{one} with other words or in another place"),
+                (one, other) => format!("{one} replaced by {other}"),
+            };
+            let shown = |error: &Diagnostic| vec![format!("{}: {}", error.error_type, error.message)];
+            let example =
+                Example { file: file.to_owned(), unit: "<module>".to_owned(), line: left.line1, left: shown(left), right: shown(right) };
+            self.count(edit, "error", 0, example, &mut in_file);
+        }
+        self.add_file(&in_file)
+    }
+
+    /// Counts a file in the clusters that it is in. Says whether it is in any.
+    fn add_file(&mut self, in_file: &BTreeMap<String, ()>) -> bool {
         for edit in in_file.keys() {
             if let Some(cluster) = self.clusters.get_mut(edit) {
                 cluster.files += 1;
@@ -82,6 +103,18 @@ impl Drifts {
         }
         self.files += u64::from(!in_file.is_empty());
         !in_file.is_empty()
+    }
+
+    /// Takes a code object in that one side has alone.
+    fn add_lone(&mut self, file: &str, unit: &Unit<'_>, what: &str, sign: i64, in_file: &mut BTreeMap<String, ()>) {
+        let Ok(instructions) = disassemble(unit.code) else { return };
+        let more = sign * instructions.len() as i64;
+        self.instructions += more;
+        let shown: Vec<String> = window(&instructions, 0, NAMED).iter().map(shown_instruction).collect();
+        let (left, right) = if sign < 0 { (shown, Vec::new()) } else { (Vec::new(), shown) };
+        let line = Some(unit.code.firstlineno);
+        let example = Example { file: file.to_owned(), unit: unit.qualpath.clone(), line, left, right };
+        self.count(format!("code object {what}"), unit.kind.as_str(), more, example, in_file);
     }
 
     fn add_unit(&mut self, file: &str, one: &Unit<'_>, other: &Unit<'_>, in_file: &mut BTreeMap<String, ()>) {
@@ -173,6 +206,17 @@ impl Drifts {
         clusters.sort_by(|a, b| (b.places, &a.edit).cmp(&(a.places, &b.edit)));
         clusters
     }
+}
+
+/// Code objects by what they are matched by: where they are defined, and which of those there.
+fn named_units<'a, 'c>(units: &'a [Unit<'c>]) -> Vec<((&'a str, usize), &'a Unit<'c>)> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let named = units.iter().map(|unit| {
+        let count = seen.entry(&unit.qualpath).or_default();
+        *count += 1;
+        ((unit.qualpath.as_str(), *count), unit)
+    });
+    named.collect()
 }
 
 /// The code object without those inside it, which are compared by themselves.

@@ -2,7 +2,7 @@
 //!
 //! It is read here, never by a Python: `marshal.loads` of another version's file crashes interpreters. What a `.pyc` may differ in without being
 //! other code is told apart: when its source was written (PEP 552 headers), which strings were interned and which objects shared when it was made
-//! (the marshal stream), and under which path it was compiled.
+//! (the marshal stream), which hash seed numbered the locals of inlined comprehensions, and under which path it was compiled.
 
 use std::hash::Hasher as _;
 
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::difference::{self, Difference, FieldKind};
+use crate::drift::Drifts;
+use crate::slots;
 use crate::stream;
 
 /// Bytes before the code.
@@ -258,7 +260,9 @@ pub fn judge(bytes: &[u8], fresh: Option<&Fresh<'_>>) -> Provenance {
         Ok(module) => module,
         Err(error) => return known(Status::Differs, format!("what its source compiles to cannot be read: {error}"), None),
     };
-    if canonical::encode_as(&pyc.code, "") != canonical::encode_as(&module, "") {
+    let same = |one: &Code, other: &Code| canonical::encode_as(one, "") == canonical::encode_as(other, "");
+    let is_same = same(&pyc.code, &module);
+    if !is_same && !same(&slots::in_order(&pyc.code), &slots::in_order(&module)) {
         let difference = first_difference(&pyc.code, &module);
         let reason = match &difference {
             Some(found) => format!("{} of {} is {}, and {} when compiled now", found.field, found.unit, found.left, found.right),
@@ -267,14 +271,29 @@ pub fn judge(bytes: &[u8], fresh: Option<&Fresh<'_>>) -> Provenance {
         return known(Status::Differs, reason, difference);
     }
     let mut metadata = stale(&pyc.validation, fresh);
+    if !is_same {
+        // Whoever made it had another hash seed, as each process has unless it is told one.
+        metadata.push("locals: those of inlined comprehensions are numbered in the order of another hash seed (C47)".to_owned());
+    }
     match stream::compare(pyc.stream, compiled) {
         Some(found) if found.is_empty() => {}
         Some(found) => metadata.push(format!("marshal stream: {}", found.summary())),
+        None if !is_same => {}
         None => metadata.push("marshal stream: not comparable".to_owned()),
     }
     match metadata.is_empty() {
         true => known(Status::Same, "its source compiles to it".to_owned(), None),
         false => known(Status::Metadata, metadata.join("; "), None),
+    }
+}
+
+/// Takes what a `.pyc` holds otherwise than its source compiles to into edits gathered over files. Equal edits in many files are those of another
+/// release of the compiler, and the magic number does not tell these apart; whoever changes a file makes an edit of its own.
+pub fn add_edits(edits: &mut Drifts, file: &str, bytes: &[u8], compiled: &Compiled) {
+    if let (Ok(pyc), Outcome::Code(stream)) = (read(bytes), &compiled.outcome)
+        && let Ok(fresh) = marshal::read_code(stream)
+    {
+        edits.add(file, &fresh, &pyc.code);
     }
 }
 

@@ -193,9 +193,9 @@ pub struct Night {
 pub struct DriftReport {
     /// The interpreter.
     pub interpreter: String,
-    /// Files that both compiled.
+    /// Files that both compiled, or found the fault of.
     pub compared: u64,
-    /// Files whose code differs.
+    /// Files whose code or error differs.
     pub differing: u64,
     /// Files of which one of them has no code.
     pub failed: u64,

@@ -18,7 +18,8 @@ pub fn only_renumbered(left: &Code, right: &Code) -> bool {
 }
 
 /// The code object, and all inside it, with its locals in order.
-fn in_order(code: &Code) -> Code {
+#[must_use]
+pub fn in_order(code: &Code) -> Code {
     let inside = |constant: &Const| match constant {
         Const::Code(code) => Const::Code(Box::new(in_order(code))),
         other => other.clone(),

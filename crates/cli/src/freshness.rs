@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn a_night_that_found_something_is_the_newest_and_no_success() {
         assert_eq!(Audits::of(&[]), BTreeMap::new());
-        let audits = [audit(4_000, false, false, 7), audit(3_000, true, false, 0), audit(2_000, true, true, 0), audit(1_000, true, true, 0)];
+        let audits =
+            [audit(4_000, false, false, 7), audit(3_000, true, false, 0), audit(2_000, true, true, 0), audit(1_000, true, true, 0)];
         let found = Audits::of(&audits).remove("nightly").unwrap();
         assert_eq!((found.newest_ms, found.complete_ms, found.passed_ms), (4_000, Some(3_000), Some(2_000)));
         assert_eq!((found.verdicts.bad, found.unknown_share), (7, 0.25), "what other nights cover is no gap of this one");

@@ -419,6 +419,10 @@ fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt
         )?;
     }
     writeln!(page, "</tbody></table></div>")?;
+    if drift.clusters.len() > EDITS {
+        let more = (drift.clusters.len() - EDITS) as u64;
+        writeln!(page, "<p class=\"note\">And {}, which the report as JSON has.</p>", many(more, "other edit"))?;
+    }
     for cluster in drift.clusters.iter().take(EDITS) {
         let example = &cluster.example;
         let line = example.line.map_or_else(String::new, |line| format!(", line {line}"));
@@ -499,6 +503,15 @@ mod tests {
         assert_eq!(ids.len(), unique.len());
     }
 
+    /// A closed element has no content on paper.
+    #[test]
+    fn what_is_closed_on_the_screen_is_printed() {
+        let page = render(&report(10), &[]);
+        let print = page.split("@media print {").nth(1).unwrap().split("</style>").next().unwrap();
+        assert!(print.contains("details::details-content { content-visibility: visible; }"), "without scripts");
+        assert!(page.contains("addEventListener(\"beforeprint\"") && page.contains("addEventListener(\"afterprint\""));
+    }
+
     #[test]
     fn nights_are_a_row_each_this_one_first_and_a_first_night_has_no_trend() {
         let page = render(&report(10), &nights(3));
@@ -517,7 +530,9 @@ mod tests {
         report.conditions_counted = vec![condition; 5_000];
         let finding = crate::report::PycFinding { path: "a<b.pyc".to_owned(), status: Status::Orphan, reason: "<r>".to_owned() };
         report.pyc = Some(PycReport { counts: [(Status::Orphan, 300)].into(), findings: vec![finding; 300] });
+        report.drift[0].clusters = vec![report.drift[0].clusters[0].clone(); EDITS + 5];
         let page = render(&report, &[]);
+        assert!(page.contains("And 5 other edits, which the report as JSON has."));
         assert!(page.contains("200 of 5\u{2009}000 conditions are shown") && page.contains("200 of 300 files are shown"));
         assert!(page.contains("a&lt;b.pyc") && !page.contains("<r>"));
         assert!(page.len() < 1 << 20, "{}", page.len());

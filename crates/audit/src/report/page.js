@@ -6,6 +6,16 @@
   };
   addEventListener("hashchange", open);
   open();
+  // What is closed has no content on paper.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const details of opened) details.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+    opened = [];
+  });
   const filter = document.getElementById("filter");
   if (!filter) return;
   const findings = [...document.querySelectorAll(".finding")];

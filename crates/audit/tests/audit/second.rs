@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytefacts_audit::drift::Drifts;
 use bytefacts_bytecode::marshal;
-use bytefacts_compile::{Environment, probe};
+use bytefacts_compile::{Diagnostic, Environment, Outcome, probe};
 
 use crate::{code, interpreter, library, pool};
 
@@ -41,4 +41,38 @@ async fn another_build_is_drift_and_explained() {
     assert_eq!(drifts.files, differing, "no file that differs is left unexplained");
     assert_eq!(clusters.iter().map(|cluster| cluster.instructions).sum::<i64>(), drifts.instructions, "the clusters add up");
     assert!(clusters.len() < 20, "{} clusters", clusters.len());
+}
+
+/// Code objects are matched by where they are defined: one that a side has alone shifts none of those behind it.
+#[tokio::test]
+async fn a_code_object_more_on_one_side_is_one_edit() {
+    let pool = pool(&interpreter().await, 0, 2).await;
+    let with = "class A:\n    def f(self): return 1\nclass B:\n    def g(self): return 2\n";
+    let without = "class A:\n    pass\nclass B:\n    def g(self): return 2\n";
+    let codes = [code(&pool, with.into()).await.unwrap(), code(&pool, without.into()).await.unwrap()];
+    let [left, right] = codes.map(|bytes| marshal::read_code(&bytes).unwrap());
+    for (left, right, edit) in [(&left, &right, "code object removed"), (&right, &left, "code object inserted")] {
+        let mut drifts = Drifts::default();
+        assert!(drifts.add("a.py", left, right));
+        let clusters = drifts.clusters();
+        let lone = clusters.iter().find(|cluster| cluster.edit == edit).unwrap();
+        assert_eq!((lone.places, lone.example.unit.as_str()), (1, "<module>.A@1.f@2"), "{clusters:#?}");
+        assert!(clusters.iter().all(|cluster| !cluster.example.unit.contains("B@3")), "{clusters:#?}");
+        assert_eq!(clusters.iter().map(|cluster| cluster.instructions).sum::<i64>(), drifts.instructions, "the clusters add up");
+    }
+}
+
+#[tokio::test]
+async fn two_errors_that_differ_are_drift_and_equal_ones_are_none() {
+    let pool = pool(&interpreter().await, 0, 2).await;
+    let failed = pool.compile("x = (\n".into()).await.unwrap().outcome;
+    let error = if let Outcome::Failed(error) = failed { Some(error) } else { None };
+    let error: Diagnostic = error.unwrap();
+    let mut drifts = Drifts::default();
+    assert!(!drifts.add_errors("a.py", &error, &error) && drifts.clusters().is_empty());
+    assert!(drifts.add_errors("a.py", &error, &Diagnostic { message: "other".to_owned(), ..error.clone() }));
+    assert!(drifts.add_errors("b.py", &error, &Diagnostic { error_type: "IndentationError".to_owned(), ..error.clone() }));
+    let edits: Vec<_> = drifts.clusters().into_iter().map(|cluster| cluster.edit).collect();
+    assert_eq!(edits, ["SyntaxError replaced by IndentationError", "SyntaxError with other words or in another place"]);
+    assert_eq!(drifts.files, 2);
 }

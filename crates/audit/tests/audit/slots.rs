@@ -3,10 +3,11 @@
 use bytefacts_audit::digests::{Derived, SourceFile};
 use bytefacts_audit::matrix::{Condition, HashSeed};
 use bytefacts_audit::night::{self, Bench, Kind, Verdict};
+use bytefacts_audit::pyc::{self, Fresh, Status};
 use bytefacts_bytecode::object::local_kind::HIDDEN;
 use bytefacts_bytecode::opcode::op;
 use bytefacts_bytecode::{Code, Const, canonical, marshal};
-use bytefacts_compile::Outcome;
+use bytefacts_compile::{Compiled, Outcome};
 
 use crate::{bench, file, interpreter};
 
@@ -35,11 +36,17 @@ async fn verdict(bench: &Bench, condition: &Condition, change: impl Fn(&mut Code
     let file = file("a.py", SOURCE);
     let (first, second) = (derived(bench, &Condition::default(), &file).await, derived(bench, condition, &file).await);
     let mut compiled = second.compiled.clone();
-    let code = if let Outcome::Code(bytes) = &compiled.outcome { marshal::read_code(bytes).ok() } else { None };
-    let mut module = code.unwrap();
+    let mut module = marshal::read_code(code_of(&compiled)).unwrap();
     change(inside(inside(&mut module, "outer"), "D"));
     compiled.outcome = Outcome::Code(canonical::encode(&module).into());
     night::judge("c", condition, &file, &first, &bench.deriver.derive(&file, compiled).unwrap())
+}
+
+fn code_of(compiled: &Compiled) -> &[u8] {
+    match &compiled.outcome {
+        Outcome::Code(bytes) => bytes,
+        Outcome::Failed(_) => &[],
+    }
 }
 
 fn inside<'a>(code: &'a mut Code, name: &str) -> &'a mut Code {
@@ -92,5 +99,26 @@ async fn whatever_else_differs_in_such_a_class_stays_bad() {
         for verdict in [crossed, renamed, shown, longer] {
             assert_eq!((verdict.kind, verdict.cause.as_deref()), (Kind::Bad, Some("X00")), "{seed}: {verdict:?}");
         }
+    }
+}
+
+/// Interpreters have a random hash seed, so that the `.pyc` files of such classes are others each time that they are made.
+#[tokio::test]
+async fn a_pyc_that_was_made_under_another_hash_seed_holds_the_code_of_its_source() {
+    let bench = bench(interpreter().await);
+    let file = file("a.py", SOURCE);
+    let fresh = derived(&bench, &Condition::default(), &file).await.compiled;
+    let judged = |code: &[u8]| {
+        let header = [&b"\xf3\x0d\r\n"[..], &[0; 8], &u32::try_from(SOURCE.len()).unwrap().to_le_bytes()].concat();
+        pyc::judge(&[&header[..], code].concat(), Some(&Fresh { source: SOURCE.as_bytes(), mtime: None, compiled: &fresh }))
+    };
+    for seed in [1, 2, 3] {
+        let second = derived(&bench, &seeded(seed), &file).await.compiled;
+        let code = code_of(&second);
+        let found = judged(code);
+        assert!(found.status == Status::Metadata && found.reason.contains("hash seed (C47)"), "{seed}: {found:?}");
+        let mut module = marshal::read_code(code).unwrap();
+        inside(inside(&mut module, "outer"), "D").localsplusnames.swap(1, 2);
+        assert_eq!(judged(&canonical::encode(&module)).status, Status::Differs);
     }
 }

@@ -8,8 +8,9 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, bail};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use bytefacts_audit::drift::{Cluster, Drifts};
 use bytefacts_audit::matrix::MARSHAL_VERSION;
-use bytefacts_audit::pyc::{Fresh, Provenance, Status, judge, parse_name};
+use bytefacts_audit::pyc::{Fresh, Provenance, Status, add_edits, judge, parse_name};
 use bytefacts_compile::{CompileOptions, Interpreter, Limits, Pool, WorkerSettings, discover};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -28,6 +29,8 @@ struct Answer<'a> {
     folder: String,
     interpreter: &'a str,
     counts: Vec<(Status, u64)>,
+    /// What differing files hold otherwise, equal edits together.
+    edits: &'a [Cluster],
     files: &'a [Judged],
 }
 
@@ -38,6 +41,9 @@ pub(super) struct Judged {
     optimize: u8,
     #[serde(flatten)]
     pub(super) provenance: Provenance,
+    /// What it holds otherwise than its source compiles to.
+    #[serde(skip)]
+    edits: Drifts,
 }
 
 /// Runs the command.
@@ -55,12 +61,18 @@ pub async fn run(args: Pyc, output: &mut Output) -> anyhow::Result<Exit> {
         .into_iter()
         .map(|status| (status, judged.iter().filter(|file| file.provenance.status == status).count() as u64))
         .collect();
+    let mut edits = Drifts::default();
+    for file in &judged {
+        edits.merge(file.edits.clone());
+    }
+    let edits = edits.clusters();
     match args.format {
         Format::Json => {
-            let answer = Answer { folder: root.display().to_string(), interpreter: &interpreter.version, counts, files: &judged };
+            let folder = root.display().to_string();
+            let answer = Answer { folder, interpreter: &interpreter.version, counts, edits: &edits, files: &judged };
             output.data(serde_json::to_string_pretty(&answer)? + "\n")?;
         }
-        Format::Text => output.data(text(&judged, &counts, args.show, Paint { colour: output.colour() })?)?,
+        Format::Text => output.data(text(&judged, &counts, &edits, args.show, Paint { colour: output.colour() })?)?,
     }
     let finding = judged.iter().any(|file| file.provenance.status.is_finding());
     Ok(if finding { Exit::Findings } else { Exit::Clean })
@@ -154,10 +166,14 @@ async fn judged(root: &Path, file: String, pools: &[Option<Pool>]) -> anyhow::Re
     let mtime = source_path.and_then(|path| std::fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let mtime = mtime.map(|time| time.as_secs());
     let fresh = source.as_ref().zip(compiled.as_ref()).map(|(source, compiled)| Fresh { source, mtime, compiled });
-    Ok(Judged { path: file, optimize, provenance: judge(&bytes, fresh.as_ref()) })
+    let (provenance, mut edits) = (judge(&bytes, fresh.as_ref()), Drifts::default());
+    if let Some(compiled) = compiled.as_ref().filter(|_| provenance.status == Status::Differs) {
+        add_edits(&mut edits, &file, &bytes, compiled);
+    }
+    Ok(Judged { path: file, optimize, provenance, edits })
 }
 
-fn text(judged: &[Judged], counts: &[(Status, u64)], show: usize, paint: Paint) -> anyhow::Result<String> {
+fn text(judged: &[Judged], counts: &[(Status, u64)], edits: &[Cluster], show: usize, paint: Paint) -> anyhow::Result<String> {
     let column = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
     let found: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).collect();
     let table = RecordBatch::try_from_iter([
@@ -173,6 +189,21 @@ fn text(judged: &[Judged], counts: &[(Status, u64)], show: usize, paint: Paint) 
         }
         if *n > show as u64 {
             writeln!(text, "  … and {} more", thousands(n - show as u64))?;
+        }
+    }
+    if edits.iter().any(|cluster| cluster.files > 1) {
+        writeln!(
+            text,
+            "\n{}: in many files what another release of the compiler does, in one alone its own",
+            paint.paint(BOLD, "equal edits")
+        )?;
+        for cluster in edits.iter().take(show) {
+            let example = &cluster.example;
+            let place = format!("{}, {}", example.file, example.unit);
+            writeln!(text, "  {} in {}: {} ({place})", count(cluster.places, "place"), count(cluster.files, "file"), cluster.edit)?;
+        }
+        if edits.len() > show {
+            writeln!(text, "  … and {}", count((edits.len() - show) as u64, "other edit"))?;
         }
     }
     let findings: u64 = found.iter().filter(|(status, _)| status.is_finding()).map(|(_, n)| n).sum();
