@@ -109,8 +109,8 @@ fn push_records(record: &'static Record, found: &mut Vec<&'static Record>) {
 fn push_flat_tables(page: &mut Page) {
     page.0.push_str(
         "## records\n\nEach list and map of the root table as a table, of whose elements it has a row each. Its columns are those of the record \
-         (a struct whole and, the names\njoined by `_`, its parts), and behind them the plain ones of what is around it. These may all be null, as \
-         what comes out of a list in SQL. Maps have `key` and `value`.\n\n| table | elements of | columns of what is around |\n|---|---|---|\n",
+         (a struct whole and, the names\njoined by `_`, its parts), and behind them the plain ones of what is around it.\nWhat comes out of a list \
+         may be null, as in SQL. Maps have `key` and `value`.\n\n| table | elements of | columns of what is around |\n|---|---|---|\n",
     );
     for table in flat::all() {
         let around = table.columns.iter().filter(|column| column.level < table.path.len()).map(|column| format!("`{}`", column.name));
