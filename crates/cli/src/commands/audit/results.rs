@@ -181,8 +181,9 @@ fn night(audit: &ConcludedAudit) -> Night {
 /// Names of the findings that the last audit of the preset which covered their file and condition has had too: the night before covered other files.
 /// `None` where there is no audit before.
 async fn known_before(facts: &Facts, report: &Report, earlier: &[ConcludedAudit]) -> anyhow::Result<Option<BTreeSet<String>>> {
-    let mut before = earlier.iter().filter(|audit| audit.header.preset == report.plan.preset).take(LOOKED_BACK).peekable();
-    if before.peek().is_none() {
+    let of_preset = earlier.iter().filter(|audit| audit.header.preset == report.plan.preset);
+    let before: Vec<_> = of_preset.take(LOOKED_BACK).collect();
+    if before.is_empty() {
         return Ok(None);
     }
     let of = |verdict: &Verdict| (verdict.repo.clone(), verdict.path.clone(), verdict.condition.clone());
