@@ -222,9 +222,10 @@ impl Flags for args::Doctor {
 
 /// The part of any command that is about settings; none of commands that have no part.
 pub fn of_command(command: &args::Command) -> Option<&dyn Flags> {
-    use args::Command::{Cancel, Demo, Doctor, Executor, Executors, Extract, Jobs, Scheduler, Serve, Status};
+    use args::Command::{Audit, Cancel, Demo, Doctor, Executor, Executors, Extract, Jobs, Scheduler, Serve, Status};
     let flags: &dyn Flags = match command {
         Extract(extract) => &**extract,
+        Audit(audit) => &**audit,
         Demo(demo) => &demo.job,
         Scheduler(scheduler) => &**scheduler,
         Executor(executor) => &**executor,
