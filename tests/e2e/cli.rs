@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{bytefacts, folder, run, small_corpus, write_files};
+use crate::support::{bytefacts, folder, python, run, small_corpus, write_files};
 
 async fn extracted(root: &Path) -> String {
     let corpus = small_corpus();
@@ -273,9 +273,10 @@ async fn a_run_without_what_nobody_could_list_is_held_back() {
     assert_eq!(extract("whole", &[]).await.0, 0);
 
     // No name that the system takes leads there, whoever asks.
-    let deep = "for n in $(seq 20); do mkdir $1 && cd $1 || exit 1; done";
+    const DEEP: &str = "import os, sys; [os.mkdir(name) or os.chdir(name) for name in [sys.argv[1]] * 20]";
     let name = "d".repeat(250);
-    assert!(Command::new("sh").args(["-c", deep, "sh", &name]).current_dir(corpus.path().join("r0")).status().unwrap().success());
+    let mut python = Command::new(python().await.executable);
+    assert!(python.args(["-c", DEEP, &name]).current_dir(corpus.path().join("r0")).status().unwrap().success());
     let (code, summary) = extract("unlisted", &[]).await;
     assert_eq!(
         (code, &summary["current"], &summary["errors"][0]["error_type"]),

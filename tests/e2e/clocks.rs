@@ -198,7 +198,8 @@ async fn a_client_of_another_time_sweeps_nobody_elses_run() {
     for more in [&[][..], &["--dry-run"]] {
         let gc = processes.command(&[&["gc", "--facts", facts.path().to_str().unwrap()], more].concat()).await;
         let (code, said, stderr) = run(gc);
-        assert!(code == 0 && said.contains("delete") && said.contains(" 0 data files") && !said.contains("slow"), "{code} {said} {stderr}");
+        let keeps_all = said.contains("there is nothing to do") || said.contains(" 0 data files");
+        assert!(code == 0 && keeps_all && !said.contains("slow"), "{code} {said} {stderr}");
     }
     clock.set(0);
     let resumed = processes.extract(scheduler.address, &["--resume", "slow", "--out", facts.path().to_str().unwrap()]).await;
