@@ -19,5 +19,5 @@ def blocks(language):
 
 def values():
     """The values that it has its reader write, and those of its other examples, each by itself."""
-    written = [text for _, block in blocks("sh") for text in re.findall(r"^cat >values\.yaml <<'END'\n(.*?)^END$", block, flags=re.MULTILINE | re.DOTALL)]
-    return written, [text for _, text in blocks("yaml")]
+    written = re.compile(r"^cat >values\.yaml <<'END'\n(.*?)^END$", flags=re.MULTILINE | re.DOTALL)
+    return [text for _, block in blocks("sh") for text in written.findall(block)], [text for _, text in blocks("yaml")]

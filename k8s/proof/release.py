@@ -44,7 +44,7 @@ def values(image, **more):
 
 
 def previous():
-    """The commit of the chart that installations have before this one: the last release's, else the one before the last change. None without a history."""
+    """The commit whose chart installations have before this one: the last release, else the one before the chart's last change. None without a history."""
     git = lambda *words: run(["git", "-C", ROOT, *words], check=False)
     tagged = git("describe", "--tags", "--abbrev=0", "--match=v[0-9]*")
     if tagged.returncode == 0:

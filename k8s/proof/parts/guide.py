@@ -19,6 +19,8 @@ from .install import objects
 ROOT = Path(__file__).resolve().parents[3]
 # Variables that a block leaves to those behind it.
 LEFT = "TOKEN HASH"
+# Those of the trials' store (k8s/store).
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bytefacts", "AWS_SECRET_ACCESS_KEY": "for-trials-only"}
 # A pod takes a moment until it has a log to follow: the guide says to ask again.
 ASKED_AGAIN = re.compile(r"^kubectl .* logs -f ", re.MULTILINE)
 
@@ -62,7 +64,8 @@ def here(trial):
 def performed(block, namespace, place):
     """What a block says that ends well."""
     text = block.replace("namespace facts", f"namespace {namespace.name}").replace("-n facts", f"-n {namespace.name}")
-    text = text.replace("AWS_ACCESS_KEY_ID=…", "AWS_ACCESS_KEY_ID=bytefacts").replace("AWS_SECRET_ACCESS_KEY=…", "AWS_SECRET_ACCESS_KEY=for-trials-only")
+    for name, value in CREDENTIALS.items():
+        text = text.replace(f"{name}=…", f"{name}={value}")
     text = text.replace("-f values.yaml", "-f values.yaml -f trial.yaml")
     text = ASKED_AGAIN.sub(lambda found: f"asked_again {found[0]}", text)
     script = f"""

@@ -1,8 +1,8 @@
 """Whatever dies, the run ends right: rounds of trouble under a running extraction, audits and SQL clients.
 
-A round begins an extraction that compiles every file anew, waits until bins are landed (of an audit: judged), makes trouble, and waits for the end. The
-digest is to be that of the undisturbed run, each file is to have one row, nobody is to be quarantined, an audit is to come to the verdicts of the undisturbed
-one, and no SQL client is to get another answer than before. A round that was over before the trouble came shows nothing, and is begun again.
+A round begins an extraction that compiles every file anew, waits until bins are landed (of an audit: judged), makes trouble, and waits for the end.
+The digest is to be that of the undisturbed run, each file is to have one row, nobody is to be quarantined, an audit is to come to the verdicts of the
+undisturbed one, and no SQL client is to get another answer than before. A round that was over before the trouble came shows nothing, and is begun again.
 """
 
 import json
@@ -82,7 +82,8 @@ def part(trial):
                 note(f"answers {answers}")
                 require(not answers["WRONG"], "a SQL client got a wrong answer")
         with report.shows("trouble", "trouble came in time") as note:
-            require(len(late) <= TOO_LATE * len(order), f"too late in rounds {late} of {len(order)}: what is to be troubled is too short")
+            too_late = f"too late in rounds {late} of {len(order)}: what is to be troubled is too short"
+            require(len(late) <= TOO_LATE * len(order), too_late)
             note(f"{len(order) - len(late)} of {len(order)} rounds")
         with report.shows("trouble", "each file has one row in every run", namespace.story) as note:
             counted = rows_of_all(deployed, trial)
