@@ -340,6 +340,8 @@ fn why_unreadable(folder: &Path) -> ReadError {
     match listed.map_err(ReadError::from_io) {
         Err(ReadError::Denied) => ReadError::Folder { reason: "no permission" },
         Err(ReadError::Missing) => ReadError::Folder { reason: "it vanished" },
+        // As of one whose path is too long.
+        Err(ReadError::Io { .. }) => ReadError::Folder { reason: "the system does not list it" },
         Err(error) => error,
         // Its files are still unknown to the run.
         Ok(()) => ReadError::Folder { reason: "it could not be listed at first" },
