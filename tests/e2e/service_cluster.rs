@@ -80,6 +80,8 @@ async fn the_cluster_gives_what_the_server_gives() {
     assert!(ask_number(&mut auto, "SELECT count(*) FROM bytefacts.runs").await == 1);
     let refused = ask(&mut cluster, "SELECT * FROM bytefacts.runs").await.unwrap_err();
     assert!(refused.message().contains("what only this server has"), "{refused}");
+    assert_eq!(ask_text(&mut cluster, "SHOW bytefacts.execution").await[0][1], "cluster");
+    assert_eq!(ask_text(&mut cluster, "SHOW TABLES").await, ask_text(&mut local, "SHOW TABLES").await);
     // A cluster of Ballista 55 never ends a union of what reads nothing and a scan.
     for nothing in ["SELECT co_qualname AS t FROM py_bc_code_units WHERE co_qualname = 'a' AND co_qualname = 'b'", "SELECT 'x' AS t"] {
         let sql = format!("SELECT count(*) AS n FROM (SELECT opname AS t FROM py_bc_instructions UNION {nothing})");

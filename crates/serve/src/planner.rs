@@ -13,7 +13,7 @@ use bytefacts_query::operator::ends_on_a_cluster;
 use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation, guarded};
 use datafusion::catalog::TableFunction;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{ParamValues, Result, ScalarValue, exec_err, plan_err, resources_err};
+use datafusion::common::{ParamValues, Result, ScalarValue, TableReference, exec_err, plan_err, resources_err};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -26,6 +26,7 @@ use datafusion::sql::parser::Statement as Parsed;
 
 use crate::catalog;
 use crate::gate::{self, Statement};
+use crate::listing::OPTIONS;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::options::{Execution, Limits, SessionOptions};
@@ -161,6 +162,7 @@ impl Planner {
         let optimized = state.optimize(&logical)?;
         let executors = match spread {
             Some(spread) => match (scanned_bytes(&state, &optimized).await?, asked.options.execution) {
+                (None, Execution::Cluster) if is_of_the_session(&optimized)? => None,
                 (None, Execution::Cluster) => {
                     return plan_err!("bytefacts.execution is cluster, and the query reads what only this server has: take auto or local");
                 }
@@ -277,6 +279,23 @@ impl Planner {
             .with_disk_manager_builder(files)
             .build_arc()
     }
+}
+
+/// Whether a plan reads nothing but what the session is: its options, and what can be named. That is told whoever answers its queries.
+fn is_of_the_session(plan: &LogicalPlan) -> Result<bool> {
+    let mut tables = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.push(scan.table_name.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let is_told = |table: &TableReference| match table.schema() {
+        Some("information_schema") => true,
+        Some(schema) => schema == OPTIONS.schema && table.table() == OPTIONS.name,
+        None => false,
+    };
+    Ok(!tables.is_empty() && tables.iter().all(is_told))
 }
 
 /// How an optimized plan is carried out, in batches that are not too large.
