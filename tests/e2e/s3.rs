@@ -331,7 +331,7 @@ async fn unchanged_bins_are_named_again() {
 async fn bins_that_cannot_be_taken_over_are_done_afresh() {
     let (corpus, home, s3) = (small_corpus(), folder(), S3::start().await);
     upload(&s3, corpus.path(), "corpus").await;
-    let colder = |_: u64, line: &str| (line.starts_with("HEAD ") && line.contains("landed%3Dfirst")).then_some(Fault::Status(403));
+    let colder = |_: u64, line: &str| (line.starts_with("HEAD ") && line.contains("landed=first")).then_some(Fault::Status(403));
     let proxy = Proxy::start(s3.address, colder).await;
     for (run_id, endpoint) in [("first", s3.address), ("second", proxy.address)] {
         let mut job = bytefacts(home.path(), &["extract", "s3://bucket/corpus", "--out", "s3://bucket/facts", "--run-id", run_id]).await;
