@@ -140,7 +140,10 @@ impl FactsStore {
 
         let bins = u32::try_from(index.bins.len()).map_err(|_| inconsistent(u32::MAX, "the run has more bins than can be numbered"))?;
         let folded = repos.finish().await?;
-        let gone = match before.filter(|before| before.run.corpus == request.corpus) {
+        // Under another name (the option `repo`) a corpus has other repositories.
+        let is_same =
+            |before: &RunDocument| before.run.corpus == request.corpus && before.run.options.get("repo") == request.options.get("repo");
+        let gone = match before.filter(is_same) {
             Some(before) => self.gone(&before, &folded).await?,
             None => None,
         };

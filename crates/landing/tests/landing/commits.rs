@@ -236,6 +236,12 @@ async fn a_run_in_which_too_many_repositories_are_gone_is_not_current() {
     assert_eq!((half.held_back, half.document.run.gone), (None, Some(Gone { repositories: 1, files: 1, of_files: 4 })));
     let elsewhere = commit(&facts, "elsewhere", &[(Some("z"), "x.py")], "file:///d", 0.0).await;
     assert_eq!((elsewhere.held_back, elsewhere.document.run.gone), (None, None));
+    let run = run_id("named");
+    write_bins(&facts, &run, &[&BEFORE[..1]]).await.unwrap();
+    land(&facts, &run, 0, &BEFORE[..1]).await.unwrap();
+    let options = serde_json::json!({ "optimize": 0, "repo": "mine" });
+    let named = CommitRequest { corpus: "file:///d".to_owned(), options, tolerance: Tolerance { unread: 0.1, gone: 0.0 }, ..request(&run) };
+    assert_eq!(facts.commit(&named, &TextFold, &clock()).await.unwrap().held_back, None);
 }
 
 #[tokio::test]
