@@ -98,7 +98,7 @@ async fn what_one_user_asks_is_nothing_to_another() {
     assert_eq!(ask_text(&mut ada, seen).await, [["ada"]]);
     let mut operator = service.client().await;
     operator.set_token("token of an operator".to_owned());
-    assert_eq!(ask_text(&mut operator, seen).await, [["ada"], ["bob"], ["oncall"]]);
+    assert_eq!(ask_text(&mut operator, seen).await, [["ada"], ["bob"]]);
     assert_eq!(fetch(&mut operator, bob.execute("SELECT 1".to_owned(), None).await.unwrap()).await.unwrap_err().code(), Code::NotFound);
     let status = ask(&mut bob, "SELECT path FROM bytecode_files_v1").await.unwrap_err();
     assert!(status.message().contains("more than 3 rows"), "bob has limits of his own: {status}");

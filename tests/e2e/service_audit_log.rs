@@ -9,6 +9,7 @@ use prost::Message as _;
 use serde_json::Value;
 use sha2::Digest as _;
 use tempfile::TempDir;
+use tonic::Request;
 
 use crate::service::{ENDLESS, Service, ask, ask_number};
 use crate::service_access::users;
@@ -89,7 +90,9 @@ async fn every_statement_is_logged_with_who_asked_and_what_came_of_it() {
     ask(&mut ada, "SET bytefacts.run = 'nightly'").await.unwrap_err();
     let info = ada.execute(ENDLESS.to_owned(), None).await.unwrap();
     let body = CancelFlightInfoRequest::new(info).encode_to_vec().into();
-    ada.inner_mut().do_action(Action { r#type: "CancelFlightInfo".to_owned(), body }).await.unwrap();
+    let mut cancel = Request::new(Action { r#type: "CancelFlightInfo".to_owned(), body });
+    cancel.metadata_mut().insert("authorization", format!("Bearer {}", ada.token().unwrap()).parse().unwrap());
+    ada.inner_mut().do_action(cancel).await.unwrap();
     let begun = Instant::now();
     while service.daemon.metric("bytefacts_sql_queries_open") > 0.0 {
         assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
