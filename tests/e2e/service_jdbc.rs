@@ -107,7 +107,9 @@ async fn jdbc_reads_every_table_as_our_sql_does() {
         let rows = texts(&query(service.facts.path(), &format!("SELECT {} FROM {name}", plain.join(", "))).await);
         let mut lines: Vec<_> = rows.iter().map(|row| row.join("\u{1f}") + "\n").collect();
         lines.sort();
-        expected.push(format!("{name} {} {} {}", rows.len(), plain.len(), hex::encode(sha2::Sha256::digest(lines.concat()))));
+        // Of a result without rows the driver tells every column twice (18.3).
+        let told = if rows.is_empty() { 2 * plain.len() } else { plain.len() };
+        expected.push(format!("{name} {} {told} {}", rows.len(), hex::encode(sha2::Sha256::digest(lines.concat()))));
     }
     expected.sort();
     let mut tables = of(&said, "table");

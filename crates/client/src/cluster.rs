@@ -16,7 +16,7 @@ use ballista_core::execution_plans::execute_physical_plan;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::optimizer::with_ballista_optimizer_rules;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
-use bytefacts_query::operator::ends_on_a_cluster;
+use bytefacts_query::operator::runs_on_a_cluster;
 use bytefacts_query::{FlattenExec, OneRunPlanner, QueryCodec, Underway, of_task};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
@@ -76,7 +76,7 @@ struct ClusterPlanner {
 impl QueryPlanner for ClusterPlanner {
     async fn create_physical_plan(&self, logical_plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = OneRunPlanner.create_physical_plan(logical_plan, state).await?;
-        if reads_files_alone(&plan)? && ends_on_a_cluster(&plan)? {
+        if reads_files_alone(&plan)? && runs_on_a_cluster(&plan)? {
             Ok(Arc::new(OnCluster::new(plan, self.scheduler.clone(), state.config().clone())))
         } else {
             // What only this process has is told by it, and what a cluster would never end is done by it.

@@ -34,14 +34,27 @@ pub fn check_sliced(operator: &str, child: &Arc<dyn ExecutionPlan>) -> Result<()
     internal_err!("{operator} over {}: only a memory source is cut into tasks correctly", child.name())
 }
 
+/// Operators above each other that a cluster reads. Plans travel as messages in messages, of which its decoder takes 100: two for each operator, up to
+/// some twenty for the types of what is scanned, and those of expressions.
+const MOST_HEIGHT: usize = 32;
+
+/// Whether a cluster reads a plan, and sees its end. Otherwise it is run where it was planned: the rows are the same.
+///
+/// # Errors
+/// Never: nothing that is asked can fail.
+pub fn runs_on_a_cluster(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    Ok(height(plan) <= MOST_HEIGHT && ends_on_a_cluster(plan)?)
+}
+
+fn height(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    1 + plan.children().into_iter().map(height).max().unwrap_or(0)
+}
+
 /// Whether a cluster sees the end of a plan.
 ///
 /// Ballista 55 takes a task's report only if it has as many metrics as that of the stage's first task, and operators that read nothing have none. Of a
 /// union of such an operator and a scan the tasks differ, reports are thrown away, and the job never ends.
-///
-/// # Errors
-/// Never: nothing that is asked can fail.
-pub fn ends_on_a_cluster(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+fn ends_on_a_cluster(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let reads_nothing = |node: &Arc<dyn ExecutionPlan>| node.is::<EmptyExec>() || node.is::<PlaceholderRowExec>();
     let hangs = plan.exists(|node| Ok(node.is::<UnionExec>() && node.exists(|below| Ok(reads_nothing(below)))?))?;
     Ok(!hangs)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytefacts_landing::RunId;
-use bytefacts_query::operator::ends_on_a_cluster;
+use bytefacts_query::operator::runs_on_a_cluster;
 use bytefacts_query::{CHANGES, ChangesFunction, GuardedOperators, concatenation, guarded};
 use datafusion::catalog::TableFunction;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
@@ -176,8 +176,8 @@ impl Planner {
             state.config_mut().options_mut().execution.target_partitions = executors.cores().await?.max(1);
             executors.limit(state.config_mut(), &asked.limits);
             let (plan, context) = planned(state.optimize(&logical)?, state).await?;
-            // What a cluster would never end is done here, whatever the session wants: the rows are the same.
-            if ends_on_a_cluster(&plan)? {
+            // What a cluster would not read or never end is done here, whatever the session wants: the rows are the same.
+            if runs_on_a_cluster(&plan)? {
                 return Ok((plan, context, Some(Arc::clone(executors))));
             }
         }
