@@ -62,7 +62,7 @@ pub fn sample(files: &[(Name, FileFacts)], night: u64, nights: u64, bin_files: u
 /// The bin that a turn begins with: the first, then the one half way, then those at the quarters and so on, so that whatever share of the bins a budget
 /// is enough for, each has its turn: of 2ⁿ turns from a multiple of that on, each begins in another of as many parts.
 fn beginning(turn: u64, bins: usize) -> usize {
-    let part = u128::from(turn.reverse_bits()) * bins as u128 >> u64::BITS;
+    let part = (u128::from(turn.reverse_bits()) * bins as u128) >> u64::BITS;
     usize::try_from(part).unwrap_or(0)
 }
 

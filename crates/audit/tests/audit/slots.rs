@@ -35,7 +35,7 @@ async fn derived(bench: &Bench, condition: &Condition, file: &SourceFile) -> Der
 async fn verdict(bench: &Bench, condition: &Condition, change: impl Fn(&mut Code)) -> Verdict {
     let file = file("a.py", SOURCE);
     let (first, second) = (derived(bench, &Condition::default(), &file).await, derived(bench, condition, &file).await);
-    let mut compiled = second.compiled.clone();
+    let mut compiled = second.compiled;
     let mut module = marshal::read_code(code_of(&compiled)).unwrap();
     change(inside(inside(&mut module, "outer"), "D"));
     compiled.outcome = Outcome::Code(canonical::encode(&module).into());
