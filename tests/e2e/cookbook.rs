@@ -140,7 +140,7 @@ async fn every_question_has_its_answer_from_a_service_and_from_a_cluster() {
     assert!(wrong.is_empty(), "{wrong}");
     let jobs = RemoteScheduler::new(&scheduler.address.to_string()).status().await.unwrap().jobs.len();
     // Some are too deep for a cluster to read.
-    assert!(jobs * 10 >= recipes().len() * 8, "the cluster has had {jobs} jobs");
+    assert!(jobs * 10 >= recipes().len() * 7, "the cluster has had {jobs} jobs");
 }
 
 #[test]
