@@ -324,7 +324,7 @@ async fn a_client_that_is_killed_or_cancelled_goes_on_by_the_same_command() {
     }
     assert!(place.jobs(&scheduler).await.iter().all(|job| job["state"] == "cancelled"));
 
-    // Killed, it leaves its job to the cluster; the same command goes on beside it, and what is on record is not done again.
+    // Killed, it leaves its job behind for a while; the same command goes on beside it, and what is on record is not done again.
     let mut client = place.on_cluster(&scheduler, &[]).await;
     place.has_a_job(&scheduler).await;
     let before = recorded(&place.folder());

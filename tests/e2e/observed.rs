@@ -16,7 +16,7 @@ use crate::s3::S3;
 use crate::servers::{environment, free_port, put};
 use crate::service::{NOT_SERVING, SERVING, Service, health};
 use crate::service_access::certify;
-use crate::support::{Gate, Shape, extract, folder, python, run, write_files};
+use crate::support::{GATED, Gate, Shape, extract, folder, python, run, write_files};
 
 /// The reader.
 const READER: &str = "prometheus-client==0.23.1";
@@ -167,19 +167,19 @@ async fn every_metric_is_read_by_an_independent_reader_and_is_in_the_docs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bins_that_wait_are_told_while_there_are_any_and_none_however_a_job_ends() {
     let (corpus, facts, mut processes, gate) = (folder(), folder(), Processes::new(), Gate::closed(&python().await));
-    let files: Vec<_> = (0..40).map(|n| (format!("r{n}/a.py"), format!("x = {n}\n"))).collect();
+    let files: Vec<_> = (0..40).map(|n| (format!("r{n}/a.py"), format!("{GATED} = {n}\n"))).collect();
     write_files(corpus.path(), &files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect::<Vec<_>>());
     processes.environment.push(gate.variable());
     let scheduler = processes.scheduler(0).await;
     let waiting = || scheduler.metric("bytefacts_bins_waiting");
     let out = facts.path().to_str().unwrap();
-    let job = async |run: &str| {
+    let job = async |run: &str, more: &[&str]| {
         let args = [corpus.path().to_str().unwrap(), "--out", out, "--run-id", run, "--no-cache", "--parallel-min-files", "1"];
-        processes.extract(scheduler.address, &args).await
+        processes.extract(scheduler.address, &[&args, more].concat()).await
     };
     assert_eq!(waiting(), 0.0);
     // With no executor at all, whoever scales sees that some are wanted.
-    let cancelled = job("cancelled").await;
+    let cancelled = job("cancelled", &[]).await;
     let all = settled("bins of the first job", || Some(waiting()).filter(|bins| *bins > 1.0)).await;
     let executor = processes.executor("n1", scheduler.address).await;
     let url = format!("df://{}", scheduler.address);
@@ -187,9 +187,13 @@ async fn bins_that_wait_are_told_while_there_are_any_and_none_however_a_job_ends
     until("the end of a cancelled job", || waiting() == 0.0).await;
     cancelled.kill();
 
-    // Of a client that is killed the job goes on.
-    let orphan = job("orphan").await;
+    // That of a client that is killed is ended, unless it was to go on without it.
+    let killed = job("killed", &[]).await;
     until("bins of the second job", || waiting() == all).await;
+    killed.kill();
+    until("the end of a job whose client was killed", || waiting() == 0.0).await;
+    let orphan = job("orphan", &["--detach"]).await;
+    until("bins of a job that goes on", || waiting() == all).await;
     orphan.kill();
     assert_eq!(waiting(), all);
     gate.open();
@@ -198,8 +202,8 @@ async fn bins_that_wait_are_told_while_there_are_any_and_none_however_a_job_ends
 
     // One that fails: the corpus is gone under it.
     gate.close();
-    let failing = job("failing").await;
-    until("bins of the third job", || waiting() > 0.0).await;
+    let failing = job("failing", &[]).await;
+    until("bins of a job that fails", || waiting() > 0.0).await;
     std::fs::remove_dir_all(corpus.path()).unwrap();
     gate.open();
     let (code, _, _) = failing.end(LIMIT).await;

@@ -199,14 +199,12 @@ impl Gate {
         self.seen.lock().unwrap().clear();
     }
 
-    /// Whether there is a worker at it that was not seen before.
+    /// Whether there is a worker at it that was not seen before. Of several one is seen, so that each is counted.
     fn see(&self) -> bool {
         let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        let at_it = names.filter(|name| name.to_string_lossy().starts_with("at-"));
+        let mut at_it = names.filter(|name| name.to_string_lossy().starts_with("at-"));
         let mut seen = self.seen.lock().unwrap();
-        let before = seen.len();
-        seen.extend(at_it);
-        seen.len() > before
+        at_it.any(|name| seen.insert(name))
     }
 
     /// Waits until a worker stands at it that was not seen there before.

@@ -17,6 +17,7 @@ use datafusion_proto::protobuf::LogicalPlanNode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::attendance::Attending;
 use crate::jobs::JobState;
 use crate::remote::{RemoteScheduler, RestError};
 use crate::session::{JobSettings, Work, job_session_with, run_and_client};
@@ -48,6 +49,11 @@ impl Client {
     #[must_use]
     pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
         Self { scheduler: self.scheduler.with_tls(tls), ..self }
+    }
+
+    /// What its jobs are known by.
+    fn client(&self) -> Option<&str> {
+        run_and_client(&self.settings.name).map(|(_, client)| client)
     }
 
     /// The id that the scheduler gave the job submitted last, if it got so far.
@@ -82,7 +88,7 @@ impl Client {
         if let Some(id) = self.job_id() {
             return Ok(vec![id]);
         }
-        let client = run_and_client(&self.settings.name).map(|(_, client)| client);
+        let client = self.client();
         let jobs = self.scheduler.status().await?.jobs;
         Ok(jobs.into_iter().filter(|job| !job.state.is_over() && job.client.as_deref() == client).map(|job| job.id).collect())
     }
@@ -109,6 +115,10 @@ impl Client {
     pub(crate) async fn submit_scan(&self, table: Arc<dyn TableProvider>, columns: &str, order: &str) -> Result<Vec<RecordBatch>> {
         const TABLE: &str = "bytefacts_work";
         self.submit_again()?;
+        let _attending = match self.client() {
+            Some(client) if self.settings.ends_with_client => Some(Attending::begin(&self.scheduler, client).await),
+            _ => None,
+        };
         // A session of its own: one that a lost scheduler knew means nothing to the next.
         let session = job_session_with(&self.url, Arc::clone(&self.stores), &self.settings, self.scheduler.tls()).await?;
         session.register_table(TABLE, table)?;

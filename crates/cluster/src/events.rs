@@ -19,7 +19,7 @@ use tokio::time::timeout;
 const WAITING: usize = 256;
 
 /// How often a scheduler says that it is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// One line on the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

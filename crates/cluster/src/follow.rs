@@ -12,14 +12,14 @@ use crate::events::{Event, Introduction};
 use crate::remote::{EVENTS, RemoteScheduler, RestError};
 use crate::tasks::Tasks;
 
-/// A silence after which an executor connects anew.
-const SILENCE: Duration = Duration::from_secs(30);
+/// A silence after which who listens connects anew.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// How often a scheduler is asked for work that does not tell of it, as by Ballista's own executors.
 const UNTOLD: Duration = Duration::from_millis(50);
 
-/// How long a lost connection is left alone, in which work is asked for.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// How long a lost connection is left alone; executors ask for work meanwhile.
+pub(crate) const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Does what the scheduler says, for as long as the executor lives: `wake` has it ask for work, and the tasks of a cancelled job are ended.
 pub(crate) async fn follow(scheduler: RemoteScheduler, introduction: Introduction, tasks: Arc<Tasks>, wake: Arc<Notify>) {

@@ -3,6 +3,7 @@
 //! The laptop runs the very plan that a cluster of machines runs: the client encodes a logical plan, the scheduler plans and slices it, executors
 //! fetch tasks and decode them. Nothing is shared behind Ballista's back but the counters of the progress bar.
 
+mod attendance;
 mod audits;
 mod client;
 mod embedded;

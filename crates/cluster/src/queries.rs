@@ -24,6 +24,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::Stream;
 
+use crate::attendance::Attending;
 use crate::quota::Quota;
 use crate::remote::{RemoteScheduler, RestError};
 use crate::session::{MAX_MESSAGE_BYTES, query_name, with_tls};
@@ -109,12 +110,13 @@ impl QueryCluster {
     async fn submit(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig, client: &str) -> Result<Answer> {
         let config = with_tls(config.clone().with_ballista_job_name(&query_name(client)), self.scheduler.tls());
         let schema = plan.schema();
+        let attending = Attending::begin(&self.scheduler, client).await;
         let job = Underway::new(end(self.scheduler.clone(), client.to_owned()));
         let codec = PhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()), None);
         let url = format!("http://{}", self.scheduler.address());
         let ballista = config.ballista_config();
         match execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &codec, client.to_owned(), config).await {
-            Ok(answer) => Ok(Answer { schema, answer, job }),
+            Ok(answer) => Ok(Answer { schema, answer, job, _attending: attending }),
             Err(error) => Err(in_words(&error)),
         }
     }
@@ -167,6 +169,7 @@ struct Answer {
     schema: SchemaRef,
     answer: SendableRecordBatchStream,
     job: Underway,
+    _attending: Attending,
 }
 
 impl Stream for Answer {

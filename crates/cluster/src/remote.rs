@@ -18,6 +18,8 @@ use crate::status::ClusterStatus;
 pub(crate) const STATUS: &str = "/bytefacts/v1/status";
 /// Where it tells an executor what it has to know.
 pub(crate) const EVENTS: &str = "/bytefacts/v1/events";
+/// Where a client waits.
+pub(crate) const CLIENTS: &str = "/bytefacts/v1/clients";
 /// Where an executor says that it goes.
 pub(crate) const GOODBYE: &str = "/bytefacts/v1/goodbye";
 

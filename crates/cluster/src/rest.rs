@@ -11,9 +11,10 @@ use axum::{Json, Router};
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use tonic::service::Routes;
 
+use crate::attendance::{Attendance, Attendant};
 use crate::events::{self, Events, Goodbye, Introduction};
 use crate::listen::Incoming;
-use crate::remote::{EVENTS, GOODBYE, STATUS};
+use crate::remote::{CLIENTS, EVENTS, GOODBYE, STATUS};
 use crate::session::MAX_MESSAGE_BYTES;
 use crate::view::{SchedulerView, Server};
 
@@ -21,7 +22,9 @@ use crate::view::{SchedulerView, Server};
 pub(crate) async fn serve(incoming: Incoming, server: Server, view: SchedulerView, events: Arc<Events>) -> io::Result<()> {
     let ballista =
         SchedulerGrpcServer::new(server).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let status = Router::new().route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await))).with_state(view);
+    let attendance = Arc::new(Attendance::default());
+    let attend = async move |State(view): State<SchedulerView>, Json(who): Json<Attendant>| attendance.body(who, view);
+    let status = Router::new().route(CLIENTS, post(attend)).route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await))).with_state(view);
     let listen = async |State(events): State<Arc<Events>>, Json(who): Json<Introduction>| events::body(&events, who);
     let leave = async |State(events): State<Arc<Events>>, Json(who): Json<Goodbye>| events.goodbye(&who.id);
     let events = Router::new().route(EVENTS, post(listen)).route(GOODBYE, post(leave)).with_state(events);

@@ -102,19 +102,21 @@ pub struct JobSettings {
     pub name: String,
     /// Partitions (that is, bins) that one task may hold; 0 leaves it to the scheduler. One bin a task makes the bin the unit of retry.
     pub max_partitions_per_task: usize,
+    /// Whether the job ends with its client, also with one that goes without a word.
+    pub ends_with_client: bool,
 }
 
 impl JobSettings {
     /// One bin a task, under the run's name.
     #[must_use]
     pub fn for_run(run: &str) -> Self {
-        Self { name: format!("{NAME}{run}/{}", fresh_attempt()), max_partitions_per_task: 1 }
+        Self { name: format!("{NAME}{run}/{}", fresh_attempt()), max_partitions_per_task: 1, ends_with_client: true }
     }
 
     /// One task for what is planned as one, under the audit's name.
     #[must_use]
     pub fn for_audit(audit: &str) -> Self {
-        Self { name: format!("{AUDIT}{audit}/{}", fresh_attempt()), max_partitions_per_task: 1 }
+        Self { name: format!("{AUDIT}{audit}/{}", fresh_attempt()), max_partitions_per_task: 1, ends_with_client: true }
     }
 }
 

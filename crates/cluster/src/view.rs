@@ -84,6 +84,16 @@ impl SchedulerView {
         ClusterStatus { version: env!("CARGO_PKG_VERSION").to_owned(), ready: self.is_ready(), executors, jobs }
     }
 
+    /// Ends the jobs that a client has left.
+    pub(crate) async fn end_jobs_of(&self, client: &str) {
+        for job in self.job_status().await.into_iter().filter(|job| !job.state.is_over() && job.client.as_deref() == Some(client)) {
+            tracing::warn!(job = job.id, client, "its client has gone without a word: the job is ended");
+            if let Err(error) = self.server.cancel_job(job.id.as_str().into()).await {
+                tracing::warn!(job = job.id, %error, "a job that nobody waits for could not be ended");
+            }
+        }
+    }
+
     /// How the jobs are, the oldest first.
     pub async fn job_status(&self) -> Vec<JobStatus> {
         let mut jobs = Vec::new();

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use bytefacts_facts::flat;
 use bytefacts_landing::RunId;
 use bytefacts_query::listings::{self, Listed, Listings, Rows};
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
 
 use crate::options::SessionOptions;
@@ -47,7 +47,6 @@ pub(crate) fn of(
     executors: Option<Arc<dyn Executors>>,
 ) -> Arc<dyn CatalogProviderList> {
     let runs = Arc::clone(runs);
-    let list = MemoryCatalogProviderList::new();
     let told = Told {
         runs: Arc::clone(&runs),
         run: run.clone(),
@@ -56,12 +55,33 @@ pub(crate) fn of(
         options: asked.options.clone(),
         executors,
     };
-    list.register_catalog(
-        FACTS.to_owned(),
-        Arc::new(FactsCatalog { told: Arc::new(told), shown: Arc::new(OfRun { runs: Arc::clone(&runs), run }) }),
-    );
-    list.register_catalog(RUNS.to_owned(), Arc::new(RunsCatalog { runs }));
-    Arc::new(list)
+    let shown = Arc::new(OfRun { runs: Arc::clone(&runs), run });
+    Arc::new(Catalogs { facts: Arc::new(FactsCatalog { told: Arc::new(told), shown }), runs: Arc::new(RunsCatalog { runs }) })
+}
+
+/// The catalogs that there are, in this order: DataFusion's own list gives another one each time, and so would `SHOW TABLES`.
+#[derive(Debug)]
+struct Catalogs {
+    facts: Arc<FactsCatalog>,
+    runs: Arc<RunsCatalog>,
+}
+
+impl CatalogProviderList for Catalogs {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        [FACTS, RUNS].map(str::to_owned).into()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        match name {
+            FACTS => Some(Arc::clone(&self.facts) as Arc<dyn CatalogProvider>),
+            RUNS => Some(Arc::clone(&self.runs) as Arc<dyn CatalogProvider>),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]

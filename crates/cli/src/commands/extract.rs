@@ -455,7 +455,11 @@ impl<'a> Work<'a> {
     }
 
     fn job_settings(&self, job: &Job) -> JobSettings {
-        JobSettings { max_partitions_per_task: self.settings.bins.per_task.unwrap_or(1), ..JobSettings::for_run(&job.run) }
+        JobSettings {
+            max_partitions_per_task: self.settings.bins.per_task.unwrap_or(1),
+            ends_with_client: !self.settings.client.detach,
+            ..JobSettings::for_run(&job.run)
+        }
     }
 
     /// What the user may type to have the run go on.
