@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::chaos::{LIMIT, check, corpus, landed, undisturbed};
 use crate::processes::{Daemon, Processes};
-use crate::support::{Gate, folder, not_tested, python, run, store};
+use crate::support::{Gate, folder, preloadable, python, run, store};
 
 const HOURS: i64 = 3_600;
 const DAYS: i64 = 24 * HOURS;
@@ -38,15 +37,7 @@ impl Clock {
 
 /// The library; `None`, said aloud, where it cannot be made.
 fn library(home: &Path) -> Option<PathBuf> {
-    let (source, library) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/clock.c"), home.join("libclock.so"));
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").output();
-    let reason = match made {
-        Ok(output) if output.status.success() && cfg!(target_os = "linux") => return Some(library),
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    not_tested("clocks that are set, which needs Linux and a C compiler called cc", &reason);
-    None
+    preloadable(home, "clock.c", "clocks that are set")
 }
 
 /// Processes that are started from now on live by this clock.

@@ -27,6 +27,7 @@ mod cookbook;
 mod digests;
 mod docs_clients;
 mod equal_answers;
+mod failing_disk;
 mod full_disk;
 mod gate_fuzz;
 mod graph;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytefacts_cluster::{JobState, RemoteScheduler};
 use futures::TryStreamExt as _;
+use nix::sys::signal::Signal;
 use tonic::Code;
 
 use crate::chaos::{Random, number};
@@ -256,20 +257,26 @@ async fn a_query_that_is_cancelled_ends_on_the_cluster() {
     let mut client = spread.client("cluster").await;
     let endless = "SELECT count(*) FROM py_bc_instructions a, py_bc_instructions b, py_bc_instructions c WHERE a.opname || b.opname || c.opname = 'x'";
     let info = client.execute(endless.to_owned(), None).await.unwrap();
-    let begun = Instant::now();
-    let state = async || scheduler.status().await.unwrap().jobs.first().map(|job| job.state);
-    while state().await != Some(JobState::Running) {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let becomes = async |state: JobState| {
+        let begun = Instant::now();
+        let last = async || scheduler.status().await.unwrap().jobs.last().map(|job| job.state);
+        while last().await != Some(state) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{:?}, not {state:?}", last().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    becomes(JobState::Running).await;
     let mut reading = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
     let read = tokio::time::timeout(Duration::from_millis(300), reading.try_next()).await;
     assert!(read.is_err(), "it was to take longer: {read:?}");
     drop(reading);
-    while state().await != Some(JobState::Cancelled) {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", state().await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    becomes(JobState::Cancelled).await;
+
+    // A server that is killed cancels nothing: the scheduler does.
+    client.execute(endless.to_owned(), None).await.unwrap();
+    becomes(JobState::Running).await;
+    spread.service.daemon.signal(Signal::SIGKILL);
+    becomes(JobState::Cancelled).await;
 }
 
 /// A scheduler that is gone is said in words, and soon.

@@ -382,6 +382,21 @@ pub fn not_tested(what: &str, reason: &str) {
     writeln!(stderr, "\n*** NOT TESTED: {what}: {reason}\n").unwrap();
 }
 
+/// A library to be preloaded into processes, made from its source beside the tests by the C compiler that Rust links with; `None`, said aloud, where it
+/// cannot be made.
+pub fn preloadable(home: &Path, source: &str, what: &str) -> Option<PathBuf> {
+    let library = home.join(source).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e").join(source);
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").output();
+    let reason = match made {
+        Ok(output) if output.status.success() && cfg!(target_os = "linux") => return Some(library),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    not_tested(&format!("{what}, which needs Linux and a C compiler called cc"), &reason);
+    None
+}
+
 /// A text column of a struct or batch, by name.
 pub fn text(column: Option<&arrow::array::ArrayRef>) -> &arrow::array::StringArray {
     column.expect("the column exists").as_string()
