@@ -131,7 +131,10 @@ async fn a_disk_of_corpus_and_facts_that_fails_at_any_call_never_has_a_lie_commi
     });
     let outcomes: Vec<bool> = outcomes.buffer_unordered(4).collect().await;
     let completed = outcomes.iter().filter(|completed| **completed).count();
-    eprintln!("{calls} calls; {completed} jobs completed under a fault, {} failed cleanly and were gone on with", outcomes.len() - completed);
+    eprintln!(
+        "{calls} calls; {completed} jobs completed under a fault, {} failed cleanly and were gone on with",
+        outcomes.len() - completed
+    );
     assert!(completed < outcomes.len());
 }
 

@@ -14,7 +14,7 @@ use datafusion::physical_plan::EmptyRecordBatchStream;
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 
-use crate::connection::Client;
+use crate::connect::Client;
 use crate::error::ClientError;
 
 /// What a server answers to a statement.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::sql::client::FlightSqlServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -33,6 +34,9 @@ const LANGUAGE_PATIENCE: Duration = Duration::from_secs(5);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The kind of the frame by which a server of HTTP/2 answers, and where it stands in the head of a frame.
 const HTTP2_SETTINGS: (usize, u8) = (3, 4);
+
+/// What speaks to a server over a connection.
+pub(crate) type Client = FlightSqlServiceClient<Channel>;
 
 /// Connects to a server.
 pub(crate) async fn channel(options: &Options) -> Result<Channel, ClientError> {

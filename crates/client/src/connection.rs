@@ -14,18 +14,15 @@ use bytefacts_query::Underway;
 use datafusion::physical_plan::common::collect;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 
 use crate::answer::{Answer, cancel};
-use crate::connect::{channel, is_encrypted};
+use crate::connect::{Client, channel, is_encrypted};
 use crate::error::ClientError;
 use crate::options::{Credentials, Options};
 use crate::silence::SILENT;
 
 /// The largest message that is read. A server of ours sends 16 MiB at most, unless it is told otherwise.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
-
-pub(crate) type Client = FlightSqlServiceClient<Channel>;
 
 /// A table or view of the server.
 #[derive(Clone, Debug)]

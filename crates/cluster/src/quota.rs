@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ballista_core::config::BALLISTA_JOB_NAME;
@@ -14,7 +15,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLi
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 
-use crate::session::NAMED_CONSUMERS;
+/// Memory consumers that an error about memory names.
+pub(crate) const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN;
 
 /// What a query may take of an executor; where memory is 0, what the executor has.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,10 @@ pub(crate) async fn serve(incoming: Incoming, server: Server, view: SchedulerVie
         SchedulerGrpcServer::new(server).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let attendance = Arc::new(Attendance::default());
     let attend = async move |State(view): State<SchedulerView>, Json(who): Json<Attendant>| attendance.body(who, view);
-    let status = Router::new().route(CLIENTS, post(attend)).route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await))).with_state(view);
+    let status = Router::new()
+        .route(CLIENTS, post(attend))
+        .route(STATUS, get(async |State(view): State<SchedulerView>| Json(view.status().await)))
+        .with_state(view);
     let listen = async |State(events): State<Arc<Events>>, Json(who): Json<Introduction>| events::body(&events, who);
     let leave = async |State(events): State<Arc<Events>>, Json(who): Json<Goodbye>| events.goodbye(&who.id);
     let events = Router::new().route(EVENTS, post(listen)).route(GOODBYE, post(leave)).with_state(events);

@@ -20,7 +20,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::quota::Quota;
+use crate::quota::{NAMED_CONSUMERS, Quota};
 
 /// The largest message, in bytes. It holds for thousands of bins: a plan carries under 1 KiB a bin.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -54,9 +54,6 @@ pub(crate) fn facts_runtime(stores: Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
 
 /// Bytes that the queries of one executor may have in their tables and sorts at a time.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
-
-/// Memory consumers that an error about memory names.
-pub(crate) const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
 
 /// The session in which a scheduler plans a job.
 ///

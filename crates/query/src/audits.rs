@@ -20,24 +20,24 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
 use crate::error::external;
-use crate::listings::Listing;
 
 /// One of the tables of audits: as many rows as all nights have found, so that they are read as a query wants them and never held together.
 #[derive(Debug)]
 pub(crate) struct AuditTable {
     place: Place,
-    listing: &'static Listing,
+    name: &'static str,
+    schema: SchemaRef,
 }
 
 impl AuditTable {
-    pub(crate) fn new(place: Place, listing: &'static Listing) -> Self {
-        Self { place, listing }
+    pub(crate) fn new(place: Place, name: &'static str, schema: SchemaRef) -> Self {
+        Self { place, name, schema }
     }
 
     /// The files, those of the oldest audit first.
     async fn files(&self) -> Result<Vec<AuditDocument>> {
         let audits = self.place.facts().audits().await.map_err(external)?;
-        let of_table = audits.into_iter().rev().filter_map(|mut audit| audit.header.documents.remove(self.listing.name));
+        let of_table = audits.into_iter().rev().filter_map(|mut audit| audit.header.documents.remove(self.name));
         Ok(of_table.filter(|file| file.rows > 0).collect())
     }
 }
@@ -45,7 +45,7 @@ impl AuditTable {
 #[async_trait]
 impl TableProvider for AuditTable {
     fn schema(&self) -> SchemaRef {
-        self.listing.arrow_schema()
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {

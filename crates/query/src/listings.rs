@@ -303,7 +303,7 @@ impl SchemaProvider for Listings {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(listing) = ALL.into_iter().find(|listing| listing.name == name) else { return Ok(None) };
         if listing.name == AUDIT.name || listing.name == AUDIT_SUMMARY.name {
-            return Ok(Some(Arc::new(AuditTable::new(self.place.clone(), listing))));
+            return Ok(Some(Arc::new(AuditTable::new(self.place.clone(), listing.name, listing.arrow_schema()))));
         }
         let rows = OfRuns { place: self.place.clone(), run: self.run.clone(), name: listing.name };
         Ok(Some(Arc::new(Listed::new(listing, rows))))

@@ -15,7 +15,7 @@ use tonic::metadata::{KeyRef, MetadataMap};
 
 use crate::error::internal;
 use crate::options::{Limits, NAMES, ServeOptions, SessionOptions};
-use crate::queries::Whose;
+use crate::record::Whose;
 use crate::seal::{Purpose, Seal, random_id};
 use crate::sessions::{Keeping, Sessions};
 use crate::users::{Denied, UsedToken, User, Users, now_seconds};

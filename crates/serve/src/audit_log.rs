@@ -11,7 +11,7 @@ use tracing::field::{DisplayValue, display};
 
 use crate::access::Caller;
 use crate::error::short;
-use crate::queries::Record;
+use crate::record::Record;
 
 /// The target of its events.
 pub const AUDIT_LOG: &str = "bytefacts::audit";

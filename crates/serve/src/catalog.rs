@@ -24,7 +24,8 @@ use datafusion::common::{Result, plan_err};
 
 use crate::options::SessionOptions;
 use crate::plan::Asked;
-use crate::queries::{Queries, Whose};
+use crate::queries::Queries;
+use crate::record::Whose;
 use crate::runs::Runs;
 use crate::spread::Executors;
 use crate::{contract, listing};

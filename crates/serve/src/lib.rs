@@ -5,8 +5,9 @@
 //! call ─▶ Door: who calls, with which session             (access.rs, users.rs, sessions.rs, seal.rs)
 //!      ─▶ Service: which question it is                    (flight.rs, flight/, messages.rs, prepared.rs)
 //!           ├ metadata: catalogs, tables, keys, types      (metadata.rs, contract.rs)
-//!           └ gate ─▶ Planner ─▶ Query ─▶ Execution        (gate.rs, planner.rs, width.rs, catalog.rs, runs.rs, listing.rs, queries.rs, execution.rs, spread.rs)
-//!                                  └ messages              (wire.rs)
+//!           ├ gate ─▶ Planner ─▶ Planned                   (gate.rs, planner.rs, width.rs, plan.rs, catalog.rs, runs.rs, listing.rs)
+//!           └ Queries ─▶ Query ─▶ Work ─▶ Execution        (queries.rs, query.rs, outcome.rs, record.rs, work.rs, execution.rs, spread.rs)
+//!                                   └ messages             (wire.rs)
 //! ```
 //!
 //! What came of it stands in the audit log (audit_log.rs).
@@ -30,10 +31,13 @@ mod messages;
 mod metadata;
 mod metrics;
 mod options;
+mod outcome;
 mod plan;
 mod planner;
 mod prepared;
 mod queries;
+mod query;
+mod record;
 mod runs;
 mod seal;
 mod sessions;
@@ -41,6 +45,7 @@ mod spread;
 mod users;
 mod width;
 mod wire;
+mod work;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

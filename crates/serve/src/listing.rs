@@ -9,7 +9,7 @@ use bytefacts_query::listings::{self, Listing, flags, maybe_numbers, maybe_texts
 use datafusion::common::Result;
 
 use crate::options::{EXECUTION, Execution, RUN, SessionOptions};
-use crate::queries::Record;
+use crate::record::Record;
 use crate::runs::external;
 use crate::spread::{ClusterState, ExecutorState, JobState};
 

@@ -3,7 +3,7 @@
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::error::ServeError;
-use crate::queries::Outcome;
+use crate::outcome::Outcome;
 
 /// The metrics, and the registry that has them.
 pub(crate) struct Metrics {

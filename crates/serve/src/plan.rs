@@ -8,7 +8,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::options::{Limits, SessionOptions};
-use crate::queries::Whose;
+use crate::record::Whose;
 use crate::spread::Executors;
 
 /// A query that can run.
