@@ -239,6 +239,33 @@ async fn a_client_that_is_ended_ends_its_job_or_leaves_it() {
     assert!(code == 2 && stderr.contains("--detach"), "{stderr}");
 }
 
+/// An executor that was not upgraded with its scheduler is told of, by the scheduler's log and by whoever is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_of_another_version_is_told_of() {
+    let processes = Processes::new();
+    let scheduler = processes.scheduler(0).await;
+    let executor = processes.executor("n1", scheduler.address).await;
+    let said = async |command: &str| {
+        let (code, stdout, stderr) = run(processes.command(&[command, "--cluster", &format!("df://{}", scheduler.address)]).await);
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    };
+    until("the executor", async || said("executors").await.contains("n1").then_some(())).await;
+    assert!(!said("status").await.contains("another version"));
+    // The same executor, as one of another version would introduce itself.
+    let introduction = format!(r#"{{"id":"{}","node":"n1","version":"0.0.1","python":"3.13.0"}}"#, executor.id);
+    let mut other = std::net::TcpStream::connect(scheduler.address).unwrap();
+    let length = introduction.len();
+    let head =
+        format!("POST /bytefacts/v1/events HTTP/1.1\r\nhost: s\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    std::io::Write::write_all(&mut other, (head + &introduction).as_bytes()).unwrap();
+    let mark = format!("0.0.1 (not {})", env!("CARGO_PKG_VERSION"));
+    until("the mark", async || said("executors").await.contains(&mark).then_some(())).await;
+    let status = said("status").await;
+    assert!(status.contains("; 1 of another version: `bytefacts executors` shows which"), "{status}");
+    assert!(scheduler.log().contains("an executor of another version"), "{}", scheduler.log());
+}
+
 /// A scheduler that is not there is said in words, within seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_that_is_not_there_is_said_in_words() {

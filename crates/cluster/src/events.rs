@@ -102,6 +102,10 @@ impl Events {
 
     /// The lines for one executor, until it goes.
     pub(crate) fn listen(self: &Arc<Self>, introduction: Introduction) -> impl Stream<Item = Result<String, Infallible>> + use<> {
+        if introduction.version != env!("CARGO_PKG_VERSION") {
+            let (executor, node, version) = (&introduction.id, &introduction.node, &introduction.version);
+            tracing::warn!(executor, node, version, "an executor of another version than the scheduler's: upgrade one of them");
+        }
         let (sender, receiver) = broadcast::channel(WAITING);
         let listener = Listener { events: Arc::clone(self), id: introduction.id.clone(), sender: sender.clone() };
         self.members().staying.insert(introduction.id.clone());

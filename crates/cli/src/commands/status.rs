@@ -29,8 +29,11 @@ fn text(url: &str, status: &ClusterStatus) -> anyhow::Result<String> {
         .fold((0, 0), |(cores, in_use), executor| (cores + u64::from(executor.cores), in_use + u64::from(executor.cores_in_use)));
     let under_way: Vec<_> = status.jobs.iter().filter(|job| !job.state.is_over()).collect();
     let ready = if status.ready { "ready" } else { "not ready: it has fewer executors than `scheduler.min_executors` asks for" };
+    let others =
+        status.executors.iter().filter(|executor| executor.version.as_ref().is_some_and(|version| *version != status.version)).count();
+    let others = if others == 0 { String::new() } else { format!("; {others} of another version: `bytefacts executors` shows which") };
     let mut text = format!(
-        "scheduler  {url}, version {}, {ready}\nexecutors  {}, {in_use} of {} in use\njobs       {} under way, {} ended\n",
+        "scheduler  {url}, version {}, {ready}\nexecutors  {}, {in_use} of {} in use{others}\njobs       {} under way, {} ended\n",
         status.version,
         status.executors.len(),
         count(cores, "core"),
