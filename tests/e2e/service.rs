@@ -149,6 +149,32 @@ pub async fn ask_number(client: &mut Client, sql: &str) -> i64 {
     batches[0].column(0).as_primitive::<Int64Type>().value(0)
 }
 
+/// Who asks for it gets compressed batches, by any way in which options are set: the same rows in fewer bytes. Nobody else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_compressed_for_who_asks_for_it() {
+    let service = Service::start(&[], "").await;
+    let sent = async |compression: Option<&str>| {
+        let mut client = service.client().await;
+        if let Some(compression) = compression {
+            client.set_header("bytefacts.compression", compression);
+        }
+        let info =
+            client.execute("SELECT * FROM py_bc_instructions ORDER BY path, code_unit_id, instr_index".to_owned(), None).await.unwrap();
+        let ticket = info.endpoint[0].ticket.clone().unwrap();
+        let messages: Vec<_> = client.inner_mut().do_get(ticket).await.unwrap().into_inner().try_collect().await.unwrap();
+        let rows = texts(&arrow_flight::utils::flight_data_to_batches(&messages).unwrap());
+        (rows, messages.iter().map(|message| message.data_body.len()).sum::<usize>())
+    };
+    let (rows, plain) = sent(None).await;
+    assert!(rows.len() > 100);
+    assert_eq!(sent(Some("none")).await, (rows.clone(), plain));
+    for compression in ["lz4", "zstd"] {
+        let (read, bytes) = sent(Some(compression)).await;
+        assert_eq!(read, rows, "{compression}");
+        assert!(bytes * 2 < plain, "{compression}: {bytes} bytes of {plain}");
+    }
+}
+
 /// Whether every client knows a type, however deep it lies.
 fn is_plain(data_type: &DataType) -> bool {
     match data_type {

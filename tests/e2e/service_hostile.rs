@@ -355,7 +355,7 @@ async fn errors_are_in_words_and_tell_no_path() {
         ("SELECT start_ofset FROM py_bc_blocks", "Did you mean 'py_bc_blocks.start_offset'"),
         ("SELECT * FROM py_bc_blocks WHERE kind = \"ENTRY\"", "a text stands in single quotes"),
         ("SELEC 1", "Expected"),
-        ("SHOW nonsense", "there are bytefacts.execution and bytefacts.run"),
+        ("SHOW nonsense", "there are bytefacts.compression, bytefacts.execution, bytefacts.run"),
     ] {
         let status = ask(&mut client, sql).await.map(|_| panic!("{sql}")).unwrap_err();
         assert!(status.code() == Code::InvalidArgument && status.message().contains(said), "{sql}: {status}");
@@ -399,7 +399,10 @@ async fn options_are_refused_at_once_and_shown() {
     client.execute_update("SET bytefacts.run = 'run-1'".to_owned(), None).await.unwrap();
     client.execute_update("SET bytefacts.execution = local".to_owned(), None).await.unwrap();
     assert_eq!(ask_text(&mut client, "SHOW bytefacts.run").await, [["bytefacts.run", "run-1"]]);
-    assert_eq!(ask_text(&mut client, "SHOW ALL").await, [["bytefacts.execution", "local"], ["bytefacts.run", "run-1"]]);
+    assert_eq!(
+        ask_text(&mut client, "SHOW ALL").await,
+        [["bytefacts.compression", "none"], ["bytefacts.execution", "local"], ["bytefacts.run", "run-1"]]
+    );
     assert_eq!(ask_text(&mut client, "SELECT name FROM system.options WHERE is_set ORDER BY name").await.len(), 2);
     let prepared = client.prepare("SHOW ALL".to_owned(), None).await.unwrap();
     assert_eq!(prepared.dataset_schema().unwrap().fields().len(), 2);

@@ -168,8 +168,8 @@ fn shown(parsed: &Parsed) -> Result<Option<Parsed>, Refused> {
         Some(option) => format!("WHERE name = '{option}'"),
         None if name == "all" => String::new(),
         None => {
-            let all = NAMES.into_iter().filter(|name| is_set_by_statement(name)).collect::<Vec<_>>().join(" and ");
-            return Err(Refused::Syntax(format!("there is no option {name}: there are {all}, and SHOW ALL tells both")));
+            let all = NAMES.into_iter().filter(|name| is_set_by_statement(name)).collect::<Vec<_>>().join(", ");
+            return Err(Refused::Syntax(format!("there is no option {name}: there are {all}, and SHOW ALL tells them all")));
         }
     };
     let query = format!("SELECT name, value FROM facts.system.options {condition} ORDER BY name");

@@ -8,7 +8,7 @@ use bytefacts_query::listings::Kind::{Flag, Number, Text, Time};
 use bytefacts_query::listings::{self, Listing, flags, maybe_numbers, maybe_texts, maybe_times, numbers, texts, times};
 use datafusion::common::Result;
 
-use crate::options::{EXECUTION, Execution, RUN, SessionOptions};
+use crate::options::{COMPRESSION, Compression, EXECUTION, Execution, RUN, SessionOptions};
 use crate::record::Record;
 use crate::runs::external;
 use crate::spread::{ClusterState, ExecutorState, JobState};
@@ -223,6 +223,7 @@ pub(crate) async fn cache(facts: &FactsStore) -> Result<RecordBatch> {
 /// [`OPTIONS`], where `public` shows this run.
 pub(crate) fn options(set: &SessionOptions, run: Option<&RunId>) -> Result<RecordBatch> {
     let all = [
+        (COMPRESSION, Some(set.compression.name()), set.compression != Compression::default(), "how results are sent: none, lz4 or zstd"),
         (EXECUTION, Some(set.execution.name()), set.execution != Execution::default(), "where queries run: auto, local or cluster"),
         (RUN, run.map(RunId::as_str), set.run.is_some(), "the run that `public` shows"),
     ];

@@ -107,6 +107,8 @@ pub(crate) struct SessionOptions {
     pub(crate) run: Option<RunId>,
     /// Where queries run.
     pub(crate) execution: Execution,
+    /// How results are sent.
+    pub(crate) compression: Compression,
     /// The catalog of names that have none.
     pub(crate) catalog: Option<String>,
     /// The schema of names that have none.
@@ -136,15 +138,39 @@ impl Execution {
     }
 }
 
+/// How the batches of a result are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// As they are: every client reads that.
+    #[default]
+    None,
+    /// By LZ4, which costs next to nothing.
+    Lz4,
+    /// By Zstandard, for lines that are slow.
+    Zstd,
+}
+
+impl Compression {
+    /// Its name, as it is set.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// Bytes of a value.
 const MAX_VALUE: usize = 200;
 
 /// Names of options, in alphabetical order.
 pub(crate) const RUN: &str = "bytefacts.run";
 pub(crate) const EXECUTION: &str = "bytefacts.execution";
+pub(crate) const COMPRESSION: &str = "bytefacts.compression";
 const CATALOG: &str = "catalog";
 const SCHEMA: &str = "schema";
-pub(crate) const NAMES: [&str; 4] = [EXECUTION, RUN, CATALOG, SCHEMA];
+pub(crate) const NAMES: [&str; 5] = [COMPRESSION, EXECUTION, RUN, CATALOG, SCHEMA];
 
 /// Why an option is not set.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -177,6 +203,14 @@ impl SessionOptions {
                     other => return Err(BadOption::Value(format!("{EXECUTION} is auto, local or cluster, not {other}"))),
                 }
             }
+            COMPRESSION => {
+                self.compression = match value.unwrap_or("none") {
+                    "none" => Compression::None,
+                    "lz4" => Compression::Lz4,
+                    "zstd" => Compression::Zstd,
+                    other => return Err(BadOption::Value(format!("{COMPRESSION} is none, lz4 or zstd, not {other}"))),
+                }
+            }
             CATALOG => self.catalog = value.map(str::to_owned),
             SCHEMA => self.schema = value.map(str::to_owned),
             _ => return Err(BadOption::Name(name.to_owned())),
@@ -186,9 +220,15 @@ impl SessionOptions {
 
     /// All options that have a value.
     pub(crate) fn all(&self) -> BTreeMap<&'static str, String> {
-        let execution = self.execution.name();
+        let (execution, compression) = (self.execution.name(), self.compression.name());
         let run = self.run.as_ref().map(|run| run.as_str().to_owned());
-        let all = [(EXECUTION, Some(execution.to_owned())), (RUN, run), (CATALOG, self.catalog.clone()), (SCHEMA, self.schema.clone())];
+        let all = [
+            (COMPRESSION, Some(compression.to_owned())),
+            (EXECUTION, Some(execution.to_owned())),
+            (RUN, run),
+            (CATALOG, self.catalog.clone()),
+            (SCHEMA, self.schema.clone()),
+        ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
@@ -217,6 +257,7 @@ mod tests {
         assert!(refused("datafusion.execution.batch_size", "1").contains("there is no option"));
         assert!(refused("bytefacts.run", "../etc").contains("bytefacts.run"));
         assert!(refused("bytefacts.execution", "moon").contains("auto, local or cluster"));
+        assert!(refused("bytefacts.compression", "snappy").contains("none, lz4 or zstd"));
         assert!(refused("schema", &"x".repeat(MAX_VALUE + 1)).contains("longer than"));
     }
 

@@ -19,7 +19,7 @@ use crate::audit_log;
 use crate::connections::Connection;
 use crate::error::{ServeError, fault, short};
 use crate::lock::lock;
-use crate::options::Execution;
+use crate::options::{Compression, Execution};
 use crate::outcome::Outcome;
 use crate::plan::Planned;
 use crate::record::Record;
@@ -39,12 +39,20 @@ pub(crate) struct Question {
     statement: String,
     /// What all of it hashes to.
     pub(crate) sha256: String,
+    /// How the answer is sent.
+    pub(crate) compression: Compression,
 }
 
 impl Question {
     /// What a caller asks.
     pub(crate) fn new(caller: &Caller, statement: &str) -> Self {
-        Self { user: caller.user.clone(), client: caller.client, statement: short(statement), sha256: audit_log::sha256(statement) }
+        Self {
+            user: caller.user.clone(),
+            client: caller.client,
+            statement: short(statement),
+            sha256: audit_log::sha256(statement),
+            compression: caller.options.compression,
+        }
     }
 }
 
@@ -314,7 +322,13 @@ mod tests {
         sender.try_send(FlightData::default()).unwrap();
         Arc::new(Query {
             id: "q".to_owned(),
-            question: Question { user: None, client: None, statement: String::new(), sha256: String::new() },
+            question: Question {
+                user: None,
+                client: None,
+                statement: String::new(),
+                sha256: String::new(),
+                compression: Compression::None,
+            },
             schema: Arc::new(Schema::empty()),
             execution: Execution::Local,
             started: Instant::now(),

@@ -1,7 +1,7 @@
 //! The edge: what leaves is plain, as it was announced, and in messages that clients take.
 //!
-//! Views, dictionaries and runs are of use inside; drivers know none of them, or only some. Messages are not compressed, since the JDBC driver cannot
-//! read those that are.
+//! Views, dictionaries and runs are of use inside; drivers know none of them, or only some. Messages are compressed
+//! for those who ask for it: the JDBC driver cannot read such.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_flight::{FlightData, SchemaAsIpc};
+use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use datafusion::error::DataFusionError;
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use tonic::Status;
 
 use crate::error::{internal, status};
+use crate::options::Compression;
 
 /// Bytes that a message of several rows may have: enough that the rest of it weighs nothing, and little to hold for a slow reader.
 const TARGET: usize = 4 << 20;
@@ -75,7 +77,7 @@ pub(crate) fn messages(
     batches: BoxStream<'static, Result<RecordBatch, DataFusionError>>,
     message_bytes: usize,
 ) -> impl Stream<Item = Result<FlightData, Status>> {
-    stream::try_unfold((Encoder::new(message_bytes), batches), async |(mut encoder, mut batches)| {
+    stream::try_unfold((Encoder::new(message_bytes, Compression::None), batches), async |(mut encoder, mut batches)| {
         loop {
             if let Some((message, _)) = encoder.next()? {
                 return Ok(Some((message, (encoder, batches))));
@@ -100,10 +102,16 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Of messages of at most so many bytes.
-    pub(crate) fn new(message_bytes: usize) -> Self {
+    /// Of messages of at most so many bytes, sent like this.
+    pub(crate) fn new(message_bytes: usize, compression: Compression) -> Self {
+        let compression = match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
+            Compression::Zstd => Some(CompressionType::ZSTD),
+        };
         Self {
-            options: IpcWriteOptions::default(),
+            // Refused only of a version of the format that is not the default.
+            options: IpcWriteOptions::default().try_with_compression(compression).unwrap_or_default(),
             dictionaries: DictionaryTracker::new(false),
             context: IpcWriteContext::default(),
             most: message_bytes.saturating_sub(ENVELOPE),
@@ -202,7 +210,7 @@ mod tests {
 
     /// What comes out of an encoder, decoded again.
     fn sent(batch: RecordBatch, message_bytes: usize) -> Result<Vec<RecordBatch>, Status> {
-        let mut encoder = Encoder::new(message_bytes);
+        let mut encoder = Encoder::new(message_bytes, Compression::None);
         let schema = batch.schema();
         encoder.take(batch);
         let mut batches = Vec::new();
@@ -229,7 +237,7 @@ mod tests {
     /// The JDBC driver cannot read what is compressed.
     #[test]
     fn messages_are_not_compressed() {
-        let mut encoder = Encoder::new(1 << 20);
+        let mut encoder = Encoder::new(1 << 20, Compression::None);
         encoder.take(batch(vec![("text", Arc::new(StringArray::from(vec!["x".repeat(100_000)])) as ArrayRef)]));
         let (message, _) = encoder.next().unwrap().unwrap();
         let header = arrow_ipc::root_as_message(&message.data_header).unwrap();

@@ -105,7 +105,7 @@ impl Rows {
     async fn messages(&self) -> Result<(), Outcome> {
         let failed = |status: Status| Outcome::Failed(status);
         let mut batches = execution::rows(&self.planned).await.map_err(|error| failed(status(&error)))?;
-        let mut encoder = Encoder::new(self.message_bytes);
+        let mut encoder = Encoder::new(self.message_bytes, self.query.question.compression);
         let (mut seen, mut sent) = (0, 0);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| failed(status(&error)))?;

@@ -20,10 +20,11 @@ const HINTS: Hints = Hints {
         ("namespace \"bytefacts\"", OPTIONS),
         ("'bytefacts.run' is not a variable", OPTIONS),
         ("'bytefacts.execution' is not a variable", OPTIONS),
+        ("'bytefacts.compression' is not a variable", OPTIONS),
     ],
 };
 
-const OPTIONS: &str = "the options bytefacts.run and bytefacts.execution are a server's, which --connect grpc://HOST:PORT asks; over facts --run ID reads another run";
+const OPTIONS: &str = "the options bytefacts.run, bytefacts.execution and bytefacts.compression are a server's, which --connect grpc://HOST:PORT asks; over facts --run ID reads another run";
 
 /// The error as the command reports it; see [`explain`].
 pub fn error(error: &DataFusionError, names: &[String]) -> anyhow::Error {
@@ -64,8 +65,11 @@ mod tests {
                 "SELECT * FROM facts.public.py_bc_calls",
                 "table 'facts.public.py_bc_calls' not found\nhint: the catalog `facts` is a server's",
             ),
-            ("SET bytefacts.run = 'x'", "\nhint: the options bytefacts.run and bytefacts.execution are a server's"),
-            ("RESET bytefacts.execution", "\nhint: the options bytefacts.run and bytefacts.execution are a server's"),
+            ("SET bytefacts.run = 'x'", "\nhint: the options bytefacts.run, bytefacts.execution and bytefacts.compression are a server's"),
+            (
+                "RESET bytefacts.execution",
+                "\nhint: the options bytefacts.run, bytefacts.execution and bytefacts.compression are a server's",
+            ),
             ("SHOW bytefacts.run", "'bytefacts.run' is not a variable which can be viewed with 'SHOW'\nhint: the options"),
             ("SHOW bytefacts.execution", "'bytefacts.execution' is not a variable which can be viewed with 'SHOW'\nhint: the options"),
         ] {
