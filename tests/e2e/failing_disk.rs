@@ -55,8 +55,22 @@ impl Place {
         let library = preloadable(home.path(), "disk.c", "disks that fail")?;
         write_files(
             corpus.path(),
-            &[("a/x.py", b"def f(a):\n    return [b for b in a]\n"), ("a/p/y.py", b"y = 1\n"), ("b/z.py", b"def (\n")],
+            &[
+                ("a/x.py", b"def f(a):\n    return [b for b in a]\n"),
+                ("a/p/y.py", b"y = 1\n"),
+                ("a/env/pyvenv.cfg", b"home = /usr\n"),
+                ("a/env/left_out.py", b"z = 1\n"),
+                ("b/z.py", b"def (\n"),
+            ],
         );
+        // So many that one which cannot be read does not hold the run back.
+        for n in 0..10 {
+            write_files(corpus.path(), &[(&format!("b/f{n}.py"), b"w = 1\n")]);
+        }
+        // What leads somewhere, nowhere, and to a folder, which is left out.
+        for (to, link) in [("x.py", "a/good.py"), ("nowhere", "a/broken.py"), ("p", "a/folder.py")] {
+            std::os::unix::fs::symlink(to, corpus.path().join(link)).unwrap();
+        }
         let facts = folder();
         extract(corpus.path(), facts.path(), &Shape { run: RUN, bins: 2, ..Shape::default() }).await;
         let expected = came(facts.path()).await.unwrap();
@@ -109,7 +123,7 @@ async fn a_disk_of_corpus_and_facts_that_fails_at_any_call_never_has_a_lie_commi
     let roots = |home: &Path| vec![place.corpus.path().to_owned(), home.join("facts")];
     let calls = place.calls(roots).await;
     assert!(calls > 100, "{calls}");
-    let outcomes = futures::stream::iter(trials(calls, 23)).map(async |(call, for_good)| {
+    let outcomes = futures::stream::iter(trials(calls, 41)).map(async |(call, for_good)| {
         let (home, what) = (folder(), format!("call {call}, for good: {for_good}"));
         let facts = home.path().join("facts");
         let fault = Fault::new(home.path(), call, for_good);
@@ -139,13 +153,56 @@ async fn a_disk_of_corpus_and_facts_that_fails_at_any_call_never_has_a_lie_commi
     assert!(completed < outcomes.len());
 }
 
+/// What is let go is what nothing names, also where what names it cannot be looked at for a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_under_gc_never_has_it_delete_what_a_run_names() {
+    let Some(place) = Place::new().await else { return };
+    let facts = place.home.path().join("facts");
+    for run in ["one", "two", "three"] {
+        write_files(place.corpus.path(), &[("a/x.py", format!("x = '{run}'\n").as_bytes())]);
+        extract(place.corpus.path(), &facts, &Shape { run, bins: 2, ..Shape::default() }).await;
+    }
+    let command = async |home: &Path, args: &[&str]| {
+        let facts = home.join("facts");
+        bytefacts(&home.join("cache"), &[args, &["--facts", facts.to_str().unwrap()]].concat()).await
+    };
+    let gc = ["gc", "--keep", "2", "--grace-hours", "0", "--yes"];
+    let trial = async |call: i64, for_good: bool| {
+        let (home, what) = (folder(), format!("call {call}, for good: {for_good}"));
+        assert!(Command::new("cp").arg("-a").arg(&facts).arg(home.path()).status().unwrap().success());
+        let fault = Fault::new(home.path(), call, for_good);
+        let mut under = command(home.path(), &gc).await;
+        fault.meets(&mut under, &place.library, &[&home.path().join("facts")]);
+        let (code, _, stderr) = tokio::task::spawn_blocking(move || run(under)).await.unwrap();
+        assert!([0, 1].contains(&code) && !stderr.contains("panicked"), "{what}: {code} {stderr}");
+        for again in [false, true] {
+            for run_id in ["two", "three"] {
+                let validate = command(home.path(), &["validate", "--run", run_id]).await;
+                let (code, stdout, stderr) = tokio::task::spawn_blocking(move || run(validate)).await.unwrap();
+                assert_eq!(code, 0, "{what}, run {run_id}: {stdout}{stderr}");
+            }
+            if !again {
+                let gc = command(home.path(), &gc).await;
+                let (code, _, stderr) = tokio::task::spawn_blocking(move || run(gc)).await.unwrap();
+                assert_eq!(code, 0, "{what}, once more: {stderr}");
+            }
+        }
+        fault.calls()
+    };
+    let calls = trial(0, false).await;
+    assert!(calls > 50, "{calls}");
+    let done = futures::stream::iter(trials(calls, 71)).map(|(call, for_good)| trial(call, for_good));
+    let jobs = done.buffer_unordered(4).count().await;
+    eprintln!("{calls} calls; gc under {jobs} faults, and what is kept is whole");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_of_the_cache_that_fails_at_any_call_costs_only_the_cache() {
     let Some(place) = Place::new().await else { return };
     let roots = |home: &Path| vec![home.join("cache")];
     let calls = place.calls(roots).await;
     assert!(calls > 10, "{calls}");
-    let done = futures::stream::iter(trials(calls, 11)).map(async |(call, for_good)| {
+    let done = futures::stream::iter(trials(calls, 17)).map(async |(call, for_good)| {
         let (home, what) = (folder(), format!("call {call}, for good: {for_good}"));
         let facts = home.path().join("facts");
         // The second job meets what the first has left there.

@@ -1,7 +1,7 @@
 //! A corpus in a folder of this machine, walked and read with plain system calls.
 
 use std::ffi::OsString;
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -173,13 +173,13 @@ impl Walk<'_> {
                 &mut notes.excluded_folders
             } else if is_ignored(&self.levels, &path, true) {
                 &mut notes.ignored
-            } else if !self.selection.environments && path.join(ENVIRONMENT).is_file() {
+            } else if !self.selection.environments && look_at(&path.join(ENVIRONMENT))?.is_some_and(|m| m.is_file()) {
                 &mut notes.environments
             } else {
                 return Ok(Taken::Folder(folder.child(path, text, self.form)));
             };
             tally.add(at);
-        } else if kind.is_symlink() && fs::metadata(&path).is_ok_and(|m| m.is_dir()) {
+        } else if kind.is_symlink() && look_at(&path)?.is_some_and(|m| m.is_dir()) {
             notes.linked_folders.add(at);
         } else if !self.selection.includes(&at) {
             notes.other_files += 1;
@@ -189,7 +189,7 @@ impl Walk<'_> {
             notes.ignored.add(at);
         } else {
             // Where the size cannot be found out, reading will say why.
-            let size = fs::metadata(&path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+            let size = look_at(&path)?.filter(Metadata::is_file).map_or(0, |m| m.len());
             return Ok(Taken::File(Entry { repo: folder.repo.clone(), path: format!("{}{text}", folder.prefix), size }));
         }
         Ok(Taken::Nothing)
@@ -198,6 +198,15 @@ impl Walk<'_> {
     fn unreadable(&mut self, entry: Entry, at: String) -> Result<(), ListError> {
         self.notes.unreadable_folders.add(at);
         self.sorter.push(entry).map_err(ListError::sorting)
+    }
+}
+
+/// What is at a path, links followed; nothing where nobody can look for a reason that lies in the corpus.
+fn look_at(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_transient(error.kind(), error.raw_os_error()) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 
@@ -280,6 +289,7 @@ fn check_standing(root: &Path, below: &Path) -> io::Result<()> {
     // A folder that is gone was deleted; one that may not be read is a fact of the corpus.
     match is_empty(&root.join(first)) {
         Ok(true) => empty(format!("the folder {} of the corpus", first.display())),
+        Err(error) if is_transient(error.kind(), error.raw_os_error()) => Err(error),
         Ok(false) | Err(_) => Ok(()),
     }
 }
@@ -311,12 +321,10 @@ fn read_below(root: &Path, below: &Path, limit: u64) -> Result<Bytes, ReadError>
 /// The real path of a file, which must lie inside the corpus however many links lead to it.
 fn resolve(root: &Path, path: &Path) -> Result<PathBuf, ReadError> {
     let is_link = fs::symlink_metadata(path).map_err(ReadError::from_io)?.is_symlink();
-    let target = path.canonicalize().map_err(|error| {
-        if is_link && error.kind() != io::ErrorKind::PermissionDenied {
-            ReadError::Symlink(SymlinkFault::Broken)
-        } else {
-            ReadError::from_io(error)
-        }
+    let target = path.canonicalize().map_err(|error| match ReadError::from_io(error) {
+        // It leads nowhere, or in a circle.
+        ReadError::Missing | ReadError::Io { .. } if is_link => ReadError::Symlink(SymlinkFault::Broken),
+        error => error,
     })?;
     let root = root.canonicalize().map_err(ReadError::from_io)?;
     if target.starts_with(root) { Ok(target) } else { Err(ReadError::Symlink(SymlinkFault::Outside)) }

@@ -3,6 +3,7 @@
 mod clock;
 mod content;
 mod disk;
+mod local;
 mod objects;
 mod store;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub(crate) use content::{from_json, sha256_hex, store_error, to_json};
+pub use local::LocalDisk;
 pub(crate) use store::CONCURRENCY;
 pub use store::{Created, FactsStore};
 

@@ -47,7 +47,7 @@ mod names;
 mod run;
 
 pub use data::{BinWriter, WriterOptions};
-pub use documents::{Clock, Created, FactsStore, FixedClock, SystemClock};
+pub use documents::{Clock, Created, FactsStore, FixedClock, LocalDisk, SystemClock};
 pub use error::{LandingError, is_transient};
 pub use model::{
     AuditAsked, AuditCounts, AuditDocument, AuditHeader, BinIndex, BinRecord, BinStats, Changed, ColumnChange, ColumnSnapshot,

@@ -8,12 +8,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytefacts_landing::FactsStore;
+use bytefacts_landing::{FactsStore, LocalDisk};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
-use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -151,7 +150,7 @@ impl Stores {
         };
         let timeout = (ClientConfigKey::Timeout, format!("{} seconds", self.options.timeout_seconds.max(1)));
         Ok(match scheme {
-            ObjectStoreScheme::Local => StoreClient::plain(Arc::new(LocalFileSystem::new())),
+            ObjectStoreScheme::Local => StoreClient::plain(Arc::new(LocalDisk::new())),
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).with_http_connector(Watched);
                 let client = StoreClient::paged(builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1).build()?);

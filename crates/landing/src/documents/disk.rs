@@ -194,7 +194,7 @@ impl Folder {
 }
 
 /// Whether `object_store` and [`stage`] would give this name to a file in the making: `…#<digits>`.
-fn is_staged(path: &Path) -> bool {
+pub(super) fn is_staged(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str());
     name.and_then(|n| n.rsplit_once('#')).is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error as E, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode};
 use serde::de::DeserializeOwned;
@@ -14,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Documents;
 use super::content::{from_json, store_error};
 use super::disk::{Disk, create_folder};
+use super::local::LocalDisk;
 use super::objects::Objects;
 use crate::names::{AttemptId, keys};
 use crate::{LandingError, Result};
@@ -50,7 +50,7 @@ impl FactsStore {
     /// If the folder cannot be created.
     pub fn local(folder: &FsPath) -> Result<Self> {
         create_folder(folder)?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|e| store_error("open", &folder.display().to_string(), e))?;
+        let store = LocalDisk::below(folder).map_err(|e| store_error("open", &folder.display().to_string(), e))?;
         Ok(Self::new(Arc::new(store), Path::default()).on_disk(folder))
     }
 
