@@ -71,7 +71,7 @@ fn questions(unit: &str, file_id: &str) -> Vec<Question> {
              GROUP BY u.repo, u.path, u.qualpath) \
              SELECT count(*) AS n FROM (SELECT * FROM functions WHERE repo = 'copy-0') a \
              FULL JOIN (SELECT * FROM functions WHERE repo = 'copy-1') b ON b.path = a.path AND b.qualpath = a.qualpath \
-             WHERE a.n IS DISTINCT FROM b.n OR a.code IS DISTINCT FROM b.code",
+             WHERE (a.n IS DISTINCT FROM b.n) OR (a.code IS DISTINCT FROM b.code)",
             None,
         ),
         question("distinct names", "SELECT count(DISTINCT argval_str) AS n FROM py_bc_instructions", None),

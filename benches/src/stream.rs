@@ -30,7 +30,7 @@ pub fn stream(facts: Option<PathBuf>, rows: u64, every: f64, format: Format) -> 
         }
     };
     let count = json(Command::new(&bytefacts).arg("sql").arg("--facts").arg(&facts).args(["--format", "json", COUNT]))?;
-    let there = count.get("n").and_then(serde_json::Value::as_u64).filter(|n| *n > 0).context("the facts have no instructions")?;
+    let there = count.pointer("/0/n").and_then(serde_json::Value::as_u64).filter(|n| *n > 0).context("the facts have no instructions")?;
     // As often as it takes, each with all of its columns.
     let copies = rows.div_ceil(there);
     let numbers: Vec<_> = (1..=copies).map(|number| format!("({number})")).collect();
