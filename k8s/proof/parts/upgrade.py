@@ -13,8 +13,8 @@ CHANGED = {
     "executor": {"drainSeconds": 15, "resources": {"limits": {"memory": "1200Mi"}}},
     "sql": {"running": 3},
 }
-# What cannot work: an interpreter that is not there.
-BROKEN = {"config": {"python": "/nowhere/python3.13"}}
+# What cannot work: an interpreter that is not there. The image names its own by the variable, which wins over settings.
+BROKEN = {"pod": {"extraEnv": [{"name": "BYTEFACTS_PYTHON", "value": "/nowhere/python3.13"}]}}
 
 
 def part(trial):
@@ -70,7 +70,7 @@ def part(trial):
                 note(f"{len(before)} pods replaced during the run of {summary['seconds']:.0f} s")
             with report.shows("upgrade", "one that cannot work stops at the first executor, says why, and is rolled back", namespace.story) as note:
                 deployed.install(release.merged(old, BROKEN), wait=False)
-                why = until("an executor says why it has ended", lambda: reason(deployed), seconds=180)
+                why = until("an executor says why it is not ready", lambda: reason(deployed), seconds=180)
                 require("/nowhere/python3.13" in why, f"its pod says {why!r}")
                 summary = extracted(deployed, old, "meanwhile", trial.corpus)
                 is_same(summary, expected)
@@ -114,10 +114,11 @@ def keys(deployed):
 
 
 def reason(deployed):
-    """Why an executor has ended, as its pod's status says."""
+    """What an executor that runs and is not ready has logged of its interpreter."""
     for pod in deployed.namespace.get("pods", deployed.selector("executor")):
-        for status in pod["status"].get("containerStatuses", []):
-            for state in (status["state"], status.get("lastState", {})):
-                if "terminated" in state and state["terminated"]["exitCode"]:
-                    return state["terminated"].get("message") or "nothing"
+        if any(status["ready"] for status in pod["status"].get("containerStatuses", [])):
+            continue
+        said = [line for line in deployed.namespace.logs(pod["metadata"]["name"], check=False).splitlines() if "python3.13" in line]
+        if said:
+            return said[-1]
     return None
