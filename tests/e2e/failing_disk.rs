@@ -58,7 +58,7 @@ impl Place {
             &[
                 ("a/x.py", b"def f(a):\n    return [b for b in a]\n"),
                 ("a/p/y.py", b"y = 1\n"),
-                ("a/env/pyvenv.cfg", b"home = /usr\n"),
+                ("a/env/pyvenv.cfg", b"home = elsewhere\n"),
                 ("a/env/left_out.py", b"z = 1\n"),
                 ("b/z.py", b"def (\n"),
             ],

@@ -149,7 +149,7 @@ pub async fn ask_number(client: &mut Client, sql: &str) -> i64 {
     batches[0].column(0).as_primitive::<Int64Type>().value(0)
 }
 
-/// Who asks for it gets compressed batches, by any way in which options are set: the same rows in fewer bytes. Nobody else does.
+/// Who asks for it, here by a header, gets compressed batches: the same rows in fewer bytes. Nobody else does.
 #[tokio::test(flavor = "multi_thread")]
 async fn results_are_compressed_for_who_asks_for_it() {
     let service = Service::start(&[], "").await;

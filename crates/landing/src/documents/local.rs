@@ -46,10 +46,6 @@ impl LocalDisk {
         let inner = LocalFileSystem::new_with_prefix(folder)?;
         Ok(Self { inner, base: fs::canonicalize(folder).map_err(|source| Unlisted::of(folder, source))? })
     }
-
-    fn folder(&self, prefix: &Path) -> PathBuf {
-        self.base.join(prefix.as_ref())
-    }
 }
 
 impl Default for LocalDisk {
@@ -109,9 +105,9 @@ fn look_into(folder: &FsPath, prefix: &Path) -> Result<Held> {
     Ok(held)
 }
 
-/// The same, off the async threads.
-async fn held(folder: PathBuf, prefix: Path) -> Result<Held> {
-    tokio::task::spawn_blocking(move || look_into(&folder, &prefix)).await?
+/// The same of the folder at a prefix, off the async threads.
+async fn held(base: PathBuf, prefix: Path) -> Result<Held> {
+    tokio::task::spawn_blocking(move || look_into(&base.join(prefix.as_ref()), &prefix)).await?
 }
 
 impl fmt::Display for LocalDisk {
@@ -149,7 +145,7 @@ impl ObjectStore for LocalDisk {
             let base = base.clone();
             async move {
                 let Some(prefix) = pending.pop() else { return Ok::<_, Error>(None) };
-                let Held { objects, folders } = held(base.join(prefix.as_ref()), prefix).await?;
+                let Held { objects, folders } = held(base, prefix).await?;
                 pending.extend(folders.into_iter().rev());
                 Ok(Some((stream::iter(objects.into_iter().map(Ok)), pending)))
             }
@@ -159,7 +155,7 @@ impl ObjectStore for LocalDisk {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let prefix = prefix.cloned().unwrap_or_default();
-        let Held { objects, folders } = held(self.folder(&prefix), prefix).await?;
+        let Held { objects, folders } = held(self.base.clone(), prefix).await?;
         Ok(ListResult { common_prefixes: folders.into_iter().collect(), objects })
     }
 
