@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use clock::{Clock, FixedClock, SystemClock};
-pub(crate) use content::{from_json, sha256_hex, store_error, to_json};
+pub(crate) use content::{MAX_BYTES, compress, decompress, from_json, plain, sha256_hex, store_error, to_json};
 pub use local::LocalDisk;
 pub(crate) use store::CONCURRENCY;
 pub use store::{Created, FactsStore};

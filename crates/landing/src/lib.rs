@@ -25,12 +25,14 @@
 //! records, so it counts each bin once whatever happened before, and creates the header, which makes the run visible
 //! as a whole. Readers follow manifests only, never a listing of the data folder. What no manifest names is swept.
 //!
+//! Records and the index of bins are JSON compressed with zstd (`zstd -dc`); earlier versions wrote them plain, which is read as well.
+//!
 //! **Partitioned by run, not by repository.** The number of files then grows with bytes and not with names. `repo` is a column of the
 //! files, which are sorted by it and the path, and manifests say from which name to which a file goes, so that scans skip files by
 //! repository as they would by folder.
 //!
-//! **Named again, not copied.** A bin of which nothing has changed is recorded as what an earlier run's is; the manifest names that run's
-//! files, and its own lists are that run's where they are the same. So nothing belongs to one run alone: [`FactsStore::collect`] deletes
+//! **Named again, not copied.** A bin of which nothing has changed is recorded as what an earlier run's is, and no more; the manifest names that
+//! run's files. Lists are cut where their content says so, and their parts are that run's where they are the same. So nothing belongs to one run alone: [`FactsStore::collect`] deletes
 //! what no run names that is kept.
 //!
 //! **Why not `COPY` or a table format?** A `COPY` funnels all rows through one task and leaves the files of a failed

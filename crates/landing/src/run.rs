@@ -4,6 +4,7 @@ mod attached;
 mod audits;
 mod bins;
 mod commit;
+mod cuts;
 mod gc;
 mod journal;
 mod manifest;

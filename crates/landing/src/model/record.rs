@@ -181,11 +181,13 @@ pub struct Origin {
     pub run_id: RunId,
     /// The bin of that run.
     pub bin_id: u32,
-    /// SHA-256 of that record's bytes, lower hex.
+    /// SHA-256 of that record as JSON, lower hex.
     pub sha256: String,
 }
 
 /// Everything a finished bin leaves behind: enough to commit without asking whoever did the work.
+///
+/// Of a bin that was taken over, the store has [`BinRecord::reference`], from which and the record of its origin this is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinRecord {
     /// The run.
@@ -197,8 +199,10 @@ pub struct BinRecord {
     /// The figures.
     pub stats: BinStats,
     /// The data files, in order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<LandedFile>,
     /// Digests of the analysed files, by repository in sort order; empty if the bin was taken over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digests: Vec<RepoDigests>,
     /// The record that has the digests, if the bin was taken over from an earlier run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,6 +213,18 @@ impl BinRecord {
     /// Rows over all data files.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
+    }
+
+    /// What is written down of a bin that was taken over: whose it is, and how long that took. All else its origin has.
+    pub(crate) fn reference(&self) -> Self {
+        let stats = BinStats { wall_us: self.stats.wall_us, ..BinStats::default() };
+        Self { stats, files: Vec::new(), digests: Vec::new(), ..self.clone() }
+    }
+
+    /// The whole record of a bin that was taken over, from a [`BinRecord::reference`] and the record of its origin.
+    #[must_use]
+    pub(crate) fn of_origin(self, origin: &Self) -> Self {
+        Self { stats: origin.stats.clone().taken_over(self.stats.wall_us), files: origin.files.clone(), ..self }
     }
 
     /// Whether rows, bytes and errors add up to numbers of 64 bits: it may be anybody's.

@@ -6,14 +6,15 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 
-use super::shards::{Known, MAX_BYTES, ShardStore, compress, decompress, known};
-use crate::documents::{Created, FactsStore, from_json, store_error, to_json};
+use super::cuts::Cuts;
+use super::shards::{Known, ShardStore, known};
+use crate::documents::{Created, FactsStore, MAX_BYTES, compress, decompress, from_json, plain, store_error, to_json};
 use crate::model::{BinIndex, IndexedBin, Shard};
 use crate::names::{AttemptId, FileName, RunId, keys};
 use crate::{LandingError, Result};
 
-/// Compressed bytes after which a shard of bins is closed.
-const SHARD_BYTES: usize = 4 << 20;
+/// Compressed bytes that the first shards of bins have on average.
+const SHARD_BYTES: u64 = 16 << 10;
 
 /// What an index says of a bin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct BinsWriter<'a> {
     run: &'a RunId,
     store: ShardStore<'a>,
     index: BinIndex,
+    cuts: Cuts,
     /// The open shard.
     bytes: Vec<u8>,
     entries: u64,
@@ -49,7 +51,7 @@ impl<'a> BinsWriter<'a> {
             None => None,
         };
         let store = ShardStore { facts, folder: keys::bins_folder(run), attempt, kind: "bins", known: known.unwrap_or_else(Known::new) };
-        Ok(Self { run, store, index: BinIndex::default(), bytes: Vec::new(), entries: 0 })
+        Ok(Self { run, store, index: BinIndex::default(), cuts: Cuts::new(SHARD_BYTES), bytes: Vec::new(), entries: 0 })
     }
 
     /// Appends the next bin; `content` says what is in it.
@@ -71,7 +73,7 @@ impl<'a> BinsWriter<'a> {
         self.index.bins.push(IndexedBin { shard, offset, length, files, source_bytes, cost_us, first });
         self.bytes.extend_from_slice(&content);
         self.entries += 1;
-        if self.bytes.len() >= SHARD_BYTES { self.close().await } else { Ok(()) }
+        if self.cuts.after(&content) { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
@@ -91,9 +93,10 @@ impl<'a> BinsWriter<'a> {
     pub async fn finish(mut self) -> Result<BinIndex> {
         self.close().await?;
         let key = keys::bins(self.run);
-        match self.store.facts.create(&key, to_json("index of bins", &key, &self.index)?).await? {
+        let json = to_json("index of bins", &key, &self.index)?;
+        match self.store.facts.create(&key, compress(&json, &key)?.into()).await? {
             Created::New => Ok(self.index),
-            Created::Existing(found) => checked(from_json("index of bins", &key, &found)?, &key),
+            Created::Existing(found) => read_index(found, &key),
         }
     }
 }
@@ -105,10 +108,7 @@ impl FactsStore {
     /// If the store fails or holds something else than an index.
     pub async fn bins(&self, run: &RunId) -> Result<Option<BinIndex>> {
         let key = keys::bins(run);
-        match self.document("index of bins", &key).await? {
-            Some(index) => checked(index, &key).map(Some),
-            None => Ok(None),
-        }
+        self.bytes(&key).await?.map(|bytes| read_index(bytes, &key)).transpose()
     }
 
     /// What is in a bin: the bytes that were given to [`BinsWriter::push`]. `key` and `range` are of the index, and may have come from afar.
@@ -147,6 +147,10 @@ fn content_of(bin: &IndexedBin, shard: &Shard, bytes: &Bytes) -> Result<Vec<u8>>
     let part = bounds.and_then(|(start, end)| bytes.get(start..end));
     let part = part.ok_or_else(|| LandingError::Damaged { key: shard.key.clone(), reason: "a bin lies beyond its end".to_owned() })?;
     decompress(part, &shard.key)
+}
+
+fn read_index(bytes: Bytes, key: &str) -> Result<BinIndex> {
+    checked(from_json("index of bins", key, &plain(bytes, key)?)?, key)
 }
 
 /// An index is read that anybody may have written: every bin lies in a shard that there is, and its figures can be added.

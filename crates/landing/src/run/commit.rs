@@ -122,8 +122,7 @@ impl FactsStore {
         in_order.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
         let mut records = futures::stream::iter(in_order)
             .map(async |(bin_id, first, expected)| {
-                let mut record = self.checked_record(run, bin_id, expected).await?;
-                let digests = self.digests_of(&mut record).await?;
+                let (record, digests) = self.checked_record(run, bin_id, expected).await?;
                 self.check_files(&record.files).await?;
                 Ok::<_, LandingError>((first, record, digests))
             })
@@ -194,15 +193,17 @@ impl FactsStore {
         }
     }
 
-    async fn checked_record(&self, run: &RunId, bin_id: u32, expected: u64) -> Result<BinRecord> {
+    /// The record of a bin, and its digests apart from it.
+    async fn checked_record(&self, run: &RunId, bin_id: u32, expected: u64) -> Result<(BinRecord, Vec<RepoDigests>)> {
         let incomplete = || LandingError::Incomplete { run_id: run.clone(), expected: 1, missing: vec![bin_id] };
-        let record = self.bin_record(run, bin_id).await?.ok_or_else(incomplete)?;
+        let (mut record, of_origin) = self.record_and_digests(run, bin_id).await?.ok_or_else(incomplete)?;
         if (&record.run_id, record.bin_id) != (run, bin_id) {
             let reason = format!("it speaks of bin {} of {}", record.bin_id, record.run_id);
             return Err(inconsistent(bin_id, reason));
         }
         check(&record, expected)?;
-        Ok(record)
+        let digests = of_origin.unwrap_or_else(|| std::mem::take(&mut record.digests));
+        Ok((record, digests))
     }
 
     async fn check_files(&self, files: &[LandedFile]) -> Result<()> {

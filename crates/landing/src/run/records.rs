@@ -1,9 +1,10 @@
 //! Records of finished bins: created once, so that of any number of attempts at a bin one counts.
 
+use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use crate::data::BinWriter;
-use crate::documents::{Created, FactsStore, from_json, sha256_hex, store_error, to_json};
+use crate::documents::{Created, FactsStore, compress, from_json, plain, sha256_hex, store_error, to_json};
 use crate::model::{BinRecord, BinStats, Origin, RepoDigests};
 use crate::names::{RunId, keys};
 use crate::{LandingError, Result};
@@ -41,8 +42,15 @@ impl FactsStore {
     /// # Errors
     /// If the store fails or holds something else than a record.
     pub async fn bin_record(&self, run: &RunId, bin_id: u32) -> Result<Option<BinRecord>> {
-        let key = keys::done(run, bin_id);
-        self.document("bin record", &key).await?.map(|record| sound(record, &key)).transpose()
+        Ok(self.record_and_digests(run, bin_id).await?.map(|(record, _)| record))
+    }
+
+    /// The record of a finished bin; if it was taken over, also the digests, which stand in the record of its origin.
+    pub(crate) async fn record_and_digests(&self, run: &RunId, bin_id: u32) -> Result<Option<(BinRecord, Option<Vec<RepoDigests>>)>> {
+        match self.bytes(&keys::done(run, bin_id)).await? {
+            Some(bytes) => self.standing(run, bin_id, bytes).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Finished bins of a run, ascending.
@@ -64,31 +72,45 @@ impl FactsStore {
 
     /// Records a bin unless it is recorded; the record that stands is returned.
     pub(crate) async fn record(&self, record: BinRecord) -> Result<BinRecord> {
-        let key = keys::done(&record.run_id, record.bin_id);
-        let bytes = to_json("bin record", &key, &record)?;
-        match self.create(&key, bytes).await? {
+        let (run, bin_id) = (&record.run_id, record.bin_id);
+        let key = keys::done(run, bin_id);
+        let json = if record.origin.is_some() { json(&record.reference())? } else { json(&record)? };
+        match self.create(&key, compress(&json, &key)?.into()).await? {
             Created::New => Ok(record),
-            Created::Existing(found) => sound(from_json("bin record", &key, &found)?, &key),
+            Created::Existing(found) => self.standing(run, bin_id, found).await.map(|(record, _)| record),
         }
     }
 
-    /// The digests of a recorded bin, which may stand in the record of the bin that it was taken over from.
-    pub(crate) async fn digests_of(&self, record: &mut BinRecord) -> Result<Vec<RepoDigests>> {
-        let Some(origin) = &record.origin else { return Ok(std::mem::take(&mut record.digests)) };
-        let (of_origin, _) = self.origin(origin).await?;
-        Ok(of_origin.digests)
+    /// The whole record of a bin whose document this is; if it was taken over, with the digests of its origin's record.
+    async fn standing(&self, run: &RunId, bin_id: u32, document: Bytes) -> Result<(BinRecord, Option<Vec<RepoDigests>>)> {
+        let key = keys::done(run, bin_id);
+        let record = parsed(&plain(document, &key)?, &key)?;
+        let Some(origin) = &record.origin else { return Ok((record, None)) };
+        let of_origin = self.origin(origin).await?;
+        // What earlier versions wrote is whole as it is.
+        let record = if record.files.is_empty() { record.of_origin(&of_origin) } else { record };
+        Ok((record, Some(of_origin.digests)))
     }
 
     /// The record that an origin speaks of, which must be the very one.
-    pub(crate) async fn origin(&self, origin: &Origin) -> Result<(BinRecord, String)> {
+    pub(crate) async fn origin(&self, origin: &Origin) -> Result<BinRecord> {
         let key = keys::done(&origin.run_id, origin.bin_id);
         let damaged = |reason: &str| LandingError::Damaged { key: key.clone(), reason: reason.to_owned() };
-        let bytes = self.bytes(&key).await?.ok_or_else(|| damaged("it is gone"))?;
-        if sha256_hex(&bytes) != origin.sha256 {
+        let json = plain(self.bytes(&key).await?.ok_or_else(|| damaged("it is gone"))?, &key)?;
+        if sha256_hex(&json) != origin.sha256 {
             return Err(damaged("it is not the record that the bin was taken over from"));
         }
-        Ok((sound(from_json("bin record", &key, &bytes)?, &key)?, key))
+        parsed(&json, &key)
     }
+}
+
+/// A record as JSON, by whose digest others refer to it.
+pub(super) fn json(record: &BinRecord) -> Result<Bytes> {
+    to_json("bin record", &keys::done(&record.run_id, record.bin_id), record)
+}
+
+fn parsed(json: &[u8], key: &str) -> Result<BinRecord> {
+    sound(from_json("bin record", key, json)?, key)
 }
 
 /// What is read is anybody's: its figures are added here and there, and must let themselves be.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::documents::{FactsStore, sha256_hex, to_json};
+use crate::documents::{FactsStore, sha256_hex};
 use crate::model::{BinRecord, Decision, Origin};
-use crate::names::{AttemptId, RunId, keys};
+use crate::names::{AttemptId, RunId};
 
 /// A data file, and the mark by which the store tells that very object from any other under its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +45,7 @@ impl FactsStore {
     pub async fn pin(&self, record: &BinRecord) -> Result<Option<PinnedBin>> {
         let origin = match &record.origin {
             Some(origin) => origin.clone(),
-            None => {
-                let bytes = to_json("bin record", &keys::done(&record.run_id, record.bin_id), record)?;
-                Origin { run_id: record.run_id.clone(), bin_id: record.bin_id, sha256: sha256_hex(&bytes) }
-            }
+            None => Origin { run_id: record.run_id.clone(), bin_id: record.bin_id, sha256: sha256_hex(&super::records::json(record)?) },
         };
         let mut files = Vec::with_capacity(record.files.len());
         for file in &record.files {
@@ -83,7 +80,7 @@ impl FactsStore {
         if !self.is_any_kept(named_by).await? {
             return Ok(None);
         }
-        let (of_origin, _) = self.origin(origin).await?;
+        let of_origin = self.origin(origin).await?;
         if !of_origin.files.iter().map(|file| &file.key).eq(files.iter().map(|file| &file.key)) {
             return Ok(None);
         }

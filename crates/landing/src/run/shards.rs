@@ -1,29 +1,24 @@
 //! Lists too long for one object, in shards of their own.
 //!
 //! A shard holds JSON lines, compressed, and is named by whoever writes it, so that nobody else can. A shard that an earlier
-//! run has written byte for byte is named in the place of a copy: of an unchanged corpus little more than a header is new.
+//! run has written byte for byte is named in the place of a copy: of an unchanged corpus little more than a header is new, and of one in which
+//! a few entries have changed little more than the shards that these stand in, since lists are cut where their content says so.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::documents::{CONCURRENCY, Created, FactsStore, from_json, sha256_hex};
+use super::cuts::Cuts;
+use crate::documents::{CONCURRENCY, Created, FactsStore, compress, decompress, from_json, sha256_hex};
 use crate::model::Shard;
 use crate::names::{AttemptId, keys};
 use crate::{LandingError, Result};
 
-/// Bytes of JSON after which a shard is closed.
-const SHARD_BYTES: usize = 4 << 20;
-
-/// What no shard, and no bin, takes decompressed: more is damage, or an attack.
-pub(crate) const MAX_BYTES: u64 = 1 << 30;
-
-/// Low: names compress well at any level, digests at none.
-const ZSTD_LEVEL: i32 = 3;
+/// Bytes of JSON that the first shards of a list have on average: some 16 KiB when they are compressed.
+const SHARD_BYTES: u64 = 64 << 10;
 
 /// Shards that earlier runs have written, by their digests.
 pub(crate) type Known = BTreeMap<String, Shard>;
@@ -65,22 +60,24 @@ impl ShardStore<'_> {
 pub(crate) struct ShardWriter<'a> {
     store: ShardStore<'a>,
     shards: Vec<Shard>,
+    cuts: Cuts,
     lines: Vec<u8>,
     entries: u64,
 }
 
 impl<'a> ShardWriter<'a> {
     pub(crate) fn new(store: ShardStore<'a>) -> Self {
-        Self { store, shards: Vec::new(), lines: Vec::new(), entries: 0 }
+        Self { store, shards: Vec::new(), cuts: Cuts::new(SHARD_BYTES), lines: Vec::new(), entries: 0 }
     }
 
     /// Appends an entry.
     pub(crate) async fn push<T: Serialize>(&mut self, entry: &T) -> Result<()> {
         let failed = |source| LandingError::Corrupt { what: "shard", key: self.store.folder.clone(), source };
+        let start = self.lines.len();
         serde_json::to_writer(&mut self.lines, entry).map_err(failed)?;
         self.lines.push(b'\n');
         self.entries += 1;
-        if self.lines.len() >= SHARD_BYTES { self.close().await } else { Ok(()) }
+        if self.cuts.after(&self.lines[start..]) { self.close().await } else { Ok(()) }
     }
 
     async fn close(&mut self) -> Result<()> {
@@ -130,35 +127,5 @@ impl FactsStore {
         let damaged = |reason: &str| LandingError::Damaged { key: shard.key.clone(), reason: reason.to_owned() };
         let bytes = self.bytes(&shard.key).await?.ok_or_else(|| damaged("it is gone"))?;
         if sha256_hex(&bytes) == shard.sha256 { Ok(bytes) } else { Err(damaged("its bytes are not those that were written")) }
-    }
-}
-
-/// Compresses lines; `key` says of what.
-pub(crate) fn compress(lines: &[u8], key: &str) -> Result<Vec<u8>> {
-    zstd::bulk::compress(lines, ZSTD_LEVEL).map_err(|source| LandingError::Io { operation: "compress", path: key.to_owned(), source })
-}
-
-/// Decompresses what [`compress`] gave, and refuses what grows beyond all measure.
-pub(crate) fn decompress(bytes: &[u8], key: &str) -> Result<Vec<u8>> {
-    let damaged = |reason: String| LandingError::Damaged { key: key.to_owned(), reason };
-    let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|error| damaged(error.to_string()))?;
-    let mut lines = Vec::new();
-    decoder.take(MAX_BYTES + 1).read_to_end(&mut lines).map_err(|error| damaged(error.to_string()))?;
-    if lines.len() as u64 > MAX_BYTES {
-        return Err(damaged(format!("it holds more than {MAX_BYTES} bytes")));
-    }
-    Ok(lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_compressed_comes_back_and_damage_is_none() {
-        let bytes = compress(b"a line\n", "k").unwrap();
-        assert_eq!(decompress(&bytes, "k").unwrap(), b"a line\n");
-        assert!(matches!(decompress(&bytes[..bytes.len() - 1], "k"), Err(LandingError::Damaged { .. })));
-        assert!(matches!(decompress(b"no frame", "k"), Err(LandingError::Damaged { .. })));
     }
 }

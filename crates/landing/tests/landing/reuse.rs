@@ -163,14 +163,46 @@ async fn a_forged_or_damaged_record_is_not_taken_over() {
     let pinned = pin(&facts, &first, 0).await;
     let key = facts.path_of("runs/1/done/000000.json").unwrap();
     let whole = facts.store().get(&key).await.unwrap().bytes().await.unwrap();
-    let forged = String::from_utf8(whole.to_vec()).unwrap().replace("\"units\":21", "\"units\":22");
-    assert_ne!(forged.as_bytes(), &whole[..]);
-    facts.store().put_opts(&key, forged.into(), PutMode::Overwrite.into()).await.unwrap();
-    assert!(matches!(take_over(&facts, &pinned, &second, 0).await, Err(LandingError::Damaged { .. })));
+    let whole = String::from_utf8(zstd::decode_all(&whole[..]).unwrap()).unwrap();
+    let forged = whole.replace("\"units\":21", "\"units\":22");
+    assert_ne!(forged, whole);
+    for forged in [zstd::encode_all(forged.as_bytes(), 3).unwrap(), forged.into_bytes()] {
+        facts.store().put_opts(&key, forged.into(), PutMode::Overwrite.into()).await.unwrap();
+        assert!(matches!(take_over(&facts, &pinned, &second, 0).await, Err(LandingError::Damaged { .. })));
+    }
     // A pin of another bin does not fit.
     let other = pin(&facts, &first, 1).await;
     assert!(matches!(take_over(&facts, &other, &second, 0).await, Err(LandingError::Record { .. })));
     assert!(facts.finished_bins(&second).await.unwrap().is_empty());
+}
+
+/// What is written of a bin that is taken over says whose it is, and no more; the commit reads the rest where it stands.
+#[tokio::test]
+async fn a_bin_that_is_taken_over_costs_a_reference() {
+    let facts = memory();
+    let (first, second, third) = (run_id("1"), run_id("2"), run_id("3"));
+    whole_run(&facts, &first, &clock()).await.unwrap();
+    same_again(&facts, &first, &second).await;
+    let stored = async |run: &RunId| {
+        let key = facts.path_of(&format!("runs/{run}/done/000000.json")).unwrap();
+        let bytes = facts.store().get(&key).await.unwrap().bytes().await.unwrap();
+        (key, String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap())
+    };
+    let (key, reference) = stored(&second).await;
+    assert!(!reference.contains("files\":[") && !reference.contains("digests") && reference.contains("sha256"), "{reference}");
+
+    // As earlier versions wrote records: whole, and as they are.
+    let record = facts.bin_record(&second, 0).await.unwrap().unwrap();
+    assert_eq!(record.files, facts.bin_record(&first, 0).await.unwrap().unwrap().files);
+    facts.store().put_opts(&key, serde_json::to_vec(&record).unwrap().into(), PutMode::Overwrite.into()).await.unwrap();
+    let (landed, of_first) = stored(&first).await;
+    facts.store().put_opts(&landed, of_first.into(), PutMode::Overwrite.into()).await.unwrap();
+    assert_eq!(facts.bin_record(&second, 0).await.unwrap().unwrap(), record);
+    same_again(&facts, &second, &third).await;
+
+    // Without the record that it speaks of it is none.
+    facts.store().delete(&landed).await.unwrap();
+    assert!(matches!(facts.bin_record(&third, 0).await, Err(LandingError::Damaged { .. })));
 }
 
 #[tokio::test]
