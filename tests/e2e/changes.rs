@@ -95,7 +95,7 @@ async fn what_cannot_be_read_is_no_change_of_source() {
 async fn digests_are_read_of_what_may_differ_and_no_code() {
     let (corpus, facts) = two_runs(ExtractOptions::default(), |corpus| write_files(corpus, &[("d/same.py", b"s = 2\n")])).await;
     let plan = async |sql: &str| {
-        let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+        let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
         let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         datafusion::physical_plan::displayable(plan.as_ref()).indent(true).to_string()
     };
@@ -112,7 +112,7 @@ async fn digests_are_read_of_what_may_differ_and_no_code() {
 async fn runs_that_are_not_there_are_answered_with_those_that_are() {
     let (_corpus, facts) = two_runs(ExtractOptions::default(), edit).await;
     let error = async |sql: &str| {
-        let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+        let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
         match session.sql(sql).await {
             Ok(frame) => frame.collect().await.unwrap_err().to_string(),
             Err(error) => error.to_string(),

@@ -55,7 +55,7 @@ async fn a_session_of_a_cluster_gives_the_rows_of_a_local_one() {
     extract(corpus.path(), facts.path(), &Shape::default()).await;
     let (scheduler, _executors) = cluster(&processes).await;
     let (location, there) = (url(facts.path()), format!("df://{}", scheduler.address));
-    let local = session(&Stores::default(), &location, None).await.unwrap();
+    let local = session(&Stores::default(), &location, None).unwrap();
     let remote = cluster_session(&there, None, &Stores::default(), &location, None).await.unwrap();
     let jobs = async || RemoteScheduler::new(&there).status().await.unwrap().jobs.len();
     let mut asked = 0;
@@ -130,7 +130,7 @@ async fn all_tables_of_a_query_show_one_run() {
     std::fs::rename(&current, &later).unwrap();
     std::fs::rename(&first, &current).unwrap();
 
-    let session = session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let session = session(&Stores::default(), &url(facts.path()), None).unwrap();
     let table = session.table_provider("bytecode_files_v1").await.unwrap();
     let scanned = Arc::new(Notify::new());
     let (tell, told) = (Arc::clone(&scanned), Arc::clone(&scanned));
@@ -300,7 +300,7 @@ async fn a_session_of_ballistas_own_reads_the_files_of_a_run() {
     let files: Vec<_> = manifest.files.iter().map(|file| facts.path().join(&file.key).display().to_string()).collect();
     let rows = foreign.read_parquet(files, Default::default()).await.unwrap().count().await.unwrap();
     assert_eq!(rows as u64, manifest.run.rows);
-    let views = bytefacts_query::register_facts(&foreign, &Stores::default(), &crate::support::url(facts.path()), None).await;
+    let views = bytefacts_query::register_facts(&foreign, &Stores::default(), &crate::support::url(facts.path()), None);
     let asked = match views {
         Ok(()) => foreign.sql("SELECT count(*) FROM py_bc_instructions").await.unwrap().collect().await.map(drop),
         Err(error) => Err(error),

@@ -130,7 +130,7 @@ fn push_flat_tables(page: &mut Page) {
 async fn every_column_is_documented_as_it_is() {
     let (facts, corpus) = (folder(), small_corpus());
     extract(corpus.path(), facts.path(), &Shape::default()).await;
-    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
     register_listings(&session, &Stores::default(), &url(facts.path()), None).unwrap();
     let mut page = Page(HEAD.to_owned());
 

@@ -109,7 +109,7 @@ async fn every_question_has_its_answer_from_a_service_and_from_a_cluster() {
     let scheduler = processes.scheduler(0).await;
     let _executors = [processes.executor("n1", scheduler.address).await, processes.executor("n2", scheduler.address).await];
     let first = Some(RunId::new("night-1").unwrap());
-    let session = facts_session(&Stores::default(), &url(facts.path()), first.clone()).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts.path()), first.clone()).unwrap();
     register_listings(&session, &Stores::default(), &url(facts.path()), first).unwrap();
     let mut expected = Vec::new();
     for Recipe { sql, .. } in recipes() {

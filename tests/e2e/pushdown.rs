@@ -111,7 +111,7 @@ async fn collect(session: &SessionContext, sql: &str) -> Vec<RecordBatch> {
 
 impl Both {
     async fn over(facts: &Path) -> Self {
-        let ours = facts_session(&Stores::default(), &url(facts), None).await.unwrap();
+        let ours = facts_session(&Stores::default(), &url(facts), None).unwrap();
         for setting in ["target_partitions = 3", "batch_size = 40"] {
             collect(&ours, &format!("SET datafusion.execution.{setting}")).await;
         }

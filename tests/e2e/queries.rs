@@ -46,7 +46,7 @@ impl Cluster {
 }
 
 async fn local(facts: &Path) -> SessionContext {
-    facts_session(&Stores::default(), &url(facts), None).await.unwrap()
+    facts_session(&Stores::default(), &url(facts), None).unwrap()
 }
 
 /// A session that plans for a cluster, in more parts than it has cores.

@@ -27,7 +27,7 @@ async fn facts() -> TempDir {
 
 /// A session whose answers come in the order of the files.
 async fn ordered_session(facts: &Path) -> SessionContext {
-    let session = facts_session(&Stores::default(), &url(facts), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts), None).unwrap();
     session.sql("SET datafusion.execution.target_partitions = 1").await.unwrap().collect().await.unwrap();
     session
 }

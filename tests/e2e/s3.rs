@@ -220,7 +220,7 @@ async fn committed(s3: &S3, facts: &str) -> Option<(String, u64)> {
     let store = stores.open(facts).unwrap().facts();
     let current = store.current().await.unwrap()?;
     let manifest = store.manifest(&current.run_id).await.unwrap().unwrap();
-    let session = facts_session(&stores, facts, None).await.unwrap();
+    let session = facts_session(&stores, facts, None).unwrap();
     let rows = session.sql("SELECT count(DISTINCT file_id) FROM bytecode_files_v1").await.unwrap().collect().await.unwrap();
     let rows = arrow::util::display::array_value_to_string(rows[0].column(0), 0).unwrap().parse().unwrap();
     Some((manifest.run.digest, rows))

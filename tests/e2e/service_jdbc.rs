@@ -98,7 +98,7 @@ async fn jdbc_reads_every_table_as_our_sql_does() {
     let service = over_two_runs().await;
     let Some(said) = explore("tables", &[url(&service, "useEncryption=false")], "") else { return };
     let is_plain = |of: &DataType| of.is_integer() || of.is_string() || matches!(of, DataType::Boolean | DataType::Dictionary(..));
-    let session = facts_session(&Stores::default(), &crate::support::url(service.facts.path()), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &crate::support::url(service.facts.path()), None).unwrap();
     let mut expected = Vec::new();
     for name in views::all().iter().map(|view| view.name).chain(["bytecode_files_v1"]) {
         let table = session.table(name).await.unwrap();

@@ -2,21 +2,23 @@
 //!
 //! `BYTEFACTS_SLT_UPDATE=1 cargo test -p bytefacts --test e2e sql` rewrites the expected results; the diff is then read, not believed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use bytefacts_facts::views;
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator};
 
-use crate::support::{Shape, extract, folder, query_text, small_corpus, url};
+use crate::support::{Shape, extract, folder, query_text, small_corpus, texts, url};
 
 /// A session as the `.slt` files talk to it.
 struct Facts(Arc<SessionContext>);
@@ -73,7 +75,7 @@ async fn every_slt_file_holds() {
 pub async fn hold_in(folder_of_files: &Path) {
     let facts = folder();
     extract(&folder_of_files.join("corpus"), facts.path(), &Shape::default()).await;
-    let session = Arc::new(facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap());
+    let session = Arc::new(facts_session(&Stores::default(), &url(facts.path()), None).unwrap());
 
     let mut files: Vec<_> = std::fs::read_dir(folder_of_files).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "slt"));
@@ -94,7 +96,7 @@ pub async fn hold_in(folder_of_files: &Path) {
 async fn every_view_has_the_columns_of_the_contract() {
     let facts = folder();
     extract(&sql_folder().join("corpus"), facts.path(), &Shape::default()).await;
-    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
     for view in views::all() {
         let sql = format!(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position",
@@ -122,7 +124,7 @@ async fn a_filter_on_the_repository_reads_no_other_file() {
     let (corpus, facts) = (small_corpus(), folder());
     let manifest = extract(corpus.path(), facts.path(), &Shape { bins: 12, ..Shape::default() }).await;
     assert!(manifest.files.len() > 5, "{:?}", manifest.files);
-    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
     let plan = |filter: &str| {
         let sql = format!("EXPLAIN SELECT path FROM bytecode_files_v1 WHERE {filter}");
         let session = session.clone();
@@ -138,6 +140,42 @@ async fn a_filter_on_the_repository_reads_no_other_file() {
             let name = file.key.rsplit('/').next().unwrap();
             assert_eq!(plan.contains(name), may_have, "{filter}: {file:?}\n{plan}");
         }
+    }
+}
+
+/// Ids are hashes, of which statistics say nothing: which files the units are in is read first, and then the rest of these alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_unit_that_is_looked_up_its_file_alone_is_read() {
+    let (corpus, facts) = (small_corpus(), folder());
+    let manifest = extract(corpus.path(), facts.path(), &Shape { bins: 3, ..Shape::default() }).await;
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
+    let all = session.sql("SELECT code_unit_id, file_id, count(*) FROM py_bc_instructions GROUP BY code_unit_id, file_id ORDER BY 2, 1");
+    let all = texts(&all.await.unwrap().collect().await.unwrap());
+    let files: BTreeSet<&str> = all.iter().map(|row| row[1].as_str()).collect();
+    assert!(files.len() > 3 && all.len() > files.len(), "{all:?}");
+    let (first, last) = (&all[0], &all[all.len() - 1]);
+    let of = |row: &[String]| row[2].parse::<usize>().unwrap();
+    for (filter, instructions, read) in [
+        (format!("code_unit_id = '{}'", first[0]), of(first), 1),
+        (format!("code_unit_id IN ('{}', '{}', 'bc_code:none')", first[0], last[0]), of(first) + of(last), 2),
+        (format!("'{}' = code_unit_id OR code_unit_id = '{}'", first[0], last[0]), of(first) + of(last), 2),
+        (format!("code_unit_id = '{}' AND file_id = '{}'", first[0], last[1]), 0, 0),
+        ("code_unit_id = 'bc_code:none'".to_owned(), 0, 0),
+        (format!("code_unit_id <> '{}'", first[0]), all.iter().map(|row| of(row)).sum::<usize>() - of(first), manifest.run.rows as usize),
+    ] {
+        let question = session.sql(&format!("SELECT opname, line_number FROM py_bc_instructions WHERE {filter}")).await.unwrap();
+        let (plan, context) = (question.clone().create_physical_plan().await.unwrap(), Arc::new(question.task_ctx()));
+        let rows = datafusion::physical_plan::collect(Arc::clone(&plan), context).await.unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), instructions, "{filter}");
+        let mut scanned = 0;
+        let counted = plan.apply(|node| {
+            if node.name() == "DataSourceExec" {
+                scanned += node.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        counted.unwrap();
+        assert_eq!(scanned, read, "files that are read for {filter}");
     }
 }
 

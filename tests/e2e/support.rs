@@ -341,7 +341,7 @@ pub fn store(facts: &Path) -> FactsStore {
 
 /// The rows that `sql` gives over the current run of `facts`.
 pub async fn query(facts: &Path, sql: &str) -> Vec<RecordBatch> {
-    let session = facts_session(&Stores::default(), &url(facts), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts), None).unwrap();
     session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).collect().await.unwrap()
 }
 

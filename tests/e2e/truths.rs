@@ -165,7 +165,7 @@ async fn reaches(facts: &Path, path: &str, function: &str) -> Vec<Vec<String>> {
 
 /// A name is found by a filter for it and by no other, whatever it looks like, and null is not the text that says so.
 async fn every_name_is_of_one_repository(facts: &Path) {
-    let session = facts_session(&Stores::default(), &url(facts), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts), None).unwrap();
     for name in names() {
         let sql = format!("SELECT count(*), max(repo), max(path) FROM bytecode_files_v1 WHERE repo = '{name}'");
         let found = session.sql(&sql).await.unwrap().collect().await.unwrap();

@@ -261,7 +261,7 @@ async fn findings_are_cut_in_the_report_and_ids_may_outgrow_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recorded_snapshot_is_that_of_the_session() {
     let facts = facts().await;
-    let session = facts_session(&Stores::default(), &url(facts.path()), None).await.unwrap();
+    let session = facts_session(&Stores::default(), &url(facts.path()), None).unwrap();
     let sql = "SELECT table_name, column_name, ordinal_position, is_nullable FROM information_schema.columns \
                WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
     let mut in_session = Vec::new();

@@ -10,7 +10,7 @@ pub async fn ask(server: &str, facts: &str, scheduler: Option<&str>) -> anyhow::
     let connection = Connection::open(&Options::new(server)).await?;
     let mut answers = vec![connection.rows(QUESTION).await?];
 
-    let here = session(&Stores::default(), facts, None).await?;
+    let here = session(&Stores::default(), facts, None)?;
     answers.push(here.sql(QUESTION).await?.collect().await?);
 
     if let Some(scheduler) = scheduler {

@@ -15,8 +15,8 @@ use crate::scheduler::Scheduler;
 ///
 /// # Errors
 /// When the location cannot be opened.
-pub async fn session(stores: &Stores, location: &str, run: Option<RunId>) -> Result<SessionContext> {
-    let session = facts_session(stores, location, run.clone()).await?;
+pub fn session(stores: &Stores, location: &str, run: Option<RunId>) -> Result<SessionContext> {
+    let session = facts_session(stores, location, run.clone())?;
     register_listings(&session, stores, location, run)?;
     Ok(session)
 }
@@ -35,6 +35,6 @@ pub async fn cluster_session(
     run: Option<RunId>,
 ) -> Result<SessionContext> {
     let scheduler = Scheduler::new(scheduler, certificates)?;
-    let local = session(stores, location, run).await?;
+    let local = session(stores, location, run)?;
     Ok(SessionContext::new_with_state(planned_for(local.state(), scheduler).await?))
 }

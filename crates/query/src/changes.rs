@@ -3,7 +3,7 @@
 //! It is a full join, name by name, of what the runs say of their files, and reads no more than that: which data files may hold a difference the
 //! manifests say ([`Changed`]), and of these the columns of files are read and nothing of their code.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use bytefacts_landing::{Changed, FactsStore, Manifest, RunHeader, RunId};
 use bytefacts_stores::Place;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, internal_err, plan_err};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType, col, lit};
@@ -22,6 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::FutureExt as _;
 use futures::lock::Mutex;
 
 use crate::error::external;
@@ -93,25 +94,32 @@ const NAMED_RUNS: usize = 10;
 #[derive(Debug)]
 pub struct ChangesFunction {
     place: Place,
-    /// [`JOIN`] over sides of no run.
-    join: LogicalPlan,
 }
 
 impl ChangesFunction {
     /// Over the runs at a place.
-    ///
-    /// # Errors
-    /// When the join does not fit the schema, a fault of ours.
-    pub async fn new(place: Place) -> Result<Self> {
-        let mut config = SessionConfig::new();
-        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-        let session = SessionContext::new_with_config(config);
-        for side in [Which::A, Which::B] {
-            session.register_table(side.name(), Arc::new(EmptyTable::new(side_schema()?)))?;
-        }
-        let join = session.sql(JOIN).await?.into_unoptimized_plan();
-        Ok(Self { place, join })
+    #[must_use]
+    pub fn new(place: Place) -> Self {
+        Self { place }
     }
+}
+
+/// [`JOIN`] over sides of no run, planned once.
+fn join() -> Result<LogicalPlan> {
+    static PLANNED: OnceLock<LogicalPlan> = OnceLock::new();
+    if let Some(planned) = PLANNED.get() {
+        return Ok(planned.clone());
+    }
+    let mut config = SessionConfig::new();
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    let session = SessionContext::new_with_config(config);
+    for side in [Which::A, Which::B] {
+        session.register_table(side.name(), Arc::new(EmptyTable::new(side_schema()?)))?;
+    }
+    // Its tables are at hand, so that nothing waits.
+    let planned = session.state().create_logical_plan(JOIN).now_or_never();
+    let Some(planned) = planned.transpose()? else { return internal_err!("the plan of {CHANGES} waits for something") };
+    Ok(PLANNED.get_or_init(|| planned).clone())
 }
 
 impl TableFunctionImpl for ChangesFunction {
@@ -125,7 +133,7 @@ impl TableFunctionImpl for ChangesFunction {
             return plan_err!("{CHANGES} takes the ids of two runs, as texts: {CHANGES}('night-1', 'night-2')");
         };
         let pair = Arc::new(Pair { place: self.place.clone(), a: a.clone(), b: b.clone(), compared: Mutex::default() });
-        let with_sides = self.join.clone().transform(|node| {
+        let with_sides = join()?.transform(|node| {
             let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
             let which = if scan.table_name.table() == Which::A.name() { Which::A } else { Which::B };
             scan.source = provider_as_source(Arc::new(Side { pair: Arc::clone(&pair), which }));

@@ -18,16 +18,18 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::condition::Condition;
 use crate::facts_table::FactsTable;
 use crate::flatten::FlattenExec;
+use crate::look_up::LookUps;
 
 /// The flat tables of a run. They are found by name and not listed: what is listed is the contract.
 #[derive(Debug)]
 pub(crate) struct FlatTables {
     facts: Arc<FactsTable>,
+    look_ups: Arc<LookUps>,
 }
 
 impl FlatTables {
     pub(crate) fn new(facts: Arc<FactsTable>) -> Self {
-        Self { facts }
+        Self { facts, look_ups: Arc::default() }
     }
 }
 
@@ -38,8 +40,8 @@ impl SchemaProvider for FlatTables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let table = |table| Arc::new(FlatTableScan { facts: Arc::clone(&self.facts), table }) as Arc<dyn TableProvider>;
-        Ok(flat::by_name(name).map(table))
+        let (facts, look_ups) = (Arc::clone(&self.facts), Arc::clone(&self.look_ups));
+        Ok(flat::by_name(name).map(|table| Arc::new(FlatTableScan { facts, look_ups, table }) as _))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -51,6 +53,7 @@ impl SchemaProvider for FlatTables {
 #[derive(Debug)]
 struct FlatTableScan {
     facts: Arc<FactsTable>,
+    look_ups: Arc<LookUps>,
     table: &'static FlatTable,
 }
 
@@ -101,7 +104,10 @@ impl TableProvider for FlatTableScan {
         let conditions = filters.iter().map(|filter| Condition::new(self.table, state.create_physical_expr(filter.clone(), &names)?));
         let conditions = conditions.collect::<Result<Vec<_>>>()?;
         let of_files: Vec<_> = filters.iter().filter(|filter| self.is_on_files(filter)).cloned().collect();
-        let scan = self.facts.files_scan(state, &of_files).await?;
+        let mut scan = self.facts.files_scan(state, &of_files).await?;
+        if let Some(of_units) = self.look_ups.files_of_units(state, &scan, filters).await? {
+            scan = self.facts.files_scan(state, &[of_files, vec![of_units]].concat()).await?;
+        }
         FlattenExec::over(self.table, columns, conditions, scan, state.config().options()).map(|flatten| Arc::new(flatten) as _)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! facts_session: bytecode_files_v1, flat tables, views, id functions    (session.rs, udf.rs)
+//!   Views: planned when they are first asked for                        (views.rs)
 //!   FactsTable: a committed run                                         (facts_table.rs)
 //!   OneRunPlanner: the same run for all tables of a query              (one_run.rs)
 //!   FilesScan: its files that a filter leaves, and a plan to read them  (files_scan.rs, skipping.rs)
 //!   FlatTables ─▶ FlattenExec: flat tables, filtered as they are made   (flat_tables.rs, flatten.rs, rows.rs, condition.rs)
+//!     LookUps: the files of units that are asked for by id              (look_up.rs)
 //!   ByFile ─▶ ByFileExec: what needs to know of one file at a time      (locality.rs, by_file.rs)
 //!   Yielding: joins that can be given up                                (yielding.rs)
 //! ChangesFunction: `changes('a', 'b')`, what differs between two runs   (changes.rs)
@@ -31,6 +33,7 @@ mod flatten;
 mod guard;
 pub mod listings;
 mod locality;
+mod look_up;
 mod message;
 mod one_run;
 pub mod operator;
@@ -40,6 +43,7 @@ mod skipping;
 mod snapshot;
 mod udf;
 mod underway;
+mod views;
 pub mod wire;
 mod yielding;
 

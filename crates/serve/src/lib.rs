@@ -159,7 +159,7 @@ impl Server {
         let queries = Arc::new(Queries::new(options.running, AuditLog::new(options.audit_log), Arc::clone(&metrics)));
         let execution = Arc::new(Execution::new(options.threads)?);
         let runs = Arc::new(Runs::open(stores, location)?);
-        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread, Arc::clone(&metrics)).await?);
+        let planner = Arc::new(Planner::new(runs, Arc::clone(&queries), options.threads, spread, Arc::clone(&metrics))?);
         let service = Service {
             options,
             planner,

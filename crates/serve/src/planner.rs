@@ -86,7 +86,7 @@ impl Planner {
     ///
     /// # Errors
     /// When the session cannot be made, a fault of ours.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         runs: Arc<Runs>,
         queries: Arc<Queries>,
         partitions: usize,
@@ -96,7 +96,7 @@ impl Planner {
         let place = runs.place();
         let environment = RuntimeEnvBuilder::new().build_arc()?;
         environment.register_object_store(&place.root, Arc::clone(&place.store));
-        let state = runs.session().await?.state();
+        let state = runs.session()?.state();
         // An alias brings a function back under its other names: those that have one of these are gone as a whole.
         let is_greedy =
             |name: &str, aliases: &[String]| GREEDY.contains(&name) || aliases.iter().any(|alias| GREEDY.contains(&alias.as_str()));
@@ -106,7 +106,7 @@ impl Planner {
         let mut operators = state.expr_planners().to_vec();
         operators.push(Arc::new(GuardedOperators));
         let aggregates = left(state.aggregate_functions(), |function| (function.name(), is_greedy(function.name(), function.aliases())));
-        let changes = Arc::new(ChangesFunction::new(place.clone()).await?);
+        let changes = Arc::new(ChangesFunction::new(place.clone()));
         let base = SessionStateBuilder::new_from_existing(state)
             .with_expr_planners(operators)
             .with_scalar_functions(functions)

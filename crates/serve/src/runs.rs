@@ -56,8 +56,8 @@ impl Runs {
     }
 
     /// A session over no run in particular, which has the functions.
-    pub(crate) async fn session(&self) -> Result<SessionContext> {
-        facts_session(&self.stores, &self.location, None).await
+    pub(crate) fn session(&self) -> Result<SessionContext> {
+        facts_session(&self.stores, &self.location, None)
     }
 
     /// The current run.
@@ -98,7 +98,7 @@ impl Runs {
             return Ok(session);
         }
         self.check(run).await?;
-        let session = Arc::new(facts_session(&self.stores, &self.location, Some(run.clone())).await?);
+        let session = Arc::new(facts_session(&self.stores, &self.location, Some(run.clone()))?);
         self.lock().insert(run, Arc::clone(&session));
         Ok(session)
     }

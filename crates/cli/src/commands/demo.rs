@@ -66,7 +66,7 @@ pub async fn run(args: Demo, output: &mut Output) -> anyhow::Result<Exit> {
     }
 
     output.data(format!("\n{}\n", summary.text()))?;
-    let session = facts_session(&Arc::new(Stores::default()), facts.uri(), None).await?;
+    let session = facts_session(&Arc::new(Stores::default()), facts.uri(), None)?;
     for (heading, sql) in QUESTIONS {
         let rows = session.sql(sql).await?.collect().await?;
         output.data(format!("{heading}\n\n{sql};\n\n{}\n\n", pretty_format_batches(&rows)?))?;

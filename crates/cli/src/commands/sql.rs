@@ -96,7 +96,7 @@ async fn over_facts<'a>(facts: &'a Facts, run: Option<&str>) -> anyhow::Result<(
     let run = facts.document(run).await?.run;
     let (location, id) = (facts.location.uri(), Some(run.run_id.clone()));
     let opened = async {
-        let session = facts_session(&facts.stores, location, id.clone()).await?;
+        let session = facts_session(&facts.stores, location, id.clone())?;
         register_listings(&session, &facts.stores, location, id)?;
         Ok(session)
     };

@@ -144,7 +144,7 @@ impl AuditWorker {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone())).await?;
+        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone()))?;
         let paths = paths.into_iter().collect::<Vec<_>>().join(", ");
         let query = format!("SELECT repo, path, marshal_digest FROM bytecode_files_v1 WHERE path IN ({paths})");
         let mut digests = BTreeMap::new();
@@ -164,7 +164,7 @@ impl AuditWorker {
 
     /// The row that the run has landed of a file.
     async fn row(&self, file: &SourceFile) -> Result<Option<RecordBatch>, DataFusionError> {
-        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone())).await?;
+        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone()))?;
         let repo = file.repo.as_ref().map_or_else(|| "IS NULL".to_owned(), |repo| format!("= {}", quoted(repo)));
         let query = format!("SELECT * FROM bytecode_files_v1 WHERE path = {} AND repo {repo}", quoted(&file.path));
         let batches = session.sql(&query).await?.collect().await?;

@@ -95,7 +95,7 @@ impl Nodes for StoredTree {
 
 /// Makes the tree of a run's rows: only the columns of names and digests are read.
 async fn build(facts: &Facts, run: &RunId) -> anyhow::Result<Vec<u8>> {
-    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.clone())).await?;
+    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.clone()))?;
     let rows = session.sql("SELECT repo, path, file_sha256, facts_digest FROM bytecode_files_v1").await?;
     let mut batches = rows.execute_stream().await?;
     let mut tree = RunTree::default();
@@ -134,7 +134,7 @@ fn digest(text: &str) -> anyhow::Result<Digest> {
 /// # Errors
 /// When the facts cannot be read.
 pub async fn making(facts: &Facts, run: &RunHeader) -> anyhow::Result<Making> {
-    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.run_id.clone())).await?;
+    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.run_id.clone()))?;
     let rows = session.sql("SELECT analyzer_version FROM py_bc_metadata LIMIT 1").await?.collect().await?;
     let analyzer = rows.first().and_then(|batch| {
         let column = batch.column(0).as_string_opt::<i32>()?;

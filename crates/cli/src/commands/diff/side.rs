@@ -73,7 +73,7 @@ pub async fn run(facts: &Facts, (before, after): (&RunId, &RunId), file: &str, a
 
 /// The row of a file, by its path or by repository and path.
 pub async fn row_of(facts: &Facts, run: &RunId, file: &str) -> anyhow::Result<Option<RecordBatch>> {
-    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.clone())).await?;
+    let session = facts_session(&facts.stores, facts.location.uri(), Some(run.clone()))?;
     let quoted = file.replace('\'', "''");
     let query = format!("SELECT * FROM bytecode_files_v1 WHERE path = '{quoted}' OR concat(repo, '/', path) = '{quoted}'");
     let batches = session.sql(&query).await?.collect().await?;
