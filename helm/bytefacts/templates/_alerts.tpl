@@ -90,7 +90,9 @@
   summary: >-
     Three jobs of {{ .fullname }} have failed within an hour.
 - alert: BytefactsQuarantine
-  expr: sum(increase(bytefacts_errors_total{{ printf "{%s,stage=\"quarantine\"}" .of }}[1h])) > 0
+  # A new executor may have given a file up before it was scraped for the first time: an increase has nothing to begin with then.
+  {{- $quarantined := printf "bytefacts_errors_total{%s,stage=\"quarantine\"}" .of }}
+  expr: sum(increase({{ $quarantined }}[1h])) > 0 or sum({{ $quarantined }} unless {{ $quarantined }} offset 1h) > 0
   for: 0m
   severity: warning
   summary: >-
@@ -126,7 +128,9 @@
   summary: >-
     The shared cache of {{ .fullname }} does not answer, so that what others have compiled is compiled again.
 - alert: BytefactsSharedCacheDamaged
-  expr: sum(increase(bytefacts_cache_shared_damaged_total{{ printf "{%s}" .of }}[1h])) > 0
+  # As of files that are given up: what is counted before the first scrape is no increase.
+  {{- $damaged := printf "bytefacts_cache_shared_damaged_total{%s}" .of }}
+  expr: sum(increase({{ $damaged }}[1h])) > 0 or sum({{ $damaged }} unless {{ $damaged }} offset 1h) > 0
   for: 0m
   severity: warning
   summary: >-
