@@ -122,7 +122,10 @@
     {{ printf "The cache of {{ $labels.pod }} is full, and drops what may be wanted again." }}
 {{- if $values.sharedCache.uri }}
 - alert: BytefactsSharedCacheFailing
-  expr: sum(increase(bytefacts_cache_shared_errors_total{{ printf "{%s}" .of }}[30m])) > 10
+  # After an error it is left alone for ever longer, so that errors stay few however long it is away. What is not put there for that shows it.
+  expr: >-
+    sum(increase(bytefacts_cache_shared_errors_total{{ printf "{%s}" .of }}[30m])) > 0
+    and sum(increase(bytefacts_cache_shared_skipped_total{{ printf "{%s}" .of }}[30m])) > sum(increase(bytefacts_cache_shared_puts_total{{ printf "{%s}" .of }}[30m]))
   for: 10m
   severity: warning
   summary: >-
