@@ -176,10 +176,10 @@ enum Benchmark {
         #[arg(long, value_name = "FOLDER")]
         corpus: Option<PathBuf>,
         /// Nights; none leaves them out.
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 4)]
         nights: u64,
         /// Presets of the matrix.
-        #[arg(long, value_delimiter = ',', default_value = "quick,nightly", value_name = "NAME,NAME,...")]
+        #[arg(long, value_delimiter = ',', default_value = "quick", value_name = "NAME,NAME,...")]
         presets: Vec<String>,
         /// Files of the runs that are compared.
         #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000", value_name = "N,N,...")]

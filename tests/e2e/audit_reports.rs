@@ -158,6 +158,65 @@ fn metrics_of_the_newest_audit_go_into_a_file() {
     assert!(!Path::new(&path).exists());
 }
 
+/// A gateway of Prometheus as far as a push sees it: it answers what it is told to, and gives what it was asked.
+fn gateway(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = std::thread::spawn(move || {
+        let asked = answers.iter().map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut reader, mut head, mut length) = (BufReader::new(stream.try_clone().unwrap()), String::new(), 0);
+            while !head.ends_with("\r\n\r\n") {
+                let from = head.len();
+                reader.read_line(&mut head).unwrap();
+                if let Some(said) = head[from..].to_lowercase().strip_prefix("content-length:") {
+                    length = said.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            head + &text(&body)
+        });
+        asked.collect()
+    });
+    (address, asked)
+}
+
+#[test]
+fn metrics_are_pushed_to_a_gateway_and_who_does_not_take_them_is_told_of() {
+    let place = Place::new();
+    place.extract("one");
+    let one = ["--run", "one", "--preset", "quick", "--fail-on", "never"];
+    // A gateway that begins is asked again.
+    let (address, asked) = gateway(&["503 Service Unavailable", "200 OK"]);
+    let (_, code) = place.audit(&[&one[..], &["--metrics-push", &format!("http://me:secret@{address}")]].concat());
+    assert_eq!(code, 0);
+    for request in asked.join().unwrap() {
+        assert!(request.starts_with("PUT /metrics/job/bytefacts_audit HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("authorization: basic bwu6c2vjcmv0"), "{request}");
+        for metric in ["bytefacts_audit_last_report_timestamp_seconds{preset=\"quick\"}", "bytefacts_current_run_timestamp_seconds"] {
+            assert!(request.lines().any(|line| line.starts_with(metric)), "{metric}: {request}");
+        }
+    }
+    let (corpus, facts) = (place.path("corpus"), place.path("facts"));
+    let pushed = |address: &str| {
+        let night = ["audit", &corpus, "--facts", &facts, "--night", "1"];
+        let output = place.bytefacts(&[&night[..], &one, &["--metrics-push", address]].concat());
+        (output.status.code().unwrap(), text(&output.stderr))
+    };
+    let (address, asked) = gateway(&["400 Bad Request"]);
+    let (code, said) = pushed(&format!("http://me:secret@{address}/metrics/job/mine"));
+    assert!(
+        code == 1 && said.contains("refuses the metrics: 400") && said.contains("/metrics/job/mine") && !said.contains("secret"),
+        "{said}"
+    );
+    assert_eq!(asked.join().unwrap().len(), 1, "it is not asked again");
+    assert_eq!(pushed("nowhere:9091").0, 2, "before anything is done");
+}
+
 #[test]
 fn what_is_allowed_passes_until_its_day_and_stays_bad() {
     let place = poisoned();

@@ -11,7 +11,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::support::{GATED, Gate, python};
+use crate::judged::WRONG_NAME;
+use crate::support::{GATED, Gate, python, with_patched_dis};
 
 /// A corpus, its facts and a cache of their own.
 pub struct Place {
@@ -189,11 +190,19 @@ fn a_poisoned_cache_is_found() {
         "{finding:#}"
     );
 
+    // Both sides stand beside each other, as derived first on the left.
+    let side = |line: &Value| (line["left"].as_str().unwrap_or("").to_owned(), line["right"].as_str().unwrap_or("").to_owned());
+    let changed = finding["sides"][0]["lines"].as_array().unwrap().iter().find(|line| line["mark"] == "changed").map(side);
+    let (left, right) = changed.unwrap();
+    assert!(left.ends_with("LOAD_CONST 'about'") && right.ends_with("LOAD_CONST 'abaut'"), "{left} {right}");
+
     // The command that repeats it does.
     let words: Vec<&str> = finding["repeat"].as_str().unwrap().split(' ').skip(1).collect();
     let again = place.bytefacts(&words);
     assert_eq!(again.status.code(), Some(3), "{}", text(&again.stderr));
-    assert!(text(&again.stdout).contains("bad r/a.py under committed (X01)"), "{}", text(&again.stdout));
+    let said = text(&again.stdout);
+    assert!(said.contains("bad r/a.py under committed (X01)"), "{said}");
+    assert!(said.lines().any(|line| line.contains("LOAD_CONST 'about'") && line.contains(" ~ ") && line.contains("'abaut'")), "{said}");
 
     // And between the runs it is the alarm.
     let (changes, code) = place.diff(&["clean", "poisoned"]);
@@ -203,6 +212,28 @@ fn a_poisoned_cache_is_found() {
     let (side, code) = place.diff(&["clean", "poisoned", "--file", "r/a.py"]);
     assert_eq!(code, 3);
     assert_eq!(side["units"].as_array().unwrap().len(), 1);
+}
+
+/// The interpreter that compiles judges, by another path than ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn dis_is_asked_and_what_it_says_otherwise_is_named() {
+    let place = Place::new();
+    place.extract("one");
+    let dis = ["--run", "one", "--preset", "full", "--condition", "dis"];
+    let (report, code) = place.audit(&dis);
+    assert_eq!((code, &report["verdicts"]["good"]), (0, &4.into()), "{report:#}");
+    let tools = tempfile::tempdir().unwrap();
+    let wrong = with_patched_dis(&python().await, tools.path(), WRONG_NAME);
+    let by_another = ["--condition", "repeat", "--python", wrong.executable.to_str().unwrap()];
+    let (report, code) = place.audit(&[&dis[..], &by_another].concat());
+    assert_eq!((code, &report["verdicts"]["bad"], &report["verdicts"]["good"]), (3, &1.into(), &7.into()), "{report:#}");
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["path"], &finding["condition"], &finding["cause"]), (&"a.py".into(), &"dis".into(), &"X02".into()));
+    let found = &finding["difference"];
+    assert_eq!(
+        (&found["field"], &found["left"], &found["right"]),
+        (&"instructions.opname".into(), &"\"GET_ITER\"".into(), &"\"GET_IT\"".into())
+    );
 }
 
 /// Changes bytes in the value of a cache entry, and digests it as whoever knows the form would. Gives whether they were there.

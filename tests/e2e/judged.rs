@@ -11,7 +11,7 @@ use crate::support::{Shape, bytefacts, extract, folder, python, query_text, run,
 const COMPILED: u64 = 37;
 
 /// A judge that has another name for one instruction: of the twelve modules of each repository, each has it once.
-const WRONG_NAME: &str = "_all_opname[opmap['GET_ITER']] = 'GET_IT'";
+pub const WRONG_NAME: &str = "_all_opname[opmap['GET_ITER']] = 'GET_IT'";
 
 fn judging(rate: f64) -> Shape {
     Shape { options: ExtractOptions { oracle: SampleRate::try_from(rate).unwrap(), ..ExtractOptions::default() }, ..Shape::default() }

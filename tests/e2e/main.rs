@@ -26,6 +26,7 @@ mod config;
 mod cookbook;
 mod digests;
 mod docs_clients;
+mod drift;
 mod equal_answers;
 mod failing_disk;
 mod full_disk;

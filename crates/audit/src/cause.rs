@@ -183,7 +183,7 @@ pub const CATALOGUE: [Cause; 52] = {
             "a cache entry, or a landed row, that is not what compiling gives",
             Provoked("audits::a_poisoned_cache_is_found"),
         ),
-        cause("X02", Output, "dis says otherwise", Open("the oracle of `extract` compares every column")),
+        cause("X02", Output, "dis says otherwise", Provoked("audits::dis_is_asked_and_what_it_says_otherwise_is_named")),
         cause("X03", Outcome, "no worker could be had", Open("a fault of the machine")),
     ]
 };

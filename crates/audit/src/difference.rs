@@ -214,7 +214,8 @@ fn with_bits(instruction: &Instruction<'_>) -> String {
     }
 }
 
-fn argument(instruction: &Instruction<'_>) -> String {
+/// What an instruction is given, as `dis` shows it; the number itself where `dis` has no text.
+pub(crate) fn argument(instruction: &Instruction<'_>) -> String {
     let mut text = String::new();
     instruction.write_argrepr("", &mut text);
     match (text.is_empty(), instruction.arg) {

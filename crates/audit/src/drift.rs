@@ -1,18 +1,19 @@
 //! Equal edits between two derivations, counted together: what another interpreter does otherwise, in a handful of lines.
 //!
-//! Instructions of both sides are aligned by what they do; where they stand and where jumps lead shifts with every insertion and is no edit of its
-//! own. Each edit is named by what is taken out, what is put in and what stands around it, and equal ones are one cluster with an example.
+//! Both sides are aligned by [`crate::edits`]. Each edit is named by what is taken out, what is put in and what stands behind it: opcodes, and of
+//! arguments what kind they are. Equal ones are one cluster with an example. Two code objects that differ are in one cluster at least, and what the
+//! clusters insert and remove adds up to what the code objects have more and less.
 
 use std::collections::BTreeMap;
 
-use bytefacts_bytecode::instruction::{ArgVal, Instruction};
-use bytefacts_bytecode::opcode::op;
-use bytefacts_bytecode::{Code, Unit, disassemble, units};
+use arrow::array::RecordBatch;
+use bytefacts_bytecode::{Code, units};
 use bytefacts_compile::Diagnostic;
 use serde::{Deserialize, Serialize};
-use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use crate::difference::{self, shown_instruction};
+use crate::difference::{self, Difference};
+use crate::edits::{Listing, Operand, PREFIX, Step, Stretch, pairs, script};
+use crate::row;
 
 /// Names of opcodes that name an edit at most; what is longer is cut in the middle.
 const NAMED: usize = 6;
@@ -28,10 +29,32 @@ pub struct Cluster {
     pub files: u64,
     /// Kinds of code objects that they are in, with counts.
     pub kinds: BTreeMap<String, u64>,
-    /// Instructions more on the right, over all places.
+    /// Instructions more on the right, over all places: those inserted less those removed.
     pub instructions: i64,
+    /// Instructions that the right alone has.
+    #[serde(default)]
+    pub inserted: u64,
+    /// Instructions that the left alone has.
+    #[serde(default)]
+    pub removed: u64,
     /// One of the places.
     pub example: Example,
+}
+
+impl Cluster {
+    /// What is done, and in which kinds of code objects.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("{} (in {})", self.edit, self.within())
+    }
+
+    /// The kinds of code objects, the most frequent first: `genexpr 600, function 27`.
+    #[must_use]
+    pub fn within(&self) -> String {
+        let mut kinds: Vec<_> = self.kinds.iter().collect();
+        kinds.sort_by_key(|(kind, n)| (std::cmp::Reverse(**n), *kind));
+        kinds.into_iter().map(|(kind, n)| format!("{kind} {n}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A place of an edit.
@@ -49,6 +72,15 @@ pub struct Example {
     pub right: Vec<String>,
 }
 
+impl Example {
+    /// Where it is: `r/x.py:12 <module>.f@10`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{}{line} {}", self.file, self.unit)
+    }
+}
+
 /// Edits gathered over files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drifts {
@@ -59,43 +91,85 @@ pub struct Drifts {
     pub instructions: i64,
 }
 
+/// What differs between code objects of the same instructions.
+struct Beside {
+    /// Which fact.
+    field: String,
+    left: String,
+    right: String,
+}
+
+/// An edit at a place.
+struct Place<'a> {
+    edit: String,
+    kind: &'a str,
+    inserted: usize,
+    removed: usize,
+    example: Example,
+}
+
+/// The edits that a file is in.
+type InFile = BTreeMap<String, ()>;
+
 impl Drifts {
     /// Takes the two derivations of a file in. Says whether they differ.
     pub fn add(&mut self, file: &str, left: &Code, right: &Code) -> bool {
         let (lefts, rights) = (units(left), units(right));
-        let mut in_file = BTreeMap::new();
-        // One code object more on a side shifts none of those behind it.
-        let mut unmatched: BTreeMap<(&str, usize), &Unit<'_>> = named_units(&rights).into_iter().collect();
-        for (name, one) in named_units(&lefts) {
-            match unmatched.remove(&name) {
-                Some(other) => self.add_unit(file, one, other, &mut in_file),
-                None => self.add_lone(file, one, "removed", -1, &mut in_file),
-            }
-        }
-        for (_, other) in named_units(&rights).into_iter().filter(|(name, _)| unmatched.contains_key(name)) {
-            self.add_lone(file, other, "inserted", 1, &mut in_file);
+        let listed = |units: &[bytefacts_bytecode::Unit<'_>]| units.iter().map(Listing::of_unit).collect::<Vec<_>>();
+        let beside = |one: usize, other: usize| {
+            let (one, other) = (lefts.get(one)?, rights.get(other)?);
+            // Children have listings of their own.
+            let Difference { field, left, right, .. } = difference::of_code(&childless(one.code), &childless(other.code))?;
+            let detail = if field.ends_with(".positions") { ".positions" } else { "" };
+            let what = field.split('[').next().unwrap_or_default();
+            Some(Beside { field: format!("{what}{detail}"), left, right })
+        };
+        let mut in_file = InFile::new();
+        self.add_units(file, &listed(&lefts), &listed(&rights), &beside, &mut in_file);
+        self.add_file(&in_file)
+    }
+
+    /// Takes the rows of a file by two runs in, each the one row of its batch. Says whether they differ.
+    pub fn add_rows(&mut self, file: &str, left: &RecordBatch, right: &RecordBatch) -> bool {
+        let (lefts, rights) = (row::units(left), row::units(right));
+        let listed = |units: &[row::RowUnit]| units.iter().map(|unit| unit.listing.clone()).collect::<Vec<_>>();
+        let beside = |one: usize, other: usize| {
+            let (one, other) = (lefts.get(one)?, rights.get(other)?);
+            let Difference { field, left, right, .. } = one.first_difference(other)?;
+            Some(Beside { field: fact_of(&field), left, right })
+        };
+        let mut in_file = InFile::new();
+        self.add_units(file, &listed(&lefts), &listed(&rights), &beside, &mut in_file);
+        if in_file.is_empty()
+            && let Some(found) = row::first_difference(left, right)
+        {
+            let field = found.field.split('[').next().unwrap_or_default();
+            let example = Example::of_file(file, None, vec![found.left], vec![found.right]);
+            self.count(
+                Place { edit: format!("{field} differ, with the same code"), kind: "file", inserted: 0, removed: 0, example },
+                &mut in_file,
+            );
         }
         self.add_file(&in_file)
     }
 
     /// Takes the errors in of a file that neither side has code of. Says whether they differ.
     pub fn add_errors(&mut self, file: &str, left: &Diagnostic, right: &Diagnostic) -> bool {
-        let mut in_file = BTreeMap::new();
+        let mut in_file = InFile::new();
         if left != right {
             let edit = match (&left.error_type, &right.error_type) {
                 (one, other) if one == other => format!("{one} with other words or in another place"),
                 (one, other) => format!("{one} replaced by {other}"),
             };
             let shown = |error: &Diagnostic| vec![format!("{}: {}", error.error_type, error.message)];
-            let example =
-                Example { file: file.to_owned(), unit: "<module>".to_owned(), line: left.line1, left: shown(left), right: shown(right) };
-            self.count(edit, "error", 0, example, &mut in_file);
+            let example = Example::of_file(file, left.line1, shown(left), shown(right));
+            self.count(Place { edit, kind: "error", inserted: 0, removed: 0, example }, &mut in_file);
         }
         self.add_file(&in_file)
     }
 
     /// Counts a file in the clusters that it is in. Says whether it is in any.
-    fn add_file(&mut self, in_file: &BTreeMap<String, ()>) -> bool {
+    fn add_file(&mut self, in_file: &InFile) -> bool {
         for edit in in_file.keys() {
             if let Some(cluster) = self.clusters.get_mut(edit) {
                 cluster.files += 1;
@@ -105,75 +179,100 @@ impl Drifts {
         !in_file.is_empty()
     }
 
-    /// Takes a code object in that one side has alone.
-    fn add_lone(&mut self, file: &str, unit: &Unit<'_>, what: &str, sign: i64, in_file: &mut BTreeMap<String, ()>) {
-        let Ok(instructions) = disassemble(unit.code) else { return };
-        let more = sign * instructions.len() as i64;
-        self.instructions += more;
-        let shown: Vec<String> = window(&instructions, 0, NAMED).iter().map(shown_instruction).collect();
-        let (left, right) = if sign < 0 { (shown, Vec::new()) } else { (Vec::new(), shown) };
-        let line = Some(unit.code.firstlineno);
-        let example = Example { file: file.to_owned(), unit: unit.qualpath.clone(), line, left, right };
-        self.count(format!("code object {what}"), unit.kind.as_str(), more, example, in_file);
-    }
-
-    fn add_unit(&mut self, file: &str, one: &Unit<'_>, other: &Unit<'_>, in_file: &mut BTreeMap<String, ()>) {
-        let kind = one.kind.as_str();
-        let (Ok(left), Ok(right)) = (disassemble(one.code), disassemble(other.code)) else { return };
-        self.instructions += right.len() as i64 - left.len() as i64;
-        let (of_left, of_right) = (tokens(&left), tokens(&right));
-        let mut edited = false;
-        if of_left != of_right {
-            for operation in capture_diff_slices(Algorithm::Myers, &of_left, &of_right) {
-                let (at, removed, into, inserted) = match operation {
-                    DiffOp::Equal { .. } => continue,
-                    DiffOp::Delete { old_index, old_len, new_index } => (old_index, old_len, new_index, 0),
-                    DiffOp::Insert { old_index, new_index, new_len } => (old_index, 0, new_index, new_len),
-                    DiffOp::Replace { old_index, old_len, new_index, new_len } => (old_index, old_len, new_index, new_len),
-                };
-                edited = true;
-                let (gone, new) = (window(&left, at, removed), window(&right, into, inserted));
-                let next = left.get(at + removed).map(|instruction| instruction.opname());
-                let around = |list: &[Instruction<'_>], from: usize, count: usize| -> Vec<String> {
-                    window(list, from.saturating_sub(1), count + 2).iter().map(shown_instruction).collect()
-                };
-                let line = new.first().or(gone.first()).and_then(|instruction| instruction.line_number);
-                let example = Example {
-                    file: file.to_owned(),
-                    unit: one.qualpath.clone(),
-                    line,
-                    left: around(&left, at, removed),
-                    right: around(&right, into, inserted),
-                };
-                self.count(named(gone, new, next), kind, new.len() as i64 - gone.len() as i64, example, in_file);
+    /// Takes the code objects of a file in. `beside` tells what differs between two by their places, where their instructions do not.
+    fn add_units(
+        &mut self,
+        file: &str,
+        lefts: &[Listing],
+        rights: &[Listing],
+        beside: &dyn Fn(usize, usize) -> Option<Beside>,
+        in_file: &mut InFile,
+    ) {
+        for (one, other) in pairs(lefts, rights) {
+            let (left, right) = (one.and_then(|at| lefts.get(at)), other.and_then(|at| rights.get(at)));
+            match (left, right) {
+                (Some(left), Some(right)) => {
+                    if !self.add_unit(file, left, right, in_file)
+                        && let Some(found) = one.zip(other).and_then(|(one, other)| beside(one, other))
+                    {
+                        let edit = format!("{} differ, with the same instructions", found.field);
+                        let (unit, line) = (left.unit.clone(), left.line);
+                        let example = Example { file: file.to_owned(), unit, line, left: vec![found.left], right: vec![found.right] };
+                        self.count(Place { edit, kind: &left.kind, inserted: 0, removed: 0, example }, in_file);
+                    }
+                }
+                (Some(lone), None) => self.add_lone(file, lone, false, in_file),
+                (None, Some(lone)) => self.add_lone(file, lone, true, in_file),
+                (None, None) => {}
             }
         }
-        // What differs beside instructions: children have units of their own.
-        if !edited && let Some(found) = difference::of_code(&childless(one.code), &childless(other.code)) {
-            let what = found.field.split('[').next().unwrap_or_default();
-            let detail = if found.field.ends_with(".positions") { ".positions" } else { "" };
-            let example = Example {
-                file: file.to_owned(),
-                unit: one.qualpath.clone(),
-                line: Some(one.code.firstlineno),
-                left: vec![found.left],
-                right: vec![found.right],
-            };
-            self.count(format!("{what}{detail} differ, with the same instructions"), kind, 0, example, in_file);
-        }
     }
 
-    fn count(&mut self, edit: String, kind: &str, instructions: i64, example: Example, in_file: &mut BTreeMap<String, ()>) {
+    /// Takes a code object in that one side has alone.
+    fn add_lone(&mut self, file: &str, unit: &Listing, is_new: bool, in_file: &mut InFile) {
+        let count = unit.instructions();
+        let shown: Vec<String> = unit.steps.iter().take(NAMED).map(Step::shown).collect();
+        let (what, left, right) = if is_new { ("inserted", Vec::new(), shown) } else { ("removed", shown, Vec::new()) };
+        let (inserted, removed) = if is_new { (count, 0) } else { (0, count) };
+        self.instructions += inserted as i64 - removed as i64;
+        let example = Example { file: file.to_owned(), unit: unit.unit.clone(), line: unit.line, left, right };
+        self.count(Place { edit: format!("code object {what}"), kind: &unit.kind, inserted, removed, example }, in_file);
+    }
+
+    /// Takes two code objects in. Says whether their instructions differ.
+    fn add_unit(&mut self, file: &str, one: &Listing, other: &Listing, in_file: &mut InFile) -> bool {
+        let (left, right) = (&one.steps, &other.steps);
+        self.instructions += other.instructions() as i64 - one.instructions() as i64;
+        let mut edited = false;
+        let place = |edit: String, at: &Stretch, inserted: usize, removed: usize| {
+            let around = |steps: &[Step], of: &std::ops::Range<usize>| -> Vec<String> {
+                let end = steps.len().min(of.end + 1);
+                steps.get(of.start.saturating_sub(1)..end).unwrap_or_default().iter().map(Step::shown).collect()
+            };
+            let line = right.get(at.right.clone()).and_then(<[Step]>::first).or_else(|| left.get(at.left.start)).and_then(|step| step.line);
+            let (unit, kind) = (one.unit.clone(), one.kind.as_str());
+            let (left, right) = (around(left, &at.left), around(right, &at.right));
+            Place { edit, kind, inserted, removed, example: Example { file: file.to_owned(), unit, line, left, right } }
+        };
+        for stretch in script(left, right) {
+            let gone = left.get(stretch.left.clone()).unwrap_or_default();
+            let new = right.get(stretch.right.clone()).unwrap_or_default();
+            if !stretch.same {
+                let count = |steps: &[Step]| steps.iter().map(Step::instructions).sum::<usize>();
+                let next = left.get(stretch.left.end).map(|step| step.opname.as_str());
+                self.count(place(named(gone, new, next), &stretch, count(new), count(gone)), in_file);
+                edited = true;
+                continue;
+            }
+            for (at, (one, other)) in gone.iter().zip(new).enumerate() {
+                let Some((edit, inserted, removed)) = widened(one, other) else { continue };
+                let (left, right) = (stretch.left.start + at, stretch.right.start + at);
+                let at = Stretch { left: left..left + 1, right: right..right + 1, same: true };
+                let mut place = place(edit, &at, inserted, removed);
+                (place.example.left, place.example.right) = (with_prefixes(one), with_prefixes(other));
+                self.count(place, in_file);
+                edited = true;
+            }
+        }
+        edited
+    }
+
+    fn count(&mut self, place: Place<'_>, in_file: &mut InFile) {
+        let Place { edit, kind, inserted, removed, example } = place;
         let cluster = self.clusters.entry(edit.clone()).or_insert_with(|| Cluster {
             edit: edit.clone(),
             places: 0,
             files: 0,
             kinds: BTreeMap::new(),
             instructions: 0,
+            inserted: 0,
+            removed: 0,
             example,
         });
         cluster.places += 1;
-        cluster.instructions += instructions;
+        cluster.instructions += inserted as i64 - removed as i64;
+        cluster.inserted += inserted as u64;
+        cluster.removed += removed as u64;
         *cluster.kinds.entry(kind.to_owned()).or_default() += 1;
         in_file.insert(edit, ());
     }
@@ -191,6 +290,8 @@ impl Drifts {
                     mine.places += cluster.places;
                     mine.files += cluster.files;
                     mine.instructions += cluster.instructions;
+                    mine.inserted += cluster.inserted;
+                    mine.removed += cluster.removed;
                     for (kind, n) in cluster.kinds {
                         *mine.kinds.entry(kind).or_default() += n;
                     }
@@ -208,15 +309,21 @@ impl Drifts {
     }
 }
 
-/// Code objects by what they are matched by: where they are defined, and which of those there.
-fn named_units<'a, 'c>(units: &'a [Unit<'c>]) -> Vec<((&'a str, usize), &'a Unit<'c>)> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let named = units.iter().map(|unit| {
-        let count = seen.entry(&unit.qualpath).or_default();
-        *count += 1;
-        ((unit.qualpath.as_str(), *count), unit)
-    });
-    named.collect()
+impl Example {
+    fn of_file(file: &str, line: Option<i32>, left: Vec<String>, right: Vec<String>) -> Self {
+        Self { file: file.to_owned(), unit: "<module>".to_owned(), line, left, right }
+    }
+}
+
+/// Which fact of a code object a field of its row is part of. Where instructions stand in the source is one fact, in however many columns.
+fn fact_of(field: &str) -> String {
+    let parts: Vec<&str> = field.split('.').map(|part| part.split('[').next().unwrap_or_default()).collect();
+    match parts.as_slice() {
+        ["line_table", ..] | ["instructions", "span" | "line_number" | "starts_line", ..] => "instructions.positions".to_owned(),
+        ["instructions", column, ..] => format!("instructions.{column}"),
+        [first, ..] => (*first).to_owned(),
+        [] => field.to_owned(),
+    }
 }
 
 /// The code object without those inside it, which are compared by themselves.
@@ -228,24 +335,27 @@ fn childless(code: &Code) -> Code {
     Code { consts: code.consts.iter().map(keep).collect(), filename: bytefacts_bytecode::PyStr::from(""), ..code.clone() }
 }
 
-/// What instructions do, without where they stand: jumps without their targets, and prefixes without their share of an argument.
-fn tokens(instructions: &[Instruction<'_>]) -> Vec<String> {
-    let token = |instruction: &Instruction<'_>| match instruction.argval {
-        ArgVal::Jump(_) => instruction.opname().to_owned(),
-        _ if instruction.opcode == op::EXTENDED_ARG => instruction.opname().to_owned(),
-        _ => shown_instruction(instruction),
+/// What became of the prefixes of an instruction that does the same on both sides: the edit, and how many are put in and taken out.
+fn widened(one: &Step, other: &Step) -> Option<(String, usize, usize)> {
+    let (less, more) = (one.prefixes.len(), other.prefixes.len());
+    let jump = one.operand == Operand::Jump;
+    let (what, why) = match (more.cmp(&less), jump) {
+        (std::cmp::Ordering::Equal, _) => return None,
+        (std::cmp::Ordering::Greater, true) => ("inserted", "jumps lead farther"),
+        (std::cmp::Ordering::Greater, false) => ("inserted", "places in tables are larger"),
+        (std::cmp::Ordering::Less, true) => ("removed", "jumps lead less far"),
+        (std::cmp::Ordering::Less, false) => ("removed", "places in tables are smaller"),
     };
-    instructions.iter().map(token).collect()
+    Some((format!("{PREFIX} {what}: {why}"), more.saturating_sub(less), less.saturating_sub(more)))
 }
 
-fn window<'a, 'c>(instructions: &'a [Instruction<'c>], from: usize, count: usize) -> &'a [Instruction<'c>] {
-    let end = instructions.len().min(from.saturating_add(count));
-    instructions.get(from.min(end)..end).unwrap_or_default()
+fn with_prefixes(step: &Step) -> Vec<String> {
+    step.prefixes.iter().map(|(_, argument)| format!("{PREFIX} {argument}")).chain([step.shown()]).collect()
 }
 
-fn named(gone: &[Instruction<'_>], new: &[Instruction<'_>], next: Option<&str>) -> String {
-    let names = |list: &[Instruction<'_>]| {
-        let names: Vec<&str> = list.iter().map(|instruction| instruction.opname()).collect();
+fn named(gone: &[Step], new: &[Step], next: Option<&str>) -> String {
+    let names = |steps: &[Step]| {
+        let names: Vec<&str> = steps.iter().map(|step| step.opname.as_str()).collect();
         match names.as_slice() {
             [first @ .., last] if first.len() >= NAMED => {
                 format!("{} … {last} ({} instructions)", first.iter().take(NAMED - 2).copied().collect::<Vec<_>>().join(" "), names.len())
@@ -254,10 +364,13 @@ fn named(gone: &[Instruction<'_>], new: &[Instruction<'_>], next: Option<&str>) 
         }
     };
     let before = next.map_or_else(|| " at the end".to_owned(), |next| format!(" before {next}"));
-    match (gone.is_empty(), new.is_empty()) {
-        (true, _) => format!("{} inserted{before}", names(new)),
-        (_, true) => format!("{} removed{before}", names(gone)),
-        _ if names(gone) == names(new) => format!("{} with another argument", names(new)),
+    match (gone, new) {
+        ([], _) => format!("{} inserted{before}", names(new)),
+        (_, []) => format!("{} removed{before}", names(gone)),
+        ([one], [other]) if one.opname == other.opname && one.operand == other.operand => {
+            format!("{} with another {}", one.opname, one.operand.noun())
+        }
+        _ if names(gone) == names(new) => format!("{} with other arguments", names(new)),
         _ => format!("{} replaced by {}", names(gone), names(new)),
     }
 }

@@ -4,8 +4,9 @@
 //! digests       what a file is, at four depths            difference    the first field that differs, with both values
 //! tree          the digests of a run as a Merkle tree     stream        what two marshal streams of one value differ in
 //! changes       two runs, from the root down              cause         the catalogue of causes, and which of them it was
-//! pyc           a `.pyc` against its source               drift         equal edits between two interpreters, counted together
-//! row           rows of two runs: first field that differs, instructions side by side
+//! pyc           a `.pyc` against its source               edits         two listings of instructions aligned, side by side
+//! row           rows of two runs: first field that differs, listings
+//! drift         equal edits between two interpreters, counted together
 //! slots         code whose locals are numbered in an order of their own
 //! matrix        what is varied, as YAML data              night         which files and conditions a night covers, verdicts
 //! allow         what is known and let pass until a day      report/       verdicts as JSON, Markdown, JUnit, SARIF, HTML, in-toto
@@ -20,6 +21,7 @@ pub mod changes;
 pub mod difference;
 pub mod digests;
 pub mod drift;
+pub mod edits;
 pub mod matrix;
 pub mod night;
 pub mod pyc;

@@ -42,6 +42,8 @@ pub struct Condition {
     pub about: String,
     /// Nothing is varied: what the run has landed is compared.
     pub committed: bool,
+    /// Nothing is varied: what CPython's own `dis` says of the source is compared with what the analysis does.
+    pub dis: bool,
     /// The hash seed, or `random`.
     #[serde(deserialize_with = "seed")]
     pub hash_seed: Option<HashSeed>,
@@ -154,6 +156,9 @@ impl Matrix {
             if !Condition::is_name(name) {
                 return invalid(format!("{name:?} is no name of a condition: letters, digits and dashes are"));
             }
+            if condition.committed && condition.dis {
+                return invalid(format!("condition {name}: a condition is `committed` or `dis`, not both"));
+            }
             if condition.optimize.is_some_and(|level| level > 2) {
                 return invalid(format!("condition {name}: CPython has no level of optimisation above 2"));
             }
@@ -206,6 +211,12 @@ impl Condition {
     #[must_use]
     pub fn baseline(optimize: Option<u8>) -> Self {
         Self { optimize, ..Self::default() }
+    }
+
+    /// Whether the first derivation is held against something else than a second one of a worker.
+    #[must_use]
+    pub fn varies_nothing(&self) -> bool {
+        self.committed || self.dis
     }
 
     /// Whether it varies what was compiled before.
@@ -307,6 +318,7 @@ mod tests {
         assert!(error(&with("", "[b]")).contains("there is no condition b: there are a"));
         assert!(error(&with("optimize: 3", "[a]")).contains("above 2"));
         assert!(error(&with("umask: '0o9'", "[a]")).contains("is no umask"));
+        assert!(error(&with("committed: true, dis: true", "[a]")).contains("not both"));
         assert!(error("version: 2\nconditions: {}\npresets: {}\n").contains("version 2"));
         assert!(Matrix::parse(&with("umask: '077'", "all")).unwrap().condition("a").unwrap().umask == Some(0o77));
     }

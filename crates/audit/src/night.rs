@@ -15,6 +15,7 @@ use crate::cause;
 use crate::changes::{FileFacts, Name};
 use crate::difference::{self, Difference, FieldKind};
 use crate::digests::{DeriveError, Derived, Deriver, Digests, SourceFile};
+use crate::edits::{self, UnitLines};
 use crate::matrix::Condition;
 use crate::stream;
 
@@ -224,6 +225,11 @@ impl Gap {
     }
 }
 
+/// Lines of instructions that a verdict keeps at most.
+pub const SIDES: usize = 40;
+/// Lines around each change.
+pub const AROUND: usize = 2;
+
 /// The verdict on a file under a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -244,6 +250,9 @@ pub struct Verdict {
     pub reason: String,
     /// The first field that differs: left as derived first, right under the condition.
     pub difference: Option<Difference>,
+    /// Instructions of both, side by side, where they differ: as derived first on the left. Cut at [`SIDES`] lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sides: Vec<UnitLines>,
     /// The digests as derived first.
     pub first: Option<Digests>,
     /// The digests under the condition.
@@ -274,6 +283,34 @@ pub fn judge_landed(condition: &str, file: &SourceFile, landed: &FileFacts, mars
     };
     let reason = "what the run has landed is not what compiling gives: a cache entry, or the row, was changed".to_owned();
     verdict(Kind::Bad, Some("X01"), reason, Some(difference))
+}
+
+/// What CPython's `dis` came to for a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// How many values differ from those of the analysis.
+    pub differences: u64,
+    /// The first of them, by its column and in words.
+    pub first: Option<(String, String)>,
+    /// Why there is no telling, if there is none: the type of the error, and its words.
+    pub failure: Option<(String, String)>,
+}
+
+/// Compares a derivation with what `dis` says.
+#[must_use]
+pub fn judge_dis(condition: &str, file: &SourceFile, fresh: &Derived, judged: &Judged) -> Verdict {
+    let verdict = verdict_of(condition, file, Some(fresh.digests.clone()), None);
+    if let Some((column, said)) = &judged.first {
+        let (ours, theirs) = said.split_once(", CPython ").unwrap_or((said, ""));
+        let found = Difference::of_file(FieldKind::Column, column, ours.trim_start_matches("ours "), theirs);
+        let more = judged.differences.saturating_sub(1);
+        let more = if more > 0 { format!(", and {more} other values differ") } else { String::new() };
+        return verdict(Kind::Bad, Some("X02"), format!("dis says otherwise: {column}: {said}{more}"), Some(found));
+    }
+    match &judged.failure {
+        Some((error_type, message)) => verdict(Kind::Fail, Some("C28"), format!("{error_type}: {message}"), None),
+        None => verdict(Kind::Good, None, String::new(), None),
+    }
 }
 
 /// Compares two derivations of a file.
@@ -307,7 +344,18 @@ pub fn judge(name: &str, condition: &Condition, file: &SourceFile, first: &Deriv
     let title = cause::by_code(code).map_or("", |cause| cause.title);
     let inside = if found.unit.is_empty() { String::new() } else { format!(" of {}", found.unit) };
     let reason = format!("{title}: {}{inside} is {} first and {} under the condition", found.field, found.left, found.right);
-    verdict(kind, Some(code), reason, Some(found))
+    let sides = if kind == Kind::Bad { side_by_side(&first.compiled, &second.compiled) } else { Vec::new() };
+    Verdict { sides, ..verdict(kind, Some(code), reason, Some(found)) }
+}
+
+/// The instructions that differ between two answers of workers.
+fn side_by_side(first: &Compiled, second: &Compiled) -> Vec<UnitLines> {
+    let code = |compiled: &Compiled| match &compiled.outcome {
+        Outcome::Code(bytes) => marshal::read_code(bytes).ok(),
+        Outcome::Failed(_) => None,
+    };
+    let both = code(first).zip(code(second));
+    both.map_or_else(Vec::new, |(first, second)| edits::cut(edits::of_code(&first, &second, AROUND), SIDES))
 }
 
 fn verdict_of(
@@ -326,6 +374,7 @@ fn verdict_of(
         gap: None,
         reason,
         difference,
+        sides: Vec::new(),
         first,
         second,
     }
@@ -360,6 +409,7 @@ fn without_digests(name: &Name, condition: &str, kind: Kind, cause: Option<&str>
         gap: None,
         reason,
         difference: None,
+        sides: Vec::new(),
         first: None,
         second: None,
     }

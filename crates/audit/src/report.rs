@@ -461,7 +461,24 @@ pub(crate) mod tests {
     use crate::changes::Name;
     use crate::difference::{Difference, FieldKind};
     use crate::drift::Example;
+    use crate::edits::{Line, Mark, UnitLines};
     use crate::night;
+
+    /// Five lines of a code object.
+    fn sides() -> UnitLines {
+        let line = |mark, left: &str, right: &str| {
+            let there = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            Line { mark, left: there(left), right: there(right) }
+        };
+        let lines = vec![
+            line(Mark::Same, "    3     0 RESUME 0", "    3     0 RESUME 0"),
+            line(Mark::Changed, "    4     2 LOAD_CONST ('a', 'b')", "    4     2 LOAD_CONST ('b', 'a')"),
+            line(Mark::Added, "", "    4     4 GET_ITER"),
+            line(Mark::Removed, "    4     4 <it>", ""),
+            line(Mark::Skipped, "12", ""),
+        ];
+        UnitLines { unit: "<module>.f@3".to_owned(), differs: true, lines }
+    }
 
     /// A report of so many findings.
     pub(crate) fn report(findings: usize) -> Report {
@@ -498,6 +515,9 @@ pub(crate) mod tests {
                         right: "LOAD_CONST ('b', 'a')".to_owned(),
                         kind: FieldKind::ConstOrder,
                     });
+                    if verdict.kind == Kind::Bad {
+                        verdict.sides = vec![sides()];
+                    }
                 } else if n == 1 {
                     verdict.cause = Some("C03".to_owned());
                 }
@@ -518,6 +538,8 @@ pub(crate) mod tests {
             files: 116,
             kinds: [("genexpr".to_owned(), 600), ("function".to_owned(), 27)].into(),
             instructions: 627,
+            inserted: 627,
+            removed: 0,
             example,
         };
         let drift = DriftReport {
@@ -529,6 +551,20 @@ pub(crate) mod tests {
             clusters: vec![cluster],
         };
         Report::new(plan, &verdicts, &others, vec![drift], &|verdict| format!("bytefacts audit --only '{}'", file_name(verdict)))
+    }
+
+    /// So many nights before.
+    pub(crate) fn nights(count: usize) -> Vec<Night> {
+        let night = |n: usize| Night {
+            audit: format!("a<{n}>"),
+            night: n as u64,
+            preset: "<nightly>".to_owned(),
+            complete: n.is_multiple_of(2),
+            files: 70,
+            covered: 10,
+            verdicts: Counts { good: 20, bad: (n % 3) as u64, fail: 0, unknown: 120 },
+        };
+        (0..count).map(night).collect()
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Rows of `bytecode_files_v1`: the first field in which two of them differ, and their instructions side by side.
 
-use arrow::array::{Array, AsArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde::Serialize;
-use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use crate::difference::{Difference, FieldKind};
+use crate::edits::{self, Listing, Operand, Step, UnitLines};
 
 /// Columns that differ wherever anything does, or say how a row was made and not what is in it.
 const DERIVED: [&str; 4] = ["facts_digest", "marshal_digest", "attrs", "file_sha256"];
@@ -76,81 +75,52 @@ fn shown(array: &dyn Array, index: usize) -> String {
     }
 }
 
-/// How a line of two listings came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// The same on both sides.
-    Same,
-    /// Something else on each side.
-    Changed,
-    /// On the left alone.
-    Removed,
-    /// On the right alone.
-    Added,
-    /// So many lines that are the same are left out.
-    Skipped,
-}
-
-/// A line of two listings side by side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// How it came about.
-    pub mark: Mark,
-    /// What stands on the left.
-    pub left: Option<String>,
-    /// What stands on the right.
-    pub right: Option<String>,
-}
-
-/// A code object of two rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnitLines {
-    /// Its qualpath.
-    pub unit: String,
-    /// Whether its facts differ.
-    pub differs: bool,
-    /// Its instructions.
-    pub lines: Vec<Line>,
-}
-
-struct Unit {
-    qualpath: String,
+/// A code object of a row.
+#[derive(Clone, Debug)]
+pub struct RowUnit {
+    /// What edits see of it.
+    pub listing: Listing,
+    /// `facts_digest` of it.
     digest: String,
-    lines: Vec<(String, String)>,
+    /// All that the row says of it.
+    facts: StructArray,
 }
 
-/// The code objects of two rows that differ, instruction by instruction, with `context` lines around each change. Instructions are aligned by what
-/// they do; offsets are shown and do not count.
+impl RowUnit {
+    /// The first field in which the facts of two code objects differ, their ids and digests apart; those only where nothing else does.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<Difference> {
+        if self.digest == other.digest {
+            return None;
+        }
+        let in_facts = |skipped| in_struct(&self.facts, 0, &other.facts, 0, "", skipped);
+        let (field, left, right) = in_facts(&DERIVED).or_else(|| in_facts(&[]))?;
+        Some(Difference { unit: self.listing.unit.clone(), field, left, right, kind: FieldKind::Column })
+    }
+}
+
+/// The code objects of the first row of a batch that differ from those of another, instruction by instruction, with `context` lines around each change.
+/// Instructions are aligned by what they do; offsets are shown and do not count.
 #[must_use]
 pub fn side_by_side(left: &RecordBatch, right: &RecordBatch, context: usize) -> Vec<UnitLines> {
     let (lefts, rights) = (units(left), units(right));
-    let names = |units: &[Unit]| units.iter().map(|unit| unit.qualpath.clone()).collect::<Vec<_>>();
+    let listings = |units: &[RowUnit]| units.iter().map(|unit| unit.listing.clone()).collect::<Vec<_>>();
     let mut shown = Vec::new();
-    for operation in capture_diff_slices(Algorithm::Myers, &names(&lefts), &names(&rights)) {
-        let (_, old, new) = operation.as_tag_tuple();
-        let pairs = old.len().max(new.len());
-        for k in 0..pairs {
-            let one = old.clone().nth(k).and_then(|at| lefts.get(at));
-            let other = new.clone().nth(k).and_then(|at| rights.get(at));
-            // Units of other names are no pair.
-            let equal = matches!(operation, DiffOp::Equal { .. });
-            let sides = if equal { vec![(one, other)] } else { vec![(one, None), (None, other)] };
-            for (one, other) in sides {
-                let Some(unit) = one.or(other) else { continue };
-                let differs = one.map(|unit| &unit.digest) != other.map(|unit| &unit.digest);
-                if differs {
-                    let none = Vec::new();
-                    let lines = aligned(one.map_or(&none, |unit| &unit.lines), other.map_or(&none, |unit| &unit.lines), context);
-                    shown.push(UnitLines { unit: unit.qualpath.clone(), differs, lines });
-                }
-            }
+    for (one, other) in edits::pairs(&listings(&lefts), &listings(&rights)) {
+        let (one, other) = (one.and_then(|at| lefts.get(at)), other.and_then(|at| rights.get(at)));
+        let Some(unit) = one.or(other) else { continue };
+        if one.map(|unit| &unit.digest) != other.map(|unit| &unit.digest) {
+            let steps = |unit: Option<&RowUnit>| unit.map_or_else(Vec::new, |unit| unit.listing.steps.clone());
+            let lines = edits::side_by_side(&steps(one), &steps(other), context);
+            shown.push(UnitLines { unit: unit.listing.unit.clone(), differs: true, lines });
         }
     }
     shown
 }
 
-fn units(row: &RecordBatch) -> Vec<Unit> {
+/// The code objects of the first row of a batch.
+#[must_use]
+pub fn units(row: &RecordBatch) -> Vec<RowUnit> {
     let Some(list) = row.column_by_name("code_objects").and_then(|column| column.as_list_opt::<i32>().cloned()) else { return Vec::new() };
     if row.num_rows() == 0 || list.is_null(0) {
         return Vec::new();
@@ -160,87 +130,57 @@ fn units(row: &RecordBatch) -> Vec<Unit> {
     let text = |name: &str, at: usize| units.column_by_name(name).map_or_else(String::new, |column| shown(column.as_ref(), at));
     let instructions = units.column_by_name("instructions").and_then(|column| column.as_list_opt::<i32>());
     (0..units.len())
-        .map(|at| Unit {
-            qualpath: text("qualname", at),
+        .map(|at| RowUnit {
+            listing: Listing {
+                unit: text("qualname", at),
+                kind: text("unit_kind", at),
+                line: number(units, "firstlineno1", at),
+                steps: instructions
+                    .map_or_else(Vec::new, |list| if list.is_null(at) { Vec::new() } else { steps(list.value(at).as_struct()) }),
+            },
             digest: text("facts_digest", at),
-            lines: instructions.map_or_else(Vec::new, |list| if list.is_null(at) { Vec::new() } else { lines(list.value(at).as_struct()) }),
+            facts: units.slice(at, 1),
         })
         .collect()
 }
 
-/// What each instruction does, and how it is shown.
-fn lines(instructions: &StructArray) -> Vec<(String, String)> {
-    let number = |name: &str, at: usize| {
-        let column = instructions.column_by_name(name)?.as_primitive_opt::<Int32Type>()?;
-        (!column.is_null(at)).then(|| column.value(at))
-    };
-    let text = |name: &str, at: usize| {
-        let column = instructions.column_by_name(name);
+fn number(of: &StructArray, name: &str, at: usize) -> Option<i32> {
+    let column = of.column_by_name(name)?.as_primitive_opt::<Int32Type>()?;
+    (!column.is_null(at)).then(|| column.value(at))
+}
+
+fn steps(instructions: &StructArray) -> Vec<Step> {
+    let texts = |name: &str| instructions.column_by_name(name);
+    let (opnames, arguments, kinds) = (texts("opname"), texts("argrepr"), texts("argval_kind"));
+    let text = |column: Option<&ArrayRef>, at: usize| {
         column.filter(|column| !column.is_null(at)).map_or_else(String::new, |column| shown(column.as_ref(), at))
     };
-    (0..instructions.len())
-        .map(|at| {
-            let (opname, argrepr) = (text("opname", at), text("argrepr", at));
-            let argument = match (argrepr.is_empty(), number("oparg", at)) {
-                (true, Some(oparg)) => oparg.to_string(),
-                _ => argrepr,
-            };
-            let offset = number("offset", at).unwrap_or_default();
-            let line = number("line_number", at).map_or_else(String::new, |line| line.to_string());
-            // Where a jump leads shifts with whatever stands between.
-            let jumps = number("jump_target", at).is_some();
-            let key = if jumps || opname == "EXTENDED_ARG" { opname.clone() } else { format!("{opname} {argument}") };
-            (key, format!("{line:>5} {offset:>5} {opname} {argument}").trim_end().to_owned())
-        })
-        .collect()
-}
-
-fn aligned(left: &[(String, String)], right: &[(String, String)], context: usize) -> Vec<Line> {
-    let keys = |lines: &[(String, String)]| lines.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
-    let shown = |lines: &[(String, String)], at: usize| lines.get(at).map(|(_, shown)| shown.clone());
-    let mut all = Vec::new();
-    for operation in capture_diff_slices(Algorithm::Myers, &keys(left), &keys(right)) {
-        let equal = matches!(operation, DiffOp::Equal { .. });
-        let (_, old, new) = operation.as_tag_tuple();
-        for k in 0..old.len().max(new.len()) {
-            let (one, other) = (old.clone().nth(k).and_then(|at| shown(left, at)), new.clone().nth(k).and_then(|at| shown(right, at)));
-            let mark = match (equal, &one, &other) {
-                (true, ..) => Mark::Same,
-                (_, Some(_), Some(_)) => Mark::Changed,
-                (_, Some(_), None) => Mark::Removed,
-                _ => Mark::Added,
-            };
-            all.push(Line { mark, left: one, right: other });
+    let step = |at: usize| {
+        let (argrepr, oparg) = (text(arguments, at), number(instructions, "oparg", at));
+        let operand = match (text(kinds, at).as_str(), oparg) {
+            ("const", _) => Operand::Const,
+            ("name", _) => Operand::Name,
+            ("local" | "free", _) => Operand::Variable,
+            ("compare", _) => Operand::Compare,
+            ("jump", _) => Operand::Jump,
+            (_, Some(_)) => Operand::Number,
+            (_, None) => Operand::None,
+        };
+        Step {
+            opname: text(opnames, at),
+            argument: if argrepr.is_empty() { oparg.map_or_else(String::new, |oparg| oparg.to_string()) } else { argrepr },
+            operand,
+            offset: number(instructions, "offset", at).unwrap_or_default(),
+            line: number(instructions, "line_number", at),
+            prefixes: Vec::new(),
         }
-    }
-    // What is far from any change is left out.
-    let near: Vec<bool> = (0..all.len())
-        .map(|at| {
-            let from = at.saturating_sub(context);
-            all.get(from..all.len().min(at + context + 1)).is_some_and(|around| around.iter().any(|line| line.mark != Mark::Same))
-        })
-        .collect();
-    let mut kept: Vec<Line> = Vec::new();
-    let mut skipped = 0_usize;
-    let note = |skipped: usize| Line { mark: Mark::Skipped, left: Some(skipped.to_string()), right: None };
-    for (line, near) in all.into_iter().zip(near) {
-        if !near {
-            skipped += 1;
-            continue;
-        }
-        if skipped > 0 {
-            kept.push(note(std::mem::take(&mut skipped)));
-        }
-        kept.push(line);
-    }
-    if skipped > 0 {
-        kept.push(note(skipped));
-    }
-    kept
+    };
+    edits::steps((0..instructions.len()).map(step))
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::edits::Mark;
     use bytefacts_facts::{FileInput, Options, RowBuilder, RunAttrs};
 
     use super::*;

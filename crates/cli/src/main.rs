@@ -16,6 +16,7 @@ mod output;
 mod paint;
 mod place;
 mod progress;
+mod push;
 mod reach;
 mod signals;
 mod summary;

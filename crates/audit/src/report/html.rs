@@ -2,6 +2,11 @@
 
 use std::fmt::Write as _;
 
+#[cfg(test)]
+mod browser;
+mod sides;
+
+use self::sides::Room;
 use super::{DriftReport, Finding, Night, PycReport, Report, escaped, file_name, findings_sql};
 use crate::night::Kind;
 use crate::pyc::Status;
@@ -121,7 +126,7 @@ fn trend(report: &Report, earlier: &[Night], page: &mut String) -> std::fmt::Res
     let most = nights.iter().map(|night| night.verdicts.bad + night.verdicts.fail).max().unwrap_or(0).max(1);
     writeln!(
         page,
-        "<section aria-labelledby=\"trend\">\n<h2 id=\"trend\">Nights</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Nights\"><table>\n<thead><tr><th scope=\"col\">night</th><th scope=\"col\">preset</th><th scope=\"col\" class=\"n\">files</th><th scope=\"col\" class=\"n\">covered</th><th scope=\"col\" class=\"n\">good</th><th scope=\"col\" class=\"n\">bad</th><th scope=\"col\" class=\"n\">fail</th><th scope=\"col\"><span class=\"aloud\">bad and failed</span></th></tr></thead>\n<tbody>"
+        "<section aria-labelledby=\"trend\">\n<h2 id=\"trend\">Nights</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Nights\"><table>\n<thead><tr><th scope=\"col\">night</th><th scope=\"col\">preset</th><th scope=\"col\" class=\"n\">files</th><th scope=\"col\" class=\"n\">covered</th><th scope=\"col\" class=\"n\">good</th><th scope=\"col\" class=\"n\">bad</th><th scope=\"col\" class=\"n\">fail</th><th scope=\"col\"><span class=\"aloud\">bad and failed</span></th></tr></thead>\n<tbody>"
     )?;
     for night in &nights {
         let Night { verdicts, .. } = night;
@@ -163,7 +168,7 @@ fn cut(shown: usize, all: usize, what: &str, page: &mut String) -> std::fmt::Res
 fn conditions(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
-        "<section aria-labelledby=\"conditions\">\n<h2 id=\"conditions\">Conditions</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Conditions\"><table class=\"conditions\">"
+        "<section aria-labelledby=\"conditions\">\n<h2 id=\"conditions\">Conditions</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Conditions\"><table class=\"conditions\">"
     )?;
     writeln!(
         page,
@@ -201,7 +206,7 @@ fn causes(report: &Report, page: &mut String) -> std::fmt::Result {
     let most = report.causes.iter().map(|cause| cause.count).max().unwrap_or(1).max(1);
     writeln!(
         page,
-        "<section aria-labelledby=\"causes\">\n<h2 id=\"causes\">Causes</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Causes\"><table>\n<thead><tr><th scope=\"col\">code</th><th scope=\"col\">cause</th><th scope=\"col\">verdict</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\"><span class=\"aloud\">share</span></th></tr></thead>\n<tbody>"
+        "<section aria-labelledby=\"causes\">\n<h2 id=\"causes\">Causes</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Causes\"><table>\n<thead><tr><th scope=\"col\">code</th><th scope=\"col\">cause</th><th scope=\"col\">verdict</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\"><span class=\"aloud\">share</span></th></tr></thead>\n<tbody>"
     )?;
     for cause in &report.causes {
         let share = cause.count * 100 / most;
@@ -225,7 +230,7 @@ fn stale(report: &Report, page: &mut String) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "<section aria-labelledby=\"stale\">\n<h2 id=\"stale\">Allowed no longer</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Allowed no longer\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th><th scope=\"col\" class=\"n\">findings</th></tr></thead>\n<tbody>"
+        "<section aria-labelledby=\"stale\">\n<h2 id=\"stale\">Allowed no longer</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Allowed no longer\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th><th scope=\"col\" class=\"n\">findings</th></tr></thead>\n<tbody>"
     )?;
     for stale in report.stale.iter().take(ROWS) {
         let entry = &stale.entry;
@@ -251,7 +256,7 @@ fn unmatched(report: &Report, page: &mut String) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "<section aria-labelledby=\"unmatched\">\n<h2 id=\"unmatched\">Allowed, and not found tonight</h2>\n<p>Where another night covers the files, it may still be needed.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Allowed, and not found tonight\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">condition</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th></tr></thead>\n<tbody>"
+        "<section aria-labelledby=\"unmatched\">\n<h2 id=\"unmatched\">Allowed, and not found tonight</h2>\n<p>Where another night covers the files, it may still be needed.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Allowed, and not found tonight\"><table>\n<thead><tr><th scope=\"col\">files</th><th scope=\"col\">cause</th><th scope=\"col\">condition</th><th scope=\"col\">until</th><th scope=\"col\">owner</th><th scope=\"col\">why, and where</th></tr></thead>\n<tbody>"
     )?;
     for entry in report.unmatched.iter().take(ROWS) {
         writeln!(
@@ -287,7 +292,7 @@ fn write_pyc(pyc: &PycReport, page: &mut String) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Shipped bytecode\"><table>\n<thead><tr><th scope=\"col\">file</th><th scope=\"col\">status</th><th scope=\"col\">why</th></tr></thead>\n<tbody>"
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table: Shipped bytecode\"><table>\n<thead><tr><th scope=\"col\">file</th><th scope=\"col\">status</th><th scope=\"col\">why</th></tr></thead>\n<tbody>"
     )?;
     for file in pyc.findings.iter().take(ROWS) {
         writeln!(
@@ -336,13 +341,14 @@ fn findings(report: &Report, page: &mut String) -> std::fmt::Result {
         }
     )?;
     cut(all.min(SHOWN), all, "finding", page)?;
+    let mut room = Room::default();
     for finding in report.findings.iter().take(SHOWN) {
-        write_finding(finding, page)?;
+        write_finding(finding, &mut room, page)?;
     }
     writeln!(page, "</section>")
 }
 
-fn write_finding(finding: &Finding, page: &mut String) -> std::fmt::Result {
+fn write_finding(finding: &Finding, room: &mut Room, page: &mut String) -> std::fmt::Result {
     let verdict = &finding.verdict;
     let class = if verdict.kind == Kind::Bad { "bad" } else { "fail" };
     writeln!(
@@ -375,9 +381,10 @@ fn write_finding(finding: &Finding, page: &mut String) -> std::fmt::Result {
             escaped(&found.right)
         )?;
     }
+    sides::write(&verdict.sides, ["first", "under the condition"], room, page)?;
     writeln!(
         page,
-        "<p class=\"repeat\">Repeat: <code>{}</code> · <a href=\"#f-{}\" aria-label=\"Address of this finding\">#{}</a></p></details>",
+        "<p class=\"repeat\">Repeat: <code>{}</code> · <a href=\"#f-{}\"><span class=\"aloud\">Address of this finding: </span>#{}</a></p></details>",
         escaped(&finding.repeat),
         finding.id,
         finding.id
@@ -407,7 +414,6 @@ fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt
         escaped(&drift.interpreter)
     )?;
     for cluster in drift.clusters.iter().take(EDITS) {
-        let kinds: Vec<String> = cluster.kinds.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
         writeln!(
             page,
             "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:+}</td><td>{}</td></tr>",
@@ -415,7 +421,7 @@ fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt
             number(cluster.places),
             number(cluster.files),
             cluster.instructions,
-            escaped(&kinds.join(", "))
+            escaped(&cluster.within())
         )?;
     }
     writeln!(page, "</tbody></table></div>")?;
@@ -425,12 +431,11 @@ fn write_drift(index: usize, drift: &DriftReport, page: &mut String) -> std::fmt
     }
     for cluster in drift.clusters.iter().take(EDITS) {
         let example = &cluster.example;
-        let line = example.line.map_or_else(String::new, |line| format!(", line {line}"));
         writeln!(
             page,
-            "<details><summary>{}: {}{line}</summary>\n<div class=\"sides\"><div><h3>first</h3><pre>{}</pre></div><div><h3>{}</h3><pre>{}</pre></div></div></details>",
+            "<details><summary>{}: {}</summary>\n<div class=\"sides\"><div><h3>first</h3><pre>{}</pre></div><div><h3>{}</h3><pre>{}</pre></div></div></details>",
             escaped(&cluster.edit),
-            escaped(&example.file),
+            escaped(&example.place()),
             escaped(&example.left.join("\n")),
             escaped(&drift.interpreter),
             escaped(&example.right.join("\n"))
@@ -474,21 +479,7 @@ fn number(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Counts;
-    use crate::report::tests::report;
-
-    fn nights(count: usize) -> Vec<Night> {
-        let night = |n: usize| Night {
-            audit: format!("a<{n}>"),
-            night: n as u64,
-            preset: "<nightly>".to_owned(),
-            complete: n.is_multiple_of(2),
-            files: 70,
-            covered: 10,
-            verdicts: Counts { good: 20, bad: (n % 3) as u64, fail: 0, unknown: 120 },
-        };
-        (0..count).map(night).collect()
-    }
+    use crate::report::tests::{nights, report};
 
     #[test]
     fn the_page_stands_alone_and_nothing_in_it_is_markup_that_was_not_meant() {
@@ -497,6 +488,7 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert_eq!(page.matches("<details class=\"finding\"").count(), 10);
+        assert_eq!(page.matches("<table class=\"dis\">").count(), 8, "instructions of what is bad");
         assert!(page.contains("a&lt;0&gt;&amp;\u{fffd}.py") && !page.contains("<it>"));
         let ids: Vec<&str> = page.match_indices(" id=\"").filter_map(|(at, _)| page[at + 5..].split('"').next()).collect();
         let unique: std::collections::BTreeSet<_> = ids.iter().collect();
@@ -542,6 +534,7 @@ mod tests {
     fn a_page_of_many_findings_says_how_many_it_leaves_out() {
         let page = render(&report(10_000), &nights(400));
         assert_eq!(page.matches("<details class=\"finding\"").count(), SHOWN);
+        assert!(page.contains("The page has no room for its instructions"));
         assert!(page.contains("2\u{2009}000 of 10\u{2009}000 findings are shown: <a href=\"#sql\">") && page.contains("id=\"sql\""));
         assert!(page.contains("60 of 401 nights are shown"));
         assert!(page.len() < 4 << 20, "{}", page.len());

@@ -132,7 +132,15 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
             drift.differing, drift.compared, drift.instructions
         )?;
         for cluster in drift.clusters.iter().take(EDITS) {
-            writeln!(text, "- {} places in {} files: {}", cluster.places, cluster.files, cell(&cluster.edit))?;
+            writeln!(
+                text,
+                "- {} places in {} files, {:+} instructions: {}; {}",
+                cluster.places,
+                cluster.files,
+                cluster.instructions,
+                cell(&cluster.sentence()),
+                cell(&cluster.example.place())
+            )?;
         }
         if drift.clusters.len() > EDITS {
             writeln!(text, "- and {} other edits", drift.clusters.len() - EDITS)?;
@@ -174,6 +182,8 @@ mod tests {
         let bad = render(&report(40));
         assert!(bad.contains("**32 verdicts are bad.**") && bad.contains("- and 20 more: `SELECT"), "{bad}");
         assert!(bad.contains("a\\<0\\>\\&") && !bad.contains('\u{1}'));
-        assert!(bad.contains("627 places in 116 files: GET\\_ITER inserted before FOR\\_ITER"));
+        assert!(bad.contains(
+            "627 places in 116 files, +627 instructions: GET\\_ITER inserted before FOR\\_ITER (in genexpr 600, function 27); r/x.py:2 "
+        ));
     }
 }

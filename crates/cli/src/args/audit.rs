@@ -31,7 +31,7 @@ pub struct Audit {
     ///
     /// nightly: 9 conditions, 7 nights, 60 CPU minutes a night. For a job that runs every night, and has seen all files after a week.
     ///
-    /// full: 20 conditions, 1 night, 1440 CPU minutes a night. All files under all conditions: for a release, or where something was bad.
+    /// full: 21 conditions, 1 night, 1440 CPU minutes a night. All files under all conditions: for a release, or where something was bad.
     #[arg(long, value_name = "NAME", default_value = "nightly", help_heading = "Matrix")]
     pub preset: String,
     /// Another matrix than the one that is built in: a YAML file as config/audit.yaml.
@@ -99,6 +99,10 @@ pub struct Audit {
     /// Write metrics of the newest audit too, for node_exporter's textfile collector: those that `bytefacts serve` shows.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub metrics_file: Option<PathBuf>,
+    /// Push the same metrics to a Prometheus Pushgateway: http://HOST:9091, where they are the group of the job bytefacts_audit, or the whole path of
+    /// another group (http://HOST:9091/metrics/job/NAME/corpus/A). User and password may stand before the host.
+    #[arg(long, value_name = "URL", env = "BYTEFACTS_METRICS_PUSH", hide_env_values = true, help_heading = "Reports")]
+    pub metrics_push: Option<String>,
     /// How the report is written to stdout.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

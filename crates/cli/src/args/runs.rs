@@ -49,7 +49,8 @@ pub struct Validate {
 ///
 /// The digests of both runs are compared from the root down: what is the same is not read. Files are told apart as added, removed, moved, copied,
 /// of another source, or made differently (interpreter, options, analysis, schema). The same source with different facts, made the same way, is
-/// the alarm: the command then ends with 3.
+/// the alarm: the command then ends with 3. Of files that have the same source and different facts the code is read, and what it does otherwise is
+/// shown as equal edits, counted together with an example each.
 #[derive(Debug, ClapArgs)]
 pub struct Diff {
     /// The earlier run.
@@ -65,7 +66,10 @@ pub struct Diff {
     /// Lines around each change of --file.
     #[arg(long, value_name = "N", default_value_t = 3, requires = "file")]
     pub context: usize,
-    /// Files that are shown of each class; all are counted.
+    /// Leave out what code of the same source does otherwise: rows of the files are not read.
+    #[arg(long, conflicts_with = "file")]
+    pub no_edits: bool,
+    /// Files that are shown of each class, and edits; all are counted.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub show: usize,
     /// How the answer is written.

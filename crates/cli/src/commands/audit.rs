@@ -44,6 +44,7 @@ use crate::exit::{Exit, UsageError};
 use crate::facts::Facts;
 use crate::output::Output;
 use crate::place::location;
+use crate::push::Gateway;
 use crate::signals::Signals;
 
 /// Runs the command.
@@ -53,6 +54,7 @@ use crate::signals::Signals;
 pub async fn run(args: Audit, output: &mut Output) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
     let policy = Policy::of(&args)?;
+    let gateway = args.metrics_push.as_deref().map(Gateway::new).transpose()?;
     let (matrix, text) = matrix(&args)?;
     let conditions = conditions(&args, &matrix)?;
     let by_hand = is_by_hand(&args, &matrix, &conditions)?;
@@ -101,10 +103,10 @@ pub async fn run(args: Audit, output: &mut Output) -> anyhow::Result<Exit> {
         }
     };
     policy.apply(&mut report);
-    results::write(&args, &facts, &report).await?;
+    results::write(&args, &facts, &report, gateway.as_ref()).await?;
     match args.format {
         Format::Json => output.data(serde_json::to_string_pretty(&report)? + "\n")?,
-        Format::Text => output.data(results::text(&report, &policy, output.colour())?)?,
+        Format::Text => output.data(results::text(&report, &policy, args.only.is_some(), output.colour())?)?,
     }
     Ok(if policy.passes(&report) { Exit::Clean } else { Exit::Findings })
 }

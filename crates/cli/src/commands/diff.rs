@@ -1,5 +1,6 @@
 //! `bytefacts diff`: what has changed from one run to another.
 
+pub(super) mod edits;
 pub(super) mod run_tree;
 pub(super) mod side;
 
@@ -13,6 +14,7 @@ use bytefacts_landing::{RunDocument, RunId};
 use futures::FutureExt as _;
 use serde::Serialize;
 
+use self::edits::Edits;
 use self::run_tree::StoredTree;
 use crate::args::{Diff, Format};
 use crate::exit::{Exit, UsageError};
@@ -32,6 +34,8 @@ struct Answer<'a> {
     counts: Vec<(Class, u64)>,
     #[serde(flatten)]
     changes: &'a Changes,
+    /// What code of the same source does otherwise; null where there is none, or it was not to be read.
+    edits: Option<&'a Edits>,
 }
 
 /// Runs the command.
@@ -47,9 +51,10 @@ pub async fn run(args: Diff, output: &mut Output) -> anyhow::Result<Exit> {
     }
     let sides = (Side::open(&facts, before).await?, Side::open(&facts, after).await?);
     let changes = compared(&sides).boxed().await?;
+    let edits = if args.no_edits { None } else { edits::of(&facts, (sides.0.id(), sides.1.id()), &changes).boxed().await? };
     match args.format {
-        Format::Json => output.data(serde_json::to_string_pretty(&answer(&sides, &changes))? + "\n")?,
-        Format::Text => output.data(text(&facts, &sides, &changes, args.show, Paint { colour: output.colour() })?)?,
+        Format::Json => output.data(serde_json::to_string_pretty(&answer(&sides, &changes, edits.as_ref()))? + "\n")?,
+        Format::Text => output.data(text(&facts, &sides, (&changes, edits.as_ref()), args.show, Paint { colour: output.colour() })?)?,
     }
     Ok(if changes.count(Class::SameSourceDifferentFacts) == 0 { Exit::Clean } else { Exit::Findings })
 }
@@ -89,7 +94,7 @@ async fn committed(facts: &Facts, run: Option<&str>) -> anyhow::Result<RunDocume
     }
 }
 
-fn answer<'a>((before, after): &'a (Side, Side), changes: &'a Changes) -> Answer<'a> {
+fn answer<'a>((before, after): &'a (Side, Side), changes: &'a Changes, edits: Option<&'a Edits>) -> Answer<'a> {
     Answer {
         before: before.id().as_str(),
         after: after.id().as_str(),
@@ -97,10 +102,17 @@ fn answer<'a>((before, after): &'a (Side, Side), changes: &'a Changes) -> Answer
         made: [&before.making, &after.making],
         counts: Class::ALL.into_iter().map(|class| (class, changes.count(class))).collect(),
         changes,
+        edits,
     }
 }
 
-fn text(facts: &Facts, (before, after): &(Side, Side), changes: &Changes, show: usize, paint: Paint) -> anyhow::Result<String> {
+fn text(
+    facts: &Facts,
+    (before, after): &(Side, Side),
+    (changes, edits): (&Changes, Option<&Edits>),
+    show: usize,
+    paint: Paint,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     let files = |side: &Side| count(side.document.run.rows, "file");
     writeln!(
@@ -142,6 +154,9 @@ fn text(facts: &Facts, (before, after): &(Side, Side), changes: &Changes, show: 
             writeln!(text, "  … and {} more", thousands(found - show as u64))?;
         }
     }
+    if let Some(edits) = edits {
+        text.push_str(&edits::text(edits, show, paint)?);
+    }
     let alarms = changes.count(Class::SameSourceDifferentFacts);
     let verdict = match (alarms, changes.changes.is_empty()) {
         (0, true) => paint.paint(GREEN, "the same facts"),
@@ -158,7 +173,11 @@ fn text(facts: &Facts, (before, after): &(Side, Side), changes: &Changes, show: 
 }
 
 fn line(change: &Change) -> String {
-    let name = |repo: Option<&str>, path: &str| repo.map_or_else(|| path.to_owned(), |repo| format!("{repo}/{path}"));
-    let from = change.from.as_ref().map(|from| format!(" (from {})", name(from.repo.as_deref(), &from.path)));
-    name(change.repo.as_deref(), &change.path) + &from.unwrap_or_default()
+    let from = change.from.as_ref().map(|from| format!(" (from {})", named(from.repo.as_deref(), &from.path)));
+    named(change.repo.as_deref(), &change.path) + &from.unwrap_or_default()
+}
+
+/// A file as people name it.
+fn named(repo: Option<&str>, path: &str) -> String {
+    repo.map_or_else(|| path.to_owned(), |repo| format!("{repo}/{path}"))
 }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
+use super::diff::edits::clusters;
 use crate::args::{Format, Pyc};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -197,14 +198,7 @@ fn text(judged: &[Judged], counts: &[(Status, u64)], edits: &[Cluster], show: us
             "\n{}: in many files what another release of the compiler does, in one alone its own",
             paint.paint(BOLD, "equal edits")
         )?;
-        for cluster in edits.iter().take(show) {
-            let example = &cluster.example;
-            let place = format!("{}, {}", example.file, example.unit);
-            writeln!(text, "  {} in {}: {} ({place})", count(cluster.places, "place"), count(cluster.files, "file"), cluster.edit)?;
-        }
-        if edits.len() > show {
-            writeln!(text, "  … and {}", count((edits.len() - show) as u64, "other edit"))?;
-        }
+        text.push_str(&clusters(edits, show, paint)?);
     }
     let findings: u64 = found.iter().filter(|(status, _)| status.is_finding()).map(|(_, n)| n).sum();
     let verdict = if findings == 0 { paint.paint(GREEN, "no findings") } else { paint.paint(RED, &count(findings, "finding")) };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! unit.rs      a bin, derived first and then under conditions: the verdicts     (executors, and whoever audits by himself)
+//! dis.rs       a bin, as CPython's own `dis` sees it, against the rows
 //! records.rs   what is written down: bins, and a record for each bin and condition, created once
 //! job.rs       what travels, and what of it is refused
 //! table.rs     AuditTable: its scan plans what has no record yet                 (scheduler)
@@ -12,6 +13,7 @@
 //! A unit is a bin under a condition. As with extraction, records decide and answers do not: whoever is asked for a unit that has a record does
 //! nothing, and of two that derive one at once the first record stands.
 
+mod dis;
 mod drive;
 mod exec;
 mod job;

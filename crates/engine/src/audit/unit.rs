@@ -8,6 +8,7 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use bytefacts_audit::changes::{FileFacts, Name};
 use bytefacts_audit::digests::{DeriveError, Derived, Deriver, SourceFile};
+use bytefacts_audit::edits;
 use bytefacts_audit::matrix::Condition;
 use bytefacts_audit::night::{self, Bench, Gap, Kind, NightError, Verdict, judge, judge_landed, killer, no_worker, unknown};
 use bytefacts_audit::row;
@@ -21,6 +22,7 @@ use datafusion::common::{DataFusionError, internal_err};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
+use super::dis;
 use super::records::{LeftOut, UnitRecord};
 use crate::job::{InterpreterId, Job, open_corpus};
 
@@ -56,6 +58,7 @@ pub struct AuditWorker {
     run: RunId,
     corpus: Corpus,
     bench: Bench,
+    job: Arc<Job>,
 }
 
 impl AuditWorker {
@@ -64,7 +67,8 @@ impl AuditWorker {
     /// # Errors
     /// When the corpus cannot be opened, or is not allowed.
     pub fn new(job: &Job, run: RunId, stores: Arc<Stores>, bench: Bench) -> Result<Self, DataFusionError> {
-        Ok(Self { corpus: open_corpus(job, &stores)?, facts: job.facts.clone(), stores, run, bench })
+        let job = Arc::new(job.clone());
+        Ok(Self { corpus: open_corpus(&job, &stores)?, facts: job.facts.clone(), stores, run, bench, job })
     }
 
     /// What derives the files of a job.
@@ -127,13 +131,14 @@ impl AuditWorker {
         Ok(Ok(SourceFile { repo: name.repo.clone(), path: name.path.clone(), source, sha256 }))
     }
 
-    /// A verdict on a landed row, with the first field in which the row differs from a fresh one.
+    /// A verdict on a landed row, with the first field in which the row differs from a fresh one, and the instructions that do.
     async fn explained(&self, mut verdict: Verdict, file: &SourceFile, fresh: &Derived) -> Result<Verdict, UnitError> {
         if verdict.kind == Kind::Bad
             && let Some(landed) = self.row(file).await?
         {
             let fresh = self.bench.deriver.row(file, fresh.compiled.clone())?;
             verdict.difference = row::first_difference(&fresh, &landed).or(verdict.difference);
+            verdict.sides = edits::cut(edits::edited(row::side_by_side(&fresh, &landed, night::AROUND)), night::SIDES);
         }
         Ok(verdict)
     }
@@ -229,6 +234,10 @@ impl OpenBin<'_> {
                 let marshal = marshal.get(&name_of(file)).map(String::as_str);
                 verdicts.push(worker.explained(judge_landed(name, file, landed, marshal, first), file, first).await?);
             }
+        } else if condition.dis {
+            let (judged, took) = dis::judged(name, &worker.bench, &worker.job, &self.files, first).await?;
+            verdicts.extend(judged);
+            cpu += took;
         } else {
             match night::derive(&worker.bench, name, condition, &self.files).await {
                 Ok(second) => {
@@ -273,7 +282,7 @@ impl OpenBin<'_> {
 
 /// The level of optimisation of the first derivation that a condition is compared with; `None` is the run's.
 pub(super) fn level(condition: &Condition) -> Option<u8> {
-    if condition.committed { None } else { condition.optimize }
+    if condition.varies_nothing() { None } else { condition.optimize }
 }
 
 fn entry(name: &Name) -> Entry {

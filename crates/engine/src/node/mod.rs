@@ -13,7 +13,7 @@ pub(crate) mod attempt;
 pub(crate) mod budget;
 mod compilers;
 pub(crate) mod file;
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod open_attempts;
 mod outcome;
 pub(crate) mod reuse;

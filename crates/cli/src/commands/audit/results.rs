@@ -23,11 +23,14 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest as _, Sha256};
 
+use super::super::diff::edits::clusters;
+use super::super::diff::side::side_by_side;
 use super::Policy;
 use crate::args::Audit;
 use crate::facts::Facts;
 use crate::freshness;
 use crate::paint::{BOLD, DIM, GREEN, Paint, RED, YELLOW};
+use crate::push::Gateway;
 use crate::summary::{count, thousands};
 use crate::table::{Layout, Limits, render};
 
@@ -114,11 +117,11 @@ fn parquet_of(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// Writes the files that were asked for.
+/// Writes the files that were asked for, and pushes metrics.
 ///
 /// # Errors
-/// When one cannot be written, or what it tells of cannot be read.
-pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report) -> anyhow::Result<()> {
+/// When one cannot be written, what it tells of cannot be read, or the gateway does not take the metrics.
+pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report, gateway: Option<&Gateway>) -> anyhow::Result<()> {
     let write = |path: &Path, text: String| std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
     let mut earlier = Vec::new();
     if args.html.is_some() || args.sarif.is_some() {
@@ -140,9 +143,15 @@ pub(super) async fn write(args: &Audit, facts: &Facts, report: &Report) -> anyho
         let known = known_before(facts, report, &earlier).await?;
         write(path, serde_json::to_string_pretty(&sarif::log(report, known.as_ref()))?)?;
     }
-    if let Some(path) = args.metrics_file.as_ref().filter(|_| args.only.is_none()) {
+    let path = args.metrics_file.as_ref();
+    if args.only.is_none() && (path.is_some() || gateway.is_some()) {
         let figures = freshness::textfile(&facts.store).await.with_context(|| facts.unreadable())?;
-        replace(path, &figures)?;
+        if let Some(path) = path {
+            replace(path, &figures)?;
+        }
+        if let Some(gateway) = gateway {
+            gateway.push(&figures).await?;
+        }
     }
     if let Some(path) = &args.intoto {
         let subjects = subjects(facts, &report.plan).await?;
@@ -268,11 +277,11 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// The report for a terminal.
+/// The report for a terminal, `with_sides` with the instructions of each finding side by side.
 ///
 /// # Errors
 /// When a table cannot be rendered, which is a fault of this program.
-pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Result<String> {
+pub(super) fn text(report: &Report, policy: &Policy, with_sides: bool, colour: bool) -> anyhow::Result<String> {
     let paint = Paint { colour };
     let (plan, verdicts) = (&report.plan, &report.verdicts);
     let mut text = String::new();
@@ -321,6 +330,9 @@ pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Re
             writeln!(text, "  {place}: {} → {}", found.left, found.right)?;
         }
         writeln!(text, "  {}", paint.paint(DIM, &finding.repeat))?;
+        if with_sides {
+            text.push_str(&side_by_side(&verdict.sides, ["first", "under the condition"], paint)?);
+        }
     }
     if report.findings.len() > SHOWN {
         writeln!(text, "\n… and {}: {}", count((report.findings.len() - SHOWN) as u64, "more finding"), findings_sql(&plan.audit))?;
@@ -375,12 +387,7 @@ pub(super) fn text(report: &Report, policy: &Policy, colour: bool) -> anyhow::Re
             count(drift.compared, "file"),
             drift.instructions
         )?;
-        for cluster in drift.clusters.iter().take(EDITS) {
-            writeln!(text, "  {} in {}: {}", count(cluster.places, "place"), count(cluster.files, "file"), cluster.edit)?;
-        }
-        if drift.clusters.len() > EDITS {
-            writeln!(text, "  … and {}", count((drift.clusters.len() - EDITS) as u64, "other edit"))?;
-        }
+        text.push_str(&clusters(&drift.clusters, EDITS, paint)?);
     }
     for (reason, n) in report.unknown.iter().take(SHOWN) {
         writeln!(text, "\n{} {}: {reason}", paint.paint(DIM, "unknown"), thousands(*n))?;

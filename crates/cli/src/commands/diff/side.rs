@@ -6,7 +6,8 @@ use anyhow::bail;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use bytefacts_audit::difference::Difference;
-use bytefacts_audit::row::{self, Line, Mark, UnitLines};
+use bytefacts_audit::edits::{Line, Mark, UnitLines};
+use bytefacts_audit::row;
 use bytefacts_landing::RunId;
 use bytefacts_query::facts_session;
 use serde::Serialize;
@@ -60,8 +61,7 @@ pub async fn run(facts: &Facts, (before, after): (&RunId, &RunId), file: &str, a
     match args.format {
         Format::Json => output.data(serde_json::to_string_pretty(&answer)? + "\n")?,
         Format::Text => {
-            let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| usize::from(width.0));
-            output.data(text(&answer, (before, after), columns, Paint { colour: output.colour() })?)?;
+            output.data(text(&answer, (before, after), Paint { colour: output.colour() })?)?;
         }
     }
     let alarm = match (&answer.before, &answer.after) {
@@ -95,7 +95,7 @@ fn digests(row: &RecordBatch) -> Digests {
     Digests { source: text("file_sha256"), facts: text("facts_digest"), marshal: text("marshal_digest") }
 }
 
-fn text(answer: &Answer, (before, after): (&RunId, &RunId), columns: usize, paint: Paint) -> anyhow::Result<String> {
+fn text(answer: &Answer, (before, after): (&RunId, &RunId), paint: Paint) -> anyhow::Result<String> {
     let mut text = String::new();
     writeln!(text, "{}\n", paint.paint(BOLD, &answer.file))?;
     let (one, other) = (answer.before.as_ref(), answer.after.as_ref());
@@ -120,11 +120,22 @@ fn text(answer: &Answer, (before, after): (&RunId, &RunId), columns: usize, pain
         }
         Some(_) => {}
     }
+    text.push_str(&side_by_side(&answer.units, [before.as_str(), after.as_str()], paint)?);
+    Ok(text)
+}
+
+/// Code objects of two sides, as wide as the terminal is.
+///
+/// # Errors
+/// Never: writing to a text does not fail.
+pub fn side_by_side(units: &[UnitLines], heads: [&str; 2], paint: Paint) -> Result<String, std::fmt::Error> {
+    let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| usize::from(width.0));
     // Two columns and a mark between them.
     let width = (columns.saturating_sub(3) / 2).max(30);
-    for unit in &answer.units {
+    let mut text = String::new();
+    for unit in units {
         writeln!(text, "\n{}", paint.paint(BOLD, &unit.unit))?;
-        writeln!(text, "{}", paint.paint(DIM, &format!("{} {}", padded(before.as_str(), width + 2), after.as_str())))?;
+        writeln!(text, "{}", paint.paint(DIM, &format!("{} {}", padded(heads[0], width + 2), heads[1])))?;
         if unit.lines.iter().all(|line| line.mark == Mark::Skipped) {
             writeln!(text, "{}", paint.paint(DIM, "the same instructions: what differs stands beside them"))?;
             continue;
@@ -139,7 +150,7 @@ fn text(answer: &Answer, (before, after): (&RunId, &RunId), columns: usize, pain
 fn shown(line: &Line, width: usize, paint: Paint) -> String {
     let (left, right) = (line.left.as_deref().unwrap_or(""), line.right.as_deref().unwrap_or(""));
     if line.mark == Mark::Skipped {
-        return paint.paint(DIM, &format!("   ⋯ {left} the same"));
+        return paint.paint(DIM, &format!("   ⋯ {left} more"));
     }
     let (left, right) = (padded(left, width), padded(right, width).trim_end().to_owned());
     let (mark, left, right) = match line.mark {
