@@ -215,6 +215,16 @@ fn metrics_are_pushed_to_a_gateway_and_who_does_not_take_them_is_told_of() {
     );
     assert_eq!(asked.join().unwrap().len(), 1, "it is not asked again");
     assert_eq!(pushed("nowhere:9091").0, 2, "before anything is done");
+    // Where it says who pushes, it is better not said on a command line.
+    let (address, asked) = gateway(&["200 OK"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bytefacts"));
+    command
+        .args(["audit", &corpus, "--facts", &facts, "--night", "1"])
+        .args(one)
+        .env("BYTEFACTS_METRICS_PUSH", format!("http://{address}"));
+    let output = command.env("BYTEFACTS_CACHE_DIR", place.path("cache")).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(asked.join().unwrap().len(), 1);
 }
 
 #[test]

@@ -132,14 +132,14 @@ impl Drifts {
     /// Takes the rows of a file by two runs in, each the one row of its batch. Says whether they differ.
     pub fn add_rows(&mut self, file: &str, left: &RecordBatch, right: &RecordBatch) -> bool {
         let (lefts, rights) = (row::units(left), row::units(right));
-        let listed = |units: &[row::RowUnit]| units.iter().map(|unit| unit.listing.clone()).collect::<Vec<_>>();
         let beside = |one: usize, other: usize| {
             let (one, other) = (lefts.get(one)?, rights.get(other)?);
             let Difference { field, left, right, .. } = one.first_difference(other)?;
             Some(Beside { field: fact_of(&field), left, right })
         };
         let mut in_file = InFile::new();
-        self.add_units(file, &listed(&lefts), &listed(&rights), &beside, &mut in_file);
+        let (of_lefts, of_rights) = row::listings(&lefts, &rights);
+        self.add_units(file, &of_lefts, &of_rights, &beside, &mut in_file);
         if in_file.is_empty()
             && let Some(found) = row::first_difference(left, right)
         {

@@ -4,15 +4,17 @@
 //! insertion and is no edit of its own; `EXTENDED_ARG` is part of the instruction that it widens, so that a jump which has become longer is an edit of
 //! that jump alone. Code objects and rows give the same [`Listing`], and drift, `diff` and reports show what is found here.
 
+mod sides;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytefacts_bytecode::instruction::{ArgVal, Instruction};
 use bytefacts_bytecode::opcode::op;
-use bytefacts_bytecode::{Code, Unit, disassemble, units};
-use serde::{Deserialize, Serialize};
+use bytefacts_bytecode::{Unit, disassemble};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
+pub use self::sides::{Line, Mark, UnitLines, cut, edited, of_code, side_by_side};
 use crate::difference::argument;
 
 /// The opcode that widens the argument of the one behind it.
@@ -244,148 +246,6 @@ fn without_lines(qualpath: &str) -> String {
     out
 }
 
-/// How a line of two listings came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// The same on both sides.
-    Same,
-    /// Something else on each side.
-    Changed,
-    /// On the left alone.
-    Removed,
-    /// On the right alone.
-    Added,
-    /// So many lines that are left out: they are the same, or there was no place for them.
-    Skipped,
-}
-
-/// A line of two listings side by side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// How it came about.
-    pub mark: Mark,
-    /// What stands on the left.
-    pub left: Option<String>,
-    /// What stands on the right.
-    pub right: Option<String>,
-}
-
-/// A code object of two sides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitLines {
-    /// Its qualpath.
-    pub unit: String,
-    /// Whether its facts differ.
-    pub differs: bool,
-    /// Its instructions.
-    pub lines: Vec<Line>,
-}
-
-/// Two listings line by line, with `context` lines around each change; how many are left out stands where they would.
-#[must_use]
-pub fn side_by_side(left: &[Step], right: &[Step], context: usize) -> Vec<Line> {
-    let mut all = Vec::new();
-    for Stretch { left: old, right: new, same } in script(left, right) {
-        let (old, new) = (left.get(old).unwrap_or_default(), right.get(new).unwrap_or_default());
-        if same {
-            for (one, other) in old.iter().zip(new) {
-                pair_up(one.listed_prefixes(), other.listed_prefixes(), Mark::Same, &mut all);
-                all.push(Line { mark: Mark::Same, left: Some(one.listed()), right: Some(other.listed()) });
-            }
-        } else {
-            let lines = |steps: &[Step]| -> Vec<String> {
-                steps.iter().flat_map(|step| step.listed_prefixes().into_iter().chain([step.listed()])).collect()
-            };
-            pair_up(lines(old), lines(new), Mark::Changed, &mut all);
-        }
-    }
-    around(all, context)
-}
-
-/// Lines beside each other, as far as both sides have some.
-fn pair_up(left: Vec<String>, right: Vec<String>, both: Mark, out: &mut Vec<Line>) {
-    let (mut left, mut right) = (left.into_iter(), right.into_iter());
-    loop {
-        let (left, right) = (left.next(), right.next());
-        let mark = match (&left, &right) {
-            (Some(_), Some(_)) => both,
-            (Some(_), None) => Mark::Removed,
-            (None, Some(_)) => Mark::Added,
-            (None, None) => return,
-        };
-        out.push(Line { mark, left, right });
-    }
-}
-
-/// What is far from any change is left out.
-fn around(all: Vec<Line>, context: usize) -> Vec<Line> {
-    let mut near = vec![false; all.len()];
-    for at in (0..all.len()).filter(|at| all.get(*at).is_some_and(|line| line.mark != Mark::Same)) {
-        let end = all.len().min(at.saturating_add(context).saturating_add(1));
-        near.get_mut(at.saturating_sub(context)..end).unwrap_or_default().fill(true);
-    }
-    let mut kept: Vec<Line> = Vec::new();
-    let mut skipped = 0_usize;
-    for (line, near) in all.into_iter().zip(near) {
-        if near {
-            skip(std::mem::take(&mut skipped), &mut kept);
-            kept.push(line);
-        } else {
-            skipped += 1;
-        }
-    }
-    skip(skipped, &mut kept);
-    kept
-}
-
-fn skip(count: usize, lines: &mut Vec<Line>) {
-    if count > 0 {
-        lines.push(Line { mark: Mark::Skipped, left: Some(count.to_string()), right: None });
-    }
-}
-
-/// The code objects of two modules whose instructions differ, side by side, with `context` lines around each change.
-#[must_use]
-pub fn of_code(left: &Code, right: &Code, context: usize) -> Vec<UnitLines> {
-    let (lefts, rights) = (units(left), units(right));
-    let listed = |units: &[Unit<'_>]| units.iter().map(Listing::of_unit).collect::<Vec<_>>();
-    let (lefts, rights) = (listed(&lefts), listed(&rights));
-    let mut found = Vec::new();
-    for (one, other) in pairs(&lefts, &rights) {
-        let (one, other) = (one.and_then(|at| lefts.get(at)), other.and_then(|at| rights.get(at)));
-        let Some(unit) = one.or(other) else { continue };
-        let steps = |listing: Option<&'_ Listing>| listing.map_or_else(Vec::new, |listing| listing.steps.clone());
-        let lines = side_by_side(&steps(one), &steps(other), context);
-        found.push(UnitLines { unit: unit.unit.clone(), differs: true, lines });
-    }
-    edited(found)
-}
-
-/// Those of code objects whose instructions differ; what differs beside them has no lines to show.
-#[must_use]
-pub fn edited(units: Vec<UnitLines>) -> Vec<UnitLines> {
-    units.into_iter().filter(|unit| unit.lines.iter().any(|line| line.mark != Mark::Skipped)).collect()
-}
-
-/// The first `most` lines of code objects; what is left out is counted in a last line.
-#[must_use]
-pub fn cut(units: Vec<UnitLines>, most: usize) -> Vec<UnitLines> {
-    let mut left = most;
-    let mut kept: Vec<UnitLines> = Vec::new();
-    for mut unit in units {
-        if left == 0 {
-            break;
-        }
-        let beyond = unit.lines.len().saturating_sub(left);
-        unit.lines.truncate(left);
-        left -= unit.lines.len();
-        skip(beyond, &mut unit.lines);
-        kept.push(unit);
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,7 +254,8 @@ mod tests {
         Step { opname: opname.to_owned(), argument: argument.to_owned(), operand, ..Step::default() }
     }
 
-    fn of(names: &[&str]) -> Vec<Step> {
+    /// Instructions by opcode and argument.
+    pub(super) fn of(names: &[&str]) -> Vec<Step> {
         steps(names.iter().map(|name| {
             let (opname, argument) = name.split_once(' ').unwrap_or((name, ""));
             let operand = if argument.starts_with("to ") { Operand::Jump } else { Operand::Number };
@@ -402,37 +263,13 @@ mod tests {
         }))
     }
 
-    fn marks(lines: &[Line]) -> String {
-        let mark = |line: &Line| match line.mark {
-            Mark::Same => '=',
-            Mark::Changed => '~',
-            Mark::Removed => '-',
-            Mark::Added => '+',
-            Mark::Skipped => '.',
-        };
-        lines.iter().map(mark).collect()
-    }
-
     #[test]
     fn where_a_jump_leads_and_how_wide_it_is_is_no_edit() {
         let (left, right) = (of(&["LOAD_FAST 1", "FOR_ITER to L2"]), of(&["LOAD_FAST 1", "EXTENDED_ARG 1", "FOR_ITER to L7"]));
         assert_eq!(script(&left, &right), [Stretch { left: 0..2, right: 0..2, same: true }]);
         assert_eq!((right.len(), right[1].instructions()), (2, 2));
-        assert_eq!(marks(&side_by_side(&left, &right, 9)), "=+=", "a listing shows it");
         let lone = of(&["NOP", "EXTENDED_ARG 1"]);
         assert_eq!((lone.len(), lone[1].opname.as_str()), (2, PREFIX), "nothing follows it");
-    }
-
-    #[test]
-    fn what_is_far_from_a_change_is_counted_and_not_shown() {
-        let many: Vec<String> = (0..9).map(|n| format!("LOAD_CONST {n}")).collect();
-        let mut names: Vec<&str> = many.iter().map(String::as_str).collect();
-        let left = of(&names);
-        names[4] = "NOP";
-        let lines = side_by_side(&left, &of(&names), 1);
-        assert_eq!(marks(&lines), ".=~=.");
-        assert_eq!((lines[0].left.as_deref(), lines[4].left.as_deref()), (Some("3"), Some("3")));
-        assert_eq!(marks(&side_by_side(&left, &left, 3)), ".");
     }
 
     #[test]
@@ -444,14 +281,5 @@ mod tests {
         let expected = [(Some(0), Some(0)), (Some(1), Some(1)), (Some(2), None), (Some(3), Some(3)), (Some(4), None), (None, Some(2))];
         assert_eq!(pairs(&left, &right), expected);
         assert_eq!(without_lines("<module>.C@3.m@-5.<lambda>@12"), "<module>.C.m.<lambda>");
-    }
-
-    #[test]
-    fn what_has_no_place_is_counted() {
-        let line = |n: usize| Line { mark: Mark::Added, left: None, right: Some(n.to_string()) };
-        let unit = |lines: usize| UnitLines { unit: String::new(), differs: true, lines: (0..lines).map(line).collect() };
-        let kept = cut(vec![unit(3), unit(5), unit(2)], 5);
-        assert_eq!(kept.iter().map(|unit| marks(&unit.lines)).collect::<Vec<_>>(), ["+++", "++."]);
-        assert_eq!(kept[1].lines[2].left.as_deref(), Some("3"));
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of `bytecode_files_v1`: the first field in which two of them differ, and their instructions side by side.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -78,8 +78,8 @@ fn shown(array: &dyn Array, index: usize) -> String {
 /// A code object of a row.
 #[derive(Clone, Debug)]
 pub struct RowUnit {
-    /// What edits see of it.
-    pub listing: Listing,
+    /// Its qualpath.
+    pub name: String,
     /// `facts_digest` of it.
     digest: String,
     /// All that the row says of it.
@@ -87,6 +87,17 @@ pub struct RowUnit {
 }
 
 impl RowUnit {
+    /// What edits see of it, without instructions.
+    fn outline(&self) -> Listing {
+        let kind = self.facts.column_by_name("unit_kind").map_or_else(String::new, |column| shown(column.as_ref(), 0));
+        Listing { unit: self.name.clone(), kind, line: number(&self.facts, "firstlineno1", 0), steps: Vec::new() }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let list = self.facts.column_by_name("instructions").and_then(|column| column.as_list_opt::<i32>());
+        list.filter(|list| !list.is_null(0)).map_or_else(Vec::new, |list| steps(list.value(0).as_struct()))
+    }
+
     /// The first field in which the facts of two code objects differ, their ids and digests apart; those only where nothing else does.
     #[must_use]
     pub fn first_difference(&self, other: &Self) -> Option<Difference> {
@@ -95,7 +106,7 @@ impl RowUnit {
         }
         let in_facts = |skipped| in_struct(&self.facts, 0, &other.facts, 0, "", skipped);
         let (field, left, right) = in_facts(&DERIVED).or_else(|| in_facts(&[]))?;
-        Some(Difference { unit: self.listing.unit.clone(), field, left, right, kind: FieldKind::Column })
+        Some(Difference { unit: self.name.clone(), field, left, right, kind: FieldKind::Column })
     }
 }
 
@@ -104,18 +115,40 @@ impl RowUnit {
 #[must_use]
 pub fn side_by_side(left: &RecordBatch, right: &RecordBatch, context: usize) -> Vec<UnitLines> {
     let (lefts, rights) = (units(left), units(right));
-    let listings = |units: &[RowUnit]| units.iter().map(|unit| unit.listing.clone()).collect::<Vec<_>>();
+    let (of_lefts, of_rights) = listings(&lefts, &rights);
     let mut shown = Vec::new();
-    for (one, other) in edits::pairs(&listings(&lefts), &listings(&rights)) {
-        let (one, other) = (one.and_then(|at| lefts.get(at)), other.and_then(|at| rights.get(at)));
-        let Some(unit) = one.or(other) else { continue };
-        if one.map(|unit| &unit.digest) != other.map(|unit| &unit.digest) {
-            let steps = |unit: Option<&RowUnit>| unit.map_or_else(Vec::new, |unit| unit.listing.steps.clone());
-            let lines = edits::side_by_side(&steps(one), &steps(other), context);
-            shown.push(UnitLines { unit: unit.listing.unit.clone(), differs: true, lines });
+    for (one, other) in edits::pairs(&of_lefts, &of_rights) {
+        let digest = |units: &'_ [RowUnit], at: Option<usize>| at.and_then(|at| units.get(at)).map(|unit| unit.digest.clone());
+        let (left, right) = (one.and_then(|at| of_lefts.get(at)), other.and_then(|at| of_rights.get(at)));
+        let Some(unit) = left.or(right) else { continue };
+        if digest(&lefts, one) != digest(&rights, other) {
+            let steps = |listing: Option<&Listing>| listing.map_or_else(Vec::new, |listing| listing.steps.clone());
+            let lines = edits::side_by_side(&steps(left), &steps(right), context);
+            shown.push(UnitLines { unit: unit.unit.clone(), differs: true, lines });
         }
     }
     shown
+}
+
+/// What edits see of the code objects of two rows: instructions of those only that are not the same in both, which are few.
+#[must_use]
+pub fn listings(lefts: &[RowUnit], rights: &[RowUnit]) -> (Vec<Listing>, Vec<Listing>) {
+    let outlines = |units: &[RowUnit]| units.iter().map(RowUnit::outline).collect::<Vec<_>>();
+    let (mut of_lefts, mut of_rights) = (outlines(lefts), outlines(rights));
+    for (one, other) in edits::pairs(&of_lefts, &of_rights) {
+        let (left, right) = (one.and_then(|at| lefts.get(at)), other.and_then(|at| rights.get(at)));
+        if left.map(|unit| &unit.digest) == right.map(|unit| &unit.digest) {
+            continue;
+        }
+        let fill = |listings: &mut [Listing], at: Option<usize>, unit: Option<&RowUnit>| {
+            if let Some((listing, unit)) = at.and_then(|at| listings.get_mut(at)).zip(unit) {
+                listing.steps = unit.steps();
+            }
+        };
+        fill(&mut of_lefts, one, left);
+        fill(&mut of_rights, other, right);
+    }
+    (of_lefts, of_rights)
 }
 
 /// The code objects of the first row of a batch.
@@ -128,20 +161,7 @@ pub fn units(row: &RecordBatch) -> Vec<RowUnit> {
     let units = list.value(0);
     let units = units.as_struct();
     let text = |name: &str, at: usize| units.column_by_name(name).map_or_else(String::new, |column| shown(column.as_ref(), at));
-    let instructions = units.column_by_name("instructions").and_then(|column| column.as_list_opt::<i32>());
-    (0..units.len())
-        .map(|at| RowUnit {
-            listing: Listing {
-                unit: text("qualname", at),
-                kind: text("unit_kind", at),
-                line: number(units, "firstlineno1", at),
-                steps: instructions
-                    .map_or_else(Vec::new, |list| if list.is_null(at) { Vec::new() } else { steps(list.value(at).as_struct()) }),
-            },
-            digest: text("facts_digest", at),
-            facts: units.slice(at, 1),
-        })
-        .collect()
+    (0..units.len()).map(|at| RowUnit { name: text("qualname", at), digest: text("facts_digest", at), facts: units.slice(at, 1) }).collect()
 }
 
 fn number(of: &StructArray, name: &str, at: usize) -> Option<i32> {
@@ -151,12 +171,18 @@ fn number(of: &StructArray, name: &str, at: usize) -> Option<i32> {
 
 fn steps(instructions: &StructArray) -> Vec<Step> {
     let texts = |name: &str| instructions.column_by_name(name);
+    let numbers = |name: &str| instructions.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let (opnames, arguments, kinds) = (texts("opname"), texts("argrepr"), texts("argval_kind"));
-    let text = |column: Option<&ArrayRef>, at: usize| {
-        column.filter(|column| !column.is_null(at)).map_or_else(String::new, |column| shown(column.as_ref(), at))
+    let (opargs, offsets, lines) = (numbers("oparg"), numbers("offset"), numbers("line_number"));
+    let number =
+        |column: Option<&PrimitiveArray<Int32Type>>, at: usize| column.filter(|column| !column.is_null(at)).map(|column| column.value(at));
+    // A run has millions of instructions: columns of the contract are plain texts, and no formatter is made for each value.
+    let text = |column: Option<&ArrayRef>, at: usize| match column.filter(|column| !column.is_null(at)) {
+        None => String::new(),
+        Some(column) => column.as_string_opt::<i32>().map_or_else(|| shown(column.as_ref(), at), |texts| texts.value(at).to_owned()),
     };
     let step = |at: usize| {
-        let (argrepr, oparg) = (text(arguments, at), number(instructions, "oparg", at));
+        let (argrepr, oparg) = (text(arguments, at), number(opargs, at));
         let operand = match (text(kinds, at).as_str(), oparg) {
             ("const", _) => Operand::Const,
             ("name", _) => Operand::Name,
@@ -170,8 +196,8 @@ fn steps(instructions: &StructArray) -> Vec<Step> {
             opname: text(opnames, at),
             argument: if argrepr.is_empty() { oparg.map_or_else(String::new, |oparg| oparg.to_string()) } else { argrepr },
             operand,
-            offset: number(instructions, "offset", at).unwrap_or_default(),
-            line: number(instructions, "line_number", at),
+            offset: number(offsets, at).unwrap_or_default(),
+            line: number(lines, at),
             prefixes: Vec::new(),
         }
     };

@@ -266,7 +266,7 @@ impl Night {
     fn worker(&self, facts: &Facts) -> anyhow::Result<Option<AuditWorker>> {
         let Some(interpreter) = self.interpreter.clone() else { return Ok(None) };
         let bench = AuditWorker::bench(&self.job, interpreter, self.others.clone())?;
-        let worker = AuditWorker::new(&self.job, self.landed.clone(), Arc::clone(&facts.stores), bench);
+        let worker = AuditWorker::new(&self.job, self.landed.clone(), &facts.stores, bench);
         worker.map(Some).map_err(|error| anyhow!("{error}"))
     }
 

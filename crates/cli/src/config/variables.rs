@@ -6,22 +6,24 @@ use super::layers::{self, LEVEL, PREFIX};
 use crate::exit::UsageError;
 
 /// Those that are no setting of the file: options of the command line, and what other crates read.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "BYTEFACTS_CACHE_DIR",
     "BYTEFACTS_CONFIG",
     "BYTEFACTS_FACTS",
     "BYTEFACTS_LOG",
     "BYTEFACTS_LOG_FORMAT",
+    "BYTEFACTS_METRICS_PUSH",
     "BYTEFACTS_PYTHON",
     "BYTEFACTS_PYTHON_MIRROR",
 ];
 
 /// What only tests, benchmarks and builds read. The binary inherits it from them; nobody else is told of it.
-const INHERITED: [&str; 24] = [
+const INHERITED: [&str; 26] = [
     "BYTEFACTS_ALL_CLIENTS",
     "BYTEFACTS_BAD_INPUTS",
     "BYTEFACTS_BENCH_PYARROW",
     "BYTEFACTS_CACHE_TEST_FOLDER",
+    "BYTEFACTS_CHROMIUM",
     "BYTEFACTS_DIGESTS",
     "BYTEFACTS_FAULT_EVERY",
     "BYTEFACTS_FINGERPRINT",
@@ -31,6 +33,7 @@ const INHERITED: [&str; 24] = [
     "BYTEFACTS_LARGE",
     "BYTEFACTS_MEANING_EVERY",
     "BYTEFACTS_OTHER_BINARY",
+    "BYTEFACTS_PAGES",
     "BYTEFACTS_PUSHDOWN",
     "BYTEFACTS_SECOND_PYTHON",
     "BYTEFACTS_SEED",

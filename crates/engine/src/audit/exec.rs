@@ -216,7 +216,7 @@ impl<'a> Work<'a> {
         // Another interpreter would be drift, not indeterminism.
         node.interpreter_of(&audit.job, &facts, &run).await?;
         let bench = AuditWorker::bench(&audit.job, node.interpreter().clone(), Vec::new()).map_err(lasting)?;
-        let worker = AuditWorker::new(&audit.job, run, Arc::clone(node.stores()), bench)?;
+        let worker = AuditWorker::new(&audit.job, run, node.stores(), bench)?;
         let records = AuditRecords::new(facts, RunId::new(audit.audit.as_str()).map_err(lasting)?);
         Ok(Self { audit, node, worker, records, attempt: node.next_attempt(), files })
     }

@@ -19,6 +19,7 @@ use bytefacts_landing::RunId;
 use bytefacts_query::facts_session;
 use bytefacts_stores::Stores;
 use datafusion::common::{DataFusionError, internal_err};
+use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -53,12 +54,11 @@ pub enum UnitError {
 
 /// What works on bins.
 pub struct AuditWorker {
-    stores: Arc<Stores>,
-    facts: String,
-    run: RunId,
     corpus: Corpus,
     bench: Bench,
     job: Arc<Job>,
+    /// What reads the run's rows: one for all bins, since it knows the run's files.
+    session: SessionContext,
 }
 
 impl AuditWorker {
@@ -66,9 +66,9 @@ impl AuditWorker {
     ///
     /// # Errors
     /// When the corpus cannot be opened, or is not allowed.
-    pub fn new(job: &Job, run: RunId, stores: Arc<Stores>, bench: Bench) -> Result<Self, DataFusionError> {
-        let job = Arc::new(job.clone());
-        Ok(Self { corpus: open_corpus(&job, &stores)?, facts: job.facts.clone(), stores, run, bench, job })
+    pub fn new(job: &Job, run: RunId, stores: &Stores, bench: Bench) -> Result<Self, DataFusionError> {
+        let session = facts_session(stores, &job.facts, Some(run))?;
+        Ok(Self { corpus: open_corpus(job, stores)?, bench, job: Arc::new(job.clone()), session })
     }
 
     /// What derives the files of a job.
@@ -149,11 +149,10 @@ impl AuditWorker {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone()))?;
         let paths = paths.into_iter().collect::<Vec<_>>().join(", ");
         let query = format!("SELECT repo, path, marshal_digest FROM bytecode_files_v1 WHERE path IN ({paths})");
         let mut digests = BTreeMap::new();
-        for batch in session.sql(&query).await?.collect().await? {
+        for batch in self.session.sql(&query).await?.collect().await? {
             let column = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
             let (Some(repo), Some(path), Some(digest)) = (column("repo"), column("path"), column("marshal_digest")) else {
                 return internal_err!("a run without digests of its code: {}", batch.schema());
@@ -169,10 +168,9 @@ impl AuditWorker {
 
     /// The row that the run has landed of a file.
     async fn row(&self, file: &SourceFile) -> Result<Option<RecordBatch>, DataFusionError> {
-        let session = facts_session(&self.stores, &self.facts, Some(self.run.clone()))?;
         let repo = file.repo.as_ref().map_or_else(|| "IS NULL".to_owned(), |repo| format!("= {}", quoted(repo)));
         let query = format!("SELECT * FROM bytecode_files_v1 WHERE path = {} AND repo {repo}", quoted(&file.path));
-        let batches = session.sql(&query).await?.collect().await?;
+        let batches = self.session.sql(&query).await?.collect().await?;
         let Some(first) = batches.first() else { return Ok(None) };
         let rows = concat_batches(&first.schema(), &batches)?;
         Ok((rows.num_rows() == 1).then_some(rows))

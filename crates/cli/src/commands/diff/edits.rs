@@ -47,8 +47,8 @@ pub async fn of(facts: &Facts, (before, after): (&RunId, &RunId), changes: &Chan
     if files.is_empty() {
         return Ok(None);
     }
-    let session = async |run: &RunId| facts_session(&facts.stores, facts.location.uri(), Some(run.clone())).await;
-    let sessions = (session(before).await?, session(after).await?);
+    let session = |run: &RunId| facts_session(&facts.stores, facts.location.uri(), Some(run.clone()));
+    let sessions = (session(before)?, session(after)?);
     let mut drifts = Drifts::default();
     for files in files.chunks(AT_ONCE) {
         let (lefts, rights) = (rows(&sessions.0, files).await?, rows(&sessions.1, files).await?);

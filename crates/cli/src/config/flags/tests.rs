@@ -149,7 +149,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Options of these commands that give no setting: what is done, where, and how it is told.
-const NO_SETTINGS: [&str; 36] = [
+const NO_SETTINGS: [&str; 37] = [
     "allow",
     "another-corpus",
     "condition",
@@ -168,6 +168,7 @@ const NO_SETTINGS: [&str; 36] = [
     "matrix",
     "max-unknown-share",
     "metrics-file",
+    "metrics-push",
     "minutes",
     "night",
     "no-pyc",
