@@ -288,6 +288,11 @@ pub fn thousands(n: u64) -> String {
     text
 }
 
+/// A difference: `+1,234`, `-3`, `+0`.
+pub fn signed(n: i64) -> String {
+    format!("{}{}", if n < 0 { '-' } else { '+' }, thousands(n.unsigned_abs()))
+}
+
 /// `12.3 MB`: decimal units.
 pub fn bytes(n: u64) -> String {
     indicatif::DecimalBytes(n).to_string()
@@ -302,6 +307,11 @@ pub fn utc(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_has_its_sign() {
+        assert_eq!([2_881, 0, -1_234].map(signed), ["+2,881", "+0", "-1,234"]);
+    }
 
     #[test]
     fn what_is_a_finding_is_for_the_user_to_say() {

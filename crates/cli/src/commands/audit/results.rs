@@ -31,7 +31,7 @@ use crate::facts::Facts;
 use crate::freshness;
 use crate::paint::{BOLD, DIM, GREEN, Paint, RED, YELLOW};
 use crate::push::Gateway;
-use crate::summary::{count, thousands};
+use crate::summary::{count, signed, thousands};
 use crate::table::{Layout, Limits, render};
 
 /// Findings that the terminal shows.
@@ -380,12 +380,12 @@ pub(super) fn text(report: &Report, policy: &Policy, with_sides: bool, colour: b
     for drift in &report.drift {
         writeln!(
             text,
-            "\n{} to CPython {}: {} of {} compile to other code, {:+} instructions",
+            "\n{} to CPython {}: {} of {} compile to other code, {} instructions",
             paint.paint(BOLD, "drift"),
             drift.interpreter,
             thousands(drift.differing),
             count(drift.compared, "file"),
-            drift.instructions
+            signed(drift.instructions)
         )?;
         text.push_str(&clusters(&drift.clusters, EDITS, paint)?);
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::facts::Facts;
 use crate::paint::{BOLD, DIM, Paint, RED};
-use crate::summary::{count, thousands};
+use crate::summary::{count, signed, thousands};
 
 /// Files whose rows of both runs are held at a time.
 const AT_ONCE: usize = 64;
@@ -114,10 +114,10 @@ pub fn text(edits: &Edits, show: usize, paint: Paint) -> Result<String, std::fmt
     };
     writeln!(
         text,
-        "\n{}: equal edits in the code of {}, {:+} instructions ({} inserted, {} removed)",
+        "\n{}: equal edits in the code of {}, {} instructions ({} inserted, {} removed)",
         paint.paint(style, what),
         count(edits.files, "file"),
-        edits.instructions,
+        signed(edits.instructions),
         thousands(edits.inserted),
         thousands(edits.removed)
     )?;
@@ -133,7 +133,7 @@ pub fn clusters(clusters: &[Cluster], show: usize, paint: Paint) -> Result<Strin
     let mut text = String::new();
     for cluster in clusters.iter().take(show) {
         let (places, files) = (count(cluster.places, "place"), count(cluster.files, "file"));
-        writeln!(text, "  {places} in {files}, {:+} instructions: {}", cluster.instructions, cluster.sentence())?;
+        writeln!(text, "  {places} in {files}, {} instructions: {}", signed(cluster.instructions), cluster.sentence())?;
         let example = &cluster.example;
         let side = |lines: &[String]| if lines.is_empty() { "nothing".to_owned() } else { lines.join(" | ") };
         let shown = format!("    {}: {} → {}", example.place(), side(&example.left), side(&example.right));
@@ -142,7 +142,8 @@ pub fn clusters(clusters: &[Cluster], show: usize, paint: Paint) -> Result<Strin
     let rest = clusters.get(show.min(clusters.len())..).unwrap_or_default();
     if !rest.is_empty() {
         let (places, instructions) = rest.iter().fold((0, 0), |(places, n), of| (places + of.places, n + of.instructions));
-        writeln!(text, "  … and {} in {}, {instructions:+} instructions", count(rest.len() as u64, "other edit"), count(places, "place"))?;
+        let (edits, places) = (count(rest.len() as u64, "other edit"), count(places, "place"));
+        writeln!(text, "  … and {edits} in {places}, {} instructions", signed(instructions))?;
     }
     Ok(text)
 }
