@@ -2,7 +2,8 @@
 //!
 //! Nobody is blamed for a kill from outside: an interrupt, a drain, a neighbour's hunger for memory. Blame needs evidence, and this is all that
 //! there is: the signal, whether the kernel says that it has killed somebody here for want of memory meanwhile, and how much of the memory the
-//! process itself had. The kernel's choice alone is no evidence: it may take a small process for what a large one does.
+//! process took for this work. The kernel's choice alone is no evidence: it may take a small process for what a large one does, and where there is
+//! hardly room for the processes themselves, it takes whichever works.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,7 +18,7 @@ use tokio::time::sleep;
 pub enum Ending {
     /// A signal that only a process's own doing brings about, such as `SIGSEGV`: its name.
     OfItself(String),
-    /// The kernel, for want of memory, of which the process had a good part.
+    /// The kernel, for want of memory, of which the process took a good part for its work.
     OutOfMemory,
     /// A signal that others send, or the kernel for want of memory that others had: its name.
     FromOutside(String),
@@ -29,20 +30,23 @@ pub struct Witness {
     process: Option<u32>,
     /// Processes that the kernel had killed for want of memory when the work began.
     kills_before: Option<u64>,
-    /// The most resident memory that the process was seen to have, in bytes.
+    /// Memory of its own that the process had when the work began, in bytes.
+    before: u64,
+    /// The most that it was seen to have.
     peak: u64,
 }
 
 /// How often the process is looked at. A process takes some milliseconds for as many megabytes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Who has had less than this part of all memory has not used it up.
+/// Who has taken less than this part of all memory has not used it up.
 const GOOD_PART: u64 = 4;
 
 impl Witness {
     /// A witness of what the process of this id begins now.
     #[must_use]
     pub fn of(process: Option<u32>) -> Self {
-        Self { process, kills_before: out_of_memory_kills(), peak: 0 }
+        let before = process.and_then(own_memory).unwrap_or(0);
+        Self { process, kills_before: out_of_memory_kills(), before, peak: before }
     }
 
     /// Waits for the work, or for its end with the process, and watches meanwhile.
@@ -60,9 +64,14 @@ impl Witness {
     /// Like [`Witness::watch`], but gives up, with `None`, when the process has nearly all the memory that is left beside this one. In a container
     /// the kernel often kills all processes at once for the hunger of one, and then nobody is left to say whose it was.
     pub async fn watch_hunger<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let own = resident(std::process::id()).unwrap_or(0);
-        let left = memory_there_is().map_or(u64::MAX, |all| all.saturating_sub(own) / 10 * 9);
-        self.watch_below(left, work).await
+        let own = own_memory(std::process::id()).unwrap_or(0);
+        let limit = memory_there_is().map_or(u64::MAX, |all| self.hungry_at(all, own));
+        self.watch_below(limit, work).await
+    }
+
+    /// Where it has nearly all of `all` that is left beside `others`, and has not had it from the beginning.
+    fn hungry_at(&self, all: u64, others: u64) -> u64 {
+        (all.saturating_sub(others) / 10 * 9).max(self.before.saturating_add(all / GOOD_PART))
     }
 
     async fn watch_below<T>(&mut self, bytes: u64, work: impl Future<Output = T>) -> Option<T> {
@@ -78,7 +87,7 @@ impl Witness {
     }
 
     fn look(&mut self) {
-        self.peak = self.peak.max(self.process.and_then(resident).unwrap_or(0));
+        self.peak = self.peak.max(self.process.and_then(own_memory).unwrap_or(0));
     }
 
     /// What ended the process, if it died; `None` for one that exited.
@@ -86,7 +95,7 @@ impl Witness {
     pub fn ending(&self, status: ExitStatus) -> Option<Ending> {
         let signal = status.signal()?;
         let has_killed = || matches!((self.kills_before, out_of_memory_kills()), (Some(before), Some(now)) if now > before);
-        let is_large = || memory_there_is().is_some_and(|all| self.peak >= all / GOOD_PART);
+        let is_large = || memory_there_is().is_some_and(|all| self.peak.saturating_sub(self.before) >= all / GOOD_PART);
         Some(match signal {
             _ if OF_ITSELF.contains(&signal) => Ending::OfItself(signal_name(signal)),
             SIGKILL if has_killed() && is_large() => Ending::OutOfMemory,
@@ -138,10 +147,15 @@ fn memory_there_is() -> Option<u64> {
     Some(limit.map_or(machine, |limit| limit.min(machine)))
 }
 
-/// Bytes of resident memory of a process that lives.
-fn resident(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    Some(number_after("VmRSS:", &status)?.saturating_mul(1 << 10))
+/// Bytes of memory of a process that lives.
+fn own_memory(process: u32) -> Option<u64> {
+    own_memory_in(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+}
+
+/// What is a file's, such as the program itself, is shared by all that run it, and given back before anybody is killed: it does not count, where that is told.
+fn own_memory_in(status: &str) -> Option<u64> {
+    let anonymous = number_after("RssAnon:", status).map(|own| own + number_after("RssShmem:", status).unwrap_or(0));
+    Some(anonymous.or_else(|| number_after("VmRSS:", status))?.saturating_mul(1 << 10))
 }
 
 /// Where a file of this process's control group may be, by its names in both versions of groups.
@@ -206,6 +220,8 @@ mod tests {
         assert_eq!(ending(&witness(1, all / 8), SIGKILL), outside, "others had it");
         if witness(1, 0).kills_before.is_some_and(|before| before < u64::MAX) {
             assert_eq!(ending(&witness(1, all / 2), SIGKILL), Some(Ending::OutOfMemory));
+            let had_it_before = Witness { before: all / 2, ..witness(1, all / 2 + all / 8) };
+            assert_eq!(ending(&had_it_before, SIGKILL), outside, "it had most of that before this work");
         }
         assert_eq!(ending(&Witness { kills_before: None, ..witness(1, all) }, SIGKILL), outside, "there is no telling");
     }
@@ -241,6 +257,22 @@ mod tests {
         assert_eq!(witness.watch_below(1 << 60, looked_at()).await, Some(()));
         assert_eq!(witness.watch_below(witness.peak / 2, looked_at()).await, None);
         assert_eq!(Witness::of(None).watch_hunger(looked_at()).await, Some(()), "of nobody nothing is known");
+    }
+
+    /// In a container that hardly holds the processes themselves, whichever file is at work takes the last of it.
+    #[test]
+    fn nobody_is_hungry_for_what_it_had_before() {
+        let mib = |count: u64| count << 20;
+        let at = |before, all, others| Witness { before, ..Witness::of(None) }.hungry_at(all, others) >> 20;
+        assert_eq!(at(mib(20), mib(96), mib(80)), 44, "not the 14 that are left");
+        assert_eq!(at(mib(20), mib(1_000), mib(100)), 810);
+    }
+
+    #[test]
+    fn the_program_itself_does_not_count() {
+        assert_eq!(own_memory_in("VmRSS:\t  900 kB\nRssAnon:\t  100 kB\nRssFile:\t  790 kB\nRssShmem:\t  10 kB\n"), Some(110 << 10));
+        assert_eq!(own_memory_in("VmRSS:\t  900 kB\n"), Some(900 << 10), "where no more is told");
+        assert_eq!(own_memory_in("Name:\tx\n"), None);
     }
 
     #[test]
