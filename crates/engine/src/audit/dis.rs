@@ -1,7 +1,7 @@
 //! What CPython's own `dis` says of the files of a bin, against the rows that the analysis makes of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytefacts_audit::digests::{Derived, SourceFile};
 use bytefacts_audit::matrix::Condition;
@@ -14,7 +14,8 @@ use super::unit::UnitError;
 use crate::job::Job;
 use crate::node::judge::{Case, judge};
 
-/// Has `dis` say what it makes of each file that has code, on one worker, and gives the verdicts and the CPU time of that worker.
+/// Has `dis` say what it makes of each file that has code, on one worker, and gives the verdicts and the time that took. It is by the clock, as is that of
+/// the analysis: a judging worker does not say what CPU it takes, and is waited for, a file at a time.
 ///
 /// # Errors
 /// When no worker can be had, or it says what nobody understands.
@@ -29,7 +30,7 @@ pub(super) async fn judged(
     let (options, limits) = (condition.options(bench.options), condition.limits(&bench.limits));
     let failed = |source| NightError::Pool { condition: name.to_owned(), source };
     let pool = Pool::start_with(&bench.interpreter, options, 1, limits, condition.worker()).await.map_err(failed)?;
-    let mut verdicts = Vec::with_capacity(files.len());
+    let (mut verdicts, mut took) = (Vec::with_capacity(files.len()), Duration::ZERO);
     for (file, fresh) in files.iter().zip(first) {
         let judged = match &fresh.compiled.outcome {
             Outcome::Code(stream) => match marshal::read_code(stream) {
@@ -42,7 +43,9 @@ pub(super) async fn judged(
                         sha256: file.sha256,
                         code: canonical::encode(&code).into(),
                     };
+                    let begun = Instant::now();
                     let judgement = judge(&pool, job, case).await?;
+                    took += begun.elapsed();
                     told(&judgement.errors, judgement.differences)
                 }
                 // The row says itself that its code is damaged.
@@ -53,7 +56,7 @@ pub(super) async fn judged(
         verdicts.push(judge_dis(name, file, fresh, &judged));
     }
     pool.shutdown().await;
-    Ok((verdicts, pool.stats().cpu))
+    Ok((verdicts, took))
 }
 
 /// What the errors of a judgement tell: differences, or a warning that there is no telling.
