@@ -181,6 +181,11 @@ class Prometheus:
         """The series that an expression has now."""
         return self.ask("query", query=expression)["result"]
 
+    def fired(self, alert, of, since):
+        """Whether it fires, or did at some time of the last seconds."""
+        wanted = f'alertname="{alert}",bytefacts_release="{of}",alertstate="firing"'
+        return bool(self.query(f"count_over_time(ALERTS{{{wanted}}}[{max(2, int(since))}s])"))
+
     def firing(self):
         """{(alert, release)} that fire now."""
         alerts = self.ask("alerts")["alerts"]
