@@ -97,7 +97,7 @@ def judged_bins(keys):
 
 
 def forget(namespace, below):
-    """Deletes what is below a prefix: only for facts of these tests."""
+    """Deletes what is below a prefix, and what the server keeps beside it about each object: only for facts of these tests."""
     if not below.startswith("facts"):
         raise Failure(f"{below} is none of the tests' own facts")
-    namespace.shell(pod(namespace), f'rm -rf "/data/objects/{BUCKET}/$1"', below)
+    namespace.shell(pod(namespace), f'rm -rf "/data/objects/{BUCKET}/$1" "/data/about/{BUCKET}/$1"', below)
