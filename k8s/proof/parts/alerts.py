@@ -247,7 +247,8 @@ def come_in_time(what, missing):
 def shown(prometheus, namespace):
     """How many queries panels have; each has a series."""
     queries = list(panels())
-    come_in_time("nothing is shown by", lambda: [f"{where}: {expression}" for where, expression in queries if not prometheus.query(filled(expression, namespace, "5m"))])
+    shows = lambda expression: prometheus.query(filled(expression, namespace, "5m"))
+    come_in_time("nothing is shown by", lambda: [f"{where}: {expression}" for where, expression in queries if not shows(expression)])
     return len(queries)
 
 
@@ -308,7 +309,8 @@ def damaged(deployed, values):
     """Objects of the shared cache are torn, and executors have nothing of their own."""
     namespace = deployed.namespace
     extracted(deployed, values, "shared", store.LIBRARY, "--another-corpus", cold=False)
-    torn = namespace.shell(store.pod(namespace), 'cd "/data/objects/$1/cache" && find . -type f -exec truncate -s 20 {} + && find . -type f | wc -l', store.BUCKET)
+    tear = 'cd "/data/objects/$1/cache" && find . -type f -exec truncate -s 20 {} + && find . -type f | wc -l'
+    torn = namespace.shell(store.pod(namespace), tear, store.BUCKET)
     require(int(torn) > 100, f"{torn.strip()} objects in the shared cache")
     for pod in deployed.pods("executor"):
         namespace.kubectl("delete", "pod", pod)
