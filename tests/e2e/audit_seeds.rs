@@ -122,11 +122,11 @@ async fn what_pyc_files_hold_otherwise_is_told_by_equal_edits() {
     let (printed, code) = place.bytefacts(&[&line[..], &["--format", "json"]].concat());
     let answer: Value = serde_json::from_str(&printed).unwrap();
     let edits = answer["edits"].as_array().unwrap();
-    assert_eq!((code, &edits[0]["edit"], &edits[0]["files"]), (3, &"LOAD_CONST with another argument".into(), &3.into()), "{answer:#}");
+    assert_eq!((code, &edits[0]["edit"], &edits[0]["files"]), (3, &"LOAD_CONST with another constant".into(), &3.into()), "{answer:#}");
     assert!(edits[1..].iter().all(|edit| edit["files"] == 1 && edit["example"]["file"] == "__pycache__/d.cpython-313.pyc"), "{answer:#}");
     let (text, _) = place.bytefacts(&line);
     assert!(
-        text.contains("equal edits: in many files") && text.contains("3 places in 3 files: LOAD_CONST with another argument"),
+        text.contains("equal edits: in many files") && text.contains("3 places in 3 files: LOAD_CONST with another constant"),
         "{text}"
     );
 }
