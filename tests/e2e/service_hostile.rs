@@ -186,6 +186,8 @@ async fn a_reader_that_stands_still_is_given_up() {
 
     // Who does not even take the word that it is over loses its connection.
     let mut silent = service.client().await;
+    // Once it has an answer, the service has taken its connection and counts it.
+    assert_eq!(ask_number(&mut silent, "SELECT count(*) FROM bytefacts.runs").await, 1);
     let before = service.daemon.metric("bytefacts_sql_connections");
     let _standing = read(&mut silent).await;
     until("the end of the connection", || service.daemon.metric("bytefacts_sql_connections") < before).await;

@@ -111,12 +111,8 @@ pub(crate) async fn supervise<F: Future<Output = Result<Vec<RecordBatch>, DataFu
             },
             watched = watch::watch(run, patience, &mut has_begun) => watched?,
         };
-        if let Ended::Failed(error) = &ended
-            && is_lasting(error)
-        {
-            return Err(ended.into());
-        }
-        // A bin may have been recorded since the watch last looked.
+        // A bin may have been recorded since the watch last looked, and by another client: where one has committed and swept, a latecomer's files go
+        // under its hands, which is no fault of the run.
         run.look().await?;
         if matches!(ended, Ended::Stalled(_)) || run.is_whole() {
             cluster.cancel().await;
@@ -124,6 +120,11 @@ pub(crate) async fn supervise<F: Future<Output = Result<Vec<RecordBatch>, DataFu
         if run.is_whole() {
             tracing::warn!(run = run.name(), reason = %ended, "every bin is on record: the run is completed without the cluster's answer");
             return Ok(None);
+        }
+        if let Ended::Failed(error) = &ended
+            && is_lasting(error)
+        {
+            return Err(ended.into());
         }
         if run.done() > before {
             fruitless = 0;

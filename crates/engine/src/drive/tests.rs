@@ -19,6 +19,7 @@ use object_store::{
 use tokio::time::Instant;
 
 use super::*;
+use crate::error::lasting;
 use crate::job::InterpreterId;
 
 /// A cluster that never answers.
@@ -172,4 +173,39 @@ async fn a_run_of_which_every_bin_is_on_record_is_committed_and_asks_nobody() {
     let finished = run_job(&cluster, &job, &stores, &SystemClock, patience, Tolerance { unread: 1.0, gone: 1.0 }, None).await.unwrap();
     assert_eq!((finished.committed.newly, finished.committed.document.run.rows), (true, 1));
     assert_eq!(cluster.submissions.into_inner(), 0);
+}
+
+/// A cluster on which the job fails for good, at whose end another client has completed the run.
+struct Late {
+    facts: FactsStore,
+    completes: bool,
+}
+
+#[async_trait]
+impl JobCluster for Late {
+    async fn submit(&self, job: &Job) -> Result<Vec<RecordBatch>, DataFusionError> {
+        if self.completes {
+            land_all_bins(&self.facts, &RunId::new(job.run.clone()).unwrap()).await;
+        }
+        Err(lasting("a data file should have 5 bytes, the store has None"))
+    }
+    async fn cancel(&self) {}
+    async fn is_reachable(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn records_decide_even_where_ones_own_job_failed_for_good() {
+    for completes in [true, false] {
+        let (stores, job) = (Stores::default(), job());
+        stores.register("memory://", Arc::new(InMemory::new())).unwrap();
+        let cluster = Late { facts: stores.open(&job.facts).unwrap().facts(), completes };
+        let patience = Patience { stall: STALL, fruitless: 1, poll: STALL / 10, unreachable: STALL };
+        let finished = run_job(&cluster, &job, &stores, &SystemClock, patience, Tolerance { unread: 1.0, gone: 1.0 }, None).await;
+        match finished {
+            Ok(finished) => assert!(completes && finished.committed.newly),
+            Err(error) => assert!(!completes && error.to_string().contains("5 bytes"), "{error}"),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path as FsPath;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -20,6 +20,11 @@ use crate::{LandingError, Result};
 
 /// Requests at the same time where many small ones are made.
 pub(crate) const CONCURRENCY: usize = 32;
+
+/// How long is waited after each time that a document was there and then was not. A sweep does so once; a store of which somebody has deleted a part
+/// behind its back does it for ever.
+const GHOST_PAUSES: [Duration; 6] =
+    [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3), Duration::ZERO];
 
 /// How a create-only put ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,15 +135,20 @@ impl FactsStore {
 
     /// Creates a document unless there is one.
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
-        loop {
+        for pause in GHOST_PAUSES {
             if self.documents.create(key, bytes.clone()).await? {
                 return Ok(Created::New);
             }
-            // A sweep may have deleted it in between: then it can be created after all.
             if let Some(found) = self.bytes(key).await? {
                 return Ok(Created::Existing(found));
             }
+            // A sweep may have deleted it in between: then it can be created after all.
+            tokio::time::sleep(pause).await;
         }
+        let reason = "the store says that it is there where it is to be created, and that it is not where it is to be read: whatever is left of it \
+                      is to be deleted there"
+            .to_owned();
+        Err(LandingError::Damaged { key: key.to_owned(), reason })
     }
 
     /// What object stores and disks do each in its own way.

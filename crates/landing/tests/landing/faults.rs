@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytefacts_landing::FactsStore;
+use bytefacts_landing::{FactsStore, LandingError};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -103,4 +103,15 @@ async fn digests_do_not_depend_on_what_went_wrong() {
     assert_eq!(committed.document.run.digest, expected.document.run.digest);
     let repos = async |facts: &FactsStore| facts.manifest(&run).await.unwrap().unwrap().repos;
     assert_eq!(repos(&facts).await, repos(&undisturbed).await);
+}
+
+/// As where objects were deleted behind a store's back, and what it knows of them was not.
+#[tokio::test]
+async fn a_document_that_is_there_and_is_not_is_damage_and_no_endless_wait() {
+    let faulty = Faulty::new(Arc::new(InMemory::new()), Fault::Ghosts, 0);
+    let facts = FactsStore::new(Arc::new(faulty.clone()), "facts".into());
+    let error = facts.attach(&run_id("r"), "tree", "{}".into()).await.unwrap_err();
+    assert!(matches!(error, LandingError::Damaged { .. }) && !error.is_transient(), "{error:?}");
+    assert!(error.to_string().contains("runs/r/about/tree"), "{error}");
+    assert!(faulty.requests() > 1, "a sweep may be at work: it is asked again");
 }

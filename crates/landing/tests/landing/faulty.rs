@@ -28,6 +28,8 @@ pub enum Fault {
     Overwrites,
     /// No create-only put is understood.
     NoCreate,
+    /// Create-only puts find an object that is not there when it is read.
+    Ghosts,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,9 @@ impl ObjectStore for Faulty {
             (Fault::Overwrites, PutMode::Create) => how.mode = PutMode::Overwrite,
             (Fault::NoCreate, PutMode::Create) => {
                 return Err(Error::NotImplemented { operation: "put".into(), implementer: "faulty".into() });
+            }
+            (Fault::Ghosts, PutMode::Create) => {
+                return Err(Error::AlreadyExists { path: at.to_string(), source: "a ghost".into() });
             }
             _ => {}
         }
