@@ -145,9 +145,10 @@ impl FactsStore {
             // A sweep may have deleted it in between: then it can be created after all.
             tokio::time::sleep(pause).await;
         }
-        let reason = "the store says that it is there where it is to be created, and that it is not where it is to be read: whatever is left of it \
+        let reason =
+            "the store says that it is there where it is to be created, and that it is not where it is to be read: whatever is left of it \
                       is to be deleted there"
-            .to_owned();
+                .to_owned();
         Err(LandingError::Damaged { key: key.to_owned(), reason })
     }
 

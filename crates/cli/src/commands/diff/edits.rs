@@ -133,7 +133,7 @@ pub fn clusters(clusters: &[Cluster], show: usize, paint: Paint) -> Result<Strin
     let mut text = String::new();
     for cluster in clusters.iter().take(show) {
         let (places, files) = (count(cluster.places, "place"), count(cluster.files, "file"));
-        writeln!(text, "  {places} in {files}, {} instructions: {}", signed(cluster.instructions), cluster.sentence())?;
+        writeln!(text, "  {places} in {files}{}: {}", instructions(cluster.instructions), cluster.sentence())?;
         let example = &cluster.example;
         let side = |lines: &[String]| if lines.is_empty() { "nothing".to_owned() } else { lines.join(" | ") };
         let shown = format!("    {}: {} → {}", example.place(), side(&example.left), side(&example.right));
@@ -141,9 +141,14 @@ pub fn clusters(clusters: &[Cluster], show: usize, paint: Paint) -> Result<Strin
     }
     let rest = clusters.get(show.min(clusters.len())..).unwrap_or_default();
     if !rest.is_empty() {
-        let (places, instructions) = rest.iter().fold((0, 0), |(places, n), of| (places + of.places, n + of.instructions));
+        let (places, more) = rest.iter().fold((0, 0), |(places, n), of| (places + of.places, n + of.instructions));
         let (edits, places) = (count(rest.len() as u64, "other edit"), count(places, "place"));
-        writeln!(text, "  … and {edits} in {places}, {} instructions", signed(instructions))?;
+        writeln!(text, "  … and {edits} in {places}{}", instructions(more))?;
     }
     Ok(text)
+}
+
+/// How many instructions there are more or less, if it is another number.
+fn instructions(more: i64) -> String {
+    if more == 0 { String::new() } else { format!(", {} instructions", signed(more)) }
 }
