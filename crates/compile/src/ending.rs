@@ -64,8 +64,9 @@ impl Witness {
     /// Like [`Witness::watch`], but gives up, with `None`, when the process has nearly all the memory that is left beside this one. In a container
     /// the kernel often kills all processes at once for the hunger of one, and then nobody is left to say whose it was.
     pub async fn watch_hunger<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let own = own_memory(std::process::id()).unwrap_or(0);
-        let limit = memory_there_is().map_or(u64::MAX, |all| self.hungry_at(all, own));
+        // All of ours, the program itself included: by that the kernel chooses whom it kills.
+        let ours = status_of(std::process::id()).and_then(|status| resident_in(&status)).unwrap_or(0);
+        let limit = memory_there_is().map_or(u64::MAX, |all| self.hungry_at(all, ours));
         self.watch_below(limit, work).await
     }
 
@@ -149,13 +150,23 @@ fn memory_there_is() -> Option<u64> {
 
 /// Bytes of memory of a process that lives.
 fn own_memory(process: u32) -> Option<u64> {
-    own_memory_in(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+    own_memory_in(&status_of(process)?)
+}
+
+/// What the kernel says of a process that lives.
+fn status_of(process: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{process}/status")).ok()
+}
+
+/// Bytes of memory that a process has in sight, whosever they are.
+fn resident_in(status: &str) -> Option<u64> {
+    Some(number_after("VmRSS:", status)?.saturating_mul(1 << 10))
 }
 
 /// What is a file's, such as the program itself, is shared by all that run it, and given back before anybody is killed: it does not count, where that is told.
 fn own_memory_in(status: &str) -> Option<u64> {
-    let anonymous = number_after("RssAnon:", status).map(|own| own + number_after("RssShmem:", status).unwrap_or(0));
-    Some(anonymous.or_else(|| number_after("VmRSS:", status))?.saturating_mul(1 << 10))
+    let own = number_after("RssAnon:", status).map(|own| own + number_after("RssShmem:", status).unwrap_or(0));
+    own.map(|own| own.saturating_mul(1 << 10)).or_else(|| resident_in(status))
 }
 
 /// Where a file of this process's control group may be, by its names in both versions of groups.
@@ -273,6 +284,7 @@ mod tests {
         assert_eq!(own_memory_in("VmRSS:\t  900 kB\nRssAnon:\t  100 kB\nRssFile:\t  790 kB\nRssShmem:\t  10 kB\n"), Some(110 << 10));
         assert_eq!(own_memory_in("VmRSS:\t  900 kB\n"), Some(900 << 10), "where no more is told");
         assert_eq!(own_memory_in("Name:\tx\n"), None);
+        assert_eq!(resident_in("VmRSS:\t  900 kB\nRssAnon:\t  100 kB\n"), Some(900 << 10), "the kernel counts it when it chooses");
     }
 
     #[test]
