@@ -4,7 +4,7 @@
 //! arguments what kind they are. Equal ones are one cluster with an example. Two code objects that differ are in one cluster at least, and what the
 //! clusters insert and remove adds up to what the code objects have more and less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use bytefacts_bytecode::{Code, units};
@@ -109,7 +109,7 @@ struct Place<'a> {
 }
 
 /// The edits that a file is in.
-type InFile = BTreeMap<String, ()>;
+type InFile = BTreeSet<String>;
 
 impl Drifts {
     /// Takes the two derivations of a file in. Says whether they differ.
@@ -170,7 +170,7 @@ impl Drifts {
 
     /// Counts a file in the clusters that it is in. Says whether it is in any.
     fn add_file(&mut self, in_file: &InFile) -> bool {
-        for edit in in_file.keys() {
+        for edit in in_file {
             if let Some(cluster) = self.clusters.get_mut(edit) {
                 cluster.files += 1;
             }
@@ -274,7 +274,7 @@ impl Drifts {
         cluster.inserted += inserted as u64;
         cluster.removed += removed as u64;
         *cluster.kinds.entry(kind.to_owned()).or_default() += 1;
-        in_file.insert(edit, ());
+        in_file.insert(edit);
     }
 
     /// Takes in what was gathered over other files.

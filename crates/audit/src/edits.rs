@@ -190,16 +190,8 @@ pub struct Stretch {
 /// Aligns two listings: stretches from the first instruction to the last, the same and not the same.
 #[must_use]
 pub fn script(left: &[Step], right: &[Step]) -> Vec<Stretch> {
-    let does = |steps: &'_ [Step]| {
-        steps
-            .iter()
-            .map(|step| {
-                let (opname, argument) = step.does();
-                (opname.to_owned(), argument.to_owned())
-            })
-            .collect::<Vec<_>>()
-    };
-    let found = capture_diff_slices(Algorithm::Myers, &does(left), &does(right));
+    let (of_left, of_right): (Vec<_>, Vec<_>) = (left.iter().map(Step::does).collect(), right.iter().map(Step::does).collect());
+    let found = capture_diff_slices(Algorithm::Myers, &of_left, &of_right);
     let stretch = |operation: DiffOp| {
         let (_, left, right) = operation.as_tag_tuple();
         Stretch { left, right, same: matches!(operation, DiffOp::Equal { .. }) }

@@ -148,7 +148,7 @@ fn memory_there_is() -> Option<u64> {
     Some(limit.map_or(machine, |limit| limit.min(machine)))
 }
 
-/// Bytes of memory of a process that lives.
+/// Bytes of memory that a process which lives has for itself.
 fn own_memory(process: u32) -> Option<u64> {
     own_memory_in(&status_of(process)?)
 }
@@ -158,7 +158,7 @@ fn status_of(process: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{process}/status")).ok()
 }
 
-/// Bytes of memory that a process has in sight, whosever they are.
+/// Bytes of resident memory, the program's own pages included.
 fn resident_in(status: &str) -> Option<u64> {
     Some(number_after("VmRSS:", status)?.saturating_mul(1 << 10))
 }

@@ -31,9 +31,9 @@
 //! files, which are sorted by it and the path, and manifests say from which name to which a file goes, so that scans skip files by
 //! repository as they would by folder.
 //!
-//! **Named again, not copied.** A bin of which nothing has changed is recorded as what an earlier run's is, and no more; the manifest names that
-//! run's files. Lists are cut where their content says so, and their parts are that run's where they are the same. So nothing belongs to one run alone: [`FactsStore::collect`] deletes
-//! what no run names that is kept.
+//! **Named again, not copied.** A bin of which nothing has changed is recorded as what an earlier run's is, and no more; the manifest names
+//! that run's files. Lists are cut where their content says so, and their parts are that run's where they are the same. So nothing belongs
+//! to one run alone: [`FactsStore::collect`] deletes what no run names that is kept.
 //!
 //! **Why not `COPY` or a table format?** A `COPY` funnels all rows through one task and leaves the files of a failed
 //! attempt visible. A table format would bring its catalogue and its own reader; one create-only put does the same

@@ -146,10 +146,8 @@ impl FactsStore {
             tokio::time::sleep(pause).await;
         }
         let reason =
-            "the store says that it is there where it is to be created, and that it is not where it is to be read: whatever is left of it \
-                      is to be deleted there"
-                .to_owned();
-        Err(LandingError::Damaged { key: key.to_owned(), reason })
+            "the store says that it is there when it is to be created, and that it is not when it is to be read: delete what is left of it";
+        Err(LandingError::Damaged { key: key.to_owned(), reason: reason.to_owned() })
     }
 
     /// What object stores and disks do each in its own way.

@@ -93,10 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_list_has_longer_shards_and_none_beyond_the_most() {
+    fn a_longer_list_has_longer_shards() {
         let (short, long) = (cut(&list(2_000)).len(), cut(&list(200_000)).len());
         assert!(long < 10 * short, "{short} shards, and {long} of a list of a hundred times the length");
-        let of_one: Vec<String> = vec!["x".repeat(1 << 20); 40];
-        assert!(cut(&of_one).iter().all(|shard| shard.len() <= 4));
+    }
+
+    /// The same entry again and again, which says itself that nothing is cut behind it.
+    #[test]
+    fn no_shard_grows_beyond_the_most() {
+        let entry = (0..100).map(|number| format!("{number:01024}")).find(|entry| !Cuts::new(4 << 10).after(entry.as_bytes())).unwrap();
+        let shards = cut(&vec![entry; 10_000]);
+        assert_eq!(shards.iter().map(Vec::len).collect::<Vec<_>>(), [4_096, 4_096, 1_808]);
     }
 }
